@@ -1,0 +1,165 @@
+"""The assignment as data: every number, name and point of EAI Lab 5 stands here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lab5.errors import UsageError
+
+CLASSES: Final = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+IMAGE_SIZE: Final = 32  # pixels a side
+CIFAR10_MEAN: Final = (0.4914, 0.4822, 0.4465)  # RGB, pixel range 0..1
+CIFAR10_STD: Final = (0.2470, 0.2435, 0.2616)
+
+INPUT_NAME: Final = "input"  # (N, 3, 32, 32) float32
+OUTPUT_NAME: Final = "output"  # (N, 10) float32 logits
+OPSET: Final = 13
+
+TOP_K: Final = 3
+LABEL_FP32: Final = "FP32 Top-3"
+LABEL_INT8: Final = "INT8 Top-3"
+LABEL_COMPARISON: Final = "Performance Comparison"
+APP_TITLE: Final = "CIFAR-10 Image Classifier - FP32 vs INT8"
+
+CHECKPOINT: Final = "best_model.pth"
+TEMPLATE: Final = "EAI_lab5.ipynb"
+TEMPLATE_FP32: Final = "image_classifier_model.onnx"  # what the handed-out notebook calls them
+TEMPLATE_INT8: Final = "image_classifier_model_int8.onnx"
+
+MIN_SCREENSHOTS: Final = 3
+MIN_REFLECTION_CHARS: Final = 10
+
+# What the assignment promises of INT8; the report says where a measurement contradicts it.
+EXPECTED_SIZE_CUT: Final = 0.75  # share of the file size
+EXPECTED_SPEEDUP: Final = (2.0, 4.0)  # times FP32
+EXPECTED_LOSS_PP: Final = 1.0  # percentage points of top-1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One graded line of the rubric."""
+
+    number: str
+    points: int
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One of the three parts of the assignment."""
+
+    number: int
+    zh: str
+    en: str
+    items: tuple[Item, ...]
+
+    @property
+    def points(self) -> int:
+        return sum(item.points for item in self.items)
+
+
+TOPICS: Final = (
+    Topic(
+        1,
+        "PyTorch 轉 ONNX",
+        "PyTorch to ONNX",
+        (
+            Item("1.1", 5, "建立 ResNet18 模型架構", "Build the ResNet18 architecture"),
+            Item("1.2", 5, "載入權重", "Load the weights"),
+            Item("1.3", 10, "匯出 ONNX", "Export to ONNX"),
+            Item("1.4", 10, "靜態量化為 INT8", "Quantise statically to INT8"),
+            Item("1.5", 10, "建立 ONNX Runtime Session", "Build the ONNX Runtime sessions"),
+        ),
+    ),
+    Topic(
+        2,
+        "Gradio 部署",
+        "Deploy with Gradio",
+        (
+            Item("2.1", 10, "圖片前處理函式", "Preprocess a picture"),
+            Item("2.2", 10, "FP32 vs INT8 比較函式", "Compare FP32 and INT8"),
+            Item("2.3", 10, "建立 Gradio UI 介面", "Build the Gradio interface"),
+            Item("2.4", 5, "產生公開網頁", "Open a public page"),
+        ),
+    ),
+    Topic(
+        3,
+        "報告",
+        "Report",
+        (
+            Item("3.1", 10, "跨裝置測試截圖", "Screenshots from other devices"),
+            Item("3.2", 10, "FP32 vs INT8 分析", "Analysis of FP32 against INT8"),
+            Item("3.3", 5, "心得與建議", "Reflection and suggestions"),
+        ),
+    ),
+)
+
+ITEMS: Final = {item.number: item for topic in TOPICS for item in topic.items}
+TOTAL_POINTS: Final = sum(topic.points for topic in TOPICS)
+
+STUDENT_ID: Final = re.compile(r"[A-Za-z0-9]{2,32}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """The names of everything that a student hands in.
+
+    Raises:
+        UsageError: the student id is not 2 to 32 letters and digits.
+    """
+
+    student_id: str
+
+    def __post_init__(self) -> None:
+        if not STUDENT_ID.fullmatch(self.student_id):
+            raise UsageError(
+                f"{self.student_id!r} is not a student id: expected 2 to 32 letters and digits, "
+                "nothing else. Write it as on your student card, for example N26140692.",
+                zh=f"{self.student_id!r} 不是學號：只能是 2 到 32 個英文字母與數字。"
+                "請照學生證填寫，例如 N26140692。",
+            )
+
+    @property
+    def notebook(self) -> str:
+        return f"{self.student_id}.ipynb"
+
+    @property
+    def fp32(self) -> str:
+        return f"{self.student_id}_FP32.onnx"
+
+    @property
+    def external_data(self) -> str:
+        """Only when the FP32 model refers to it."""
+        return f"{self.fp32}.data"
+
+    @property
+    def int8(self) -> str:
+        return f"{self.student_id}_INT8.onnx"
+
+    @property
+    def report(self) -> str:
+        return f"{self.student_id}_report.pdf"
+
+    @property
+    def archive(self) -> str:
+        return f"{self.student_id}_lab5.zip"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """In the order of the assignment's listing, which is their order in the zip."""
+        return (self.notebook, self.fp32, self.int8, self.report)

@@ -1,0 +1,73 @@
+"""What every command shares: errors without tracebacks, a console, a progress bar."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lab5.errors import Lab5Error
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class _Console:
+    """rich's console, made at first use: importing it takes longer than ``--help`` may."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    def __getattr__(self, name: str) -> Any:
+        from rich.console import Console
+
+        console = Console(stderr=self._stderr, highlight=False)
+        self.__dict__.update(_real=console, print=console.print)
+        return getattr(console, name)
+
+
+console: Any = _Console()
+errors: Any = _Console(stderr=True)
+
+
+def progress() -> Progress:
+    """A progress bar on the error stream, for bytes or steps; silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
+    """Turn a ``main`` that raises into one that returns an exit status.
+
+    0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(encoding="utf-8", errors="replace")
+        try:
+            main(argv)
+        except Lab5Error as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("已中斷，未留下半成品。\nInterrupted; nothing was left half done.", file=sys.stderr)
+            return 130
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            reason = error.strerror or str(error)
+            print(f"檔案系統錯誤：{reason}{where}", file=sys.stderr)
+            print(
+                f"The file system refused: {reason}{where}. "
+                "Free some space or choose another folder, then run it again.",
+                file=sys.stderr,
+            )
+            return 1
+        return 0
+
+    return run

@@ -1,0 +1,77 @@
+"""What can go wrong, as one small tree.
+
+    Lab5Error                 exit status 1
+    ├── UsageError            2: the command line or an argument is wrong
+    ├── CheckpointError       best_model.pth cannot be used
+    ├── ExportError           the FP32 file is not what 1.3 asks for
+    ├── QuantizationError     the INT8 file is not what 1.4 asks for
+    │   └── CalibrationError  the calibration images are at fault
+    ├── DataError             CIFAR-10 or a picture cannot be read
+    │   └── DataMissing       … because it is not here
+    ├── NotebookError         the template cannot be filled
+    ├── ReportError           the PDF cannot be made
+    ├── AppError              the page cannot be served
+    └── SubmissionError       a zip cannot be opened safely
+
+Every message says what is wrong, what was expected and what to do, in English and in zh-TW.
+"""
+
+from __future__ import annotations
+
+
+class Lab5Error(Exception):
+    """The base of every error that lab5 raises on purpose."""
+
+    exit_code = 1
+
+    def __init__(self, en: str, *, zh: str) -> None:
+        super().__init__(en)
+        self.en = en
+        self.zh = zh
+
+    def __str__(self) -> str:
+        return f"{self.zh}\n{self.en}"
+
+
+class UsageError(Lab5Error):
+    exit_code = 2
+
+
+class CheckpointError(Lab5Error):
+    pass
+
+
+class ExportError(Lab5Error):
+    pass
+
+
+class QuantizationError(Lab5Error):
+    pass
+
+
+class CalibrationError(QuantizationError):
+    pass
+
+
+class DataError(Lab5Error):
+    pass
+
+
+class DataMissing(DataError):
+    pass
+
+
+class NotebookError(Lab5Error):
+    pass
+
+
+class ReportError(Lab5Error):
+    pass
+
+
+class AppError(Lab5Error):
+    pass
+
+
+class SubmissionError(Lab5Error):
+    pass
