@@ -5,9 +5,16 @@ The parameter names are those of the handed-out resnet18.py, so the teacher's ch
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+
+from lab5.assignment import CLASSES
+from lab5.errors import CheckpointError
 
 
 class BasicBlock(nn.Module):
@@ -66,3 +73,103 @@ class ResNet18(nn.Module):
         out = F.avg_pool2d(out, 4)  # (N, 512, 1, 1)
         out = torch.flatten(out, 1)  # (N, 512)
         return self.fc(out)
+
+
+def load_weights(model, state):
+    """Load a state dict strictly and switch to eval mode: BatchNorm then uses its running statistics."""
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    model.load_state_dict(state)  # strict: a missing or unexpected name is an error
+    model.eval()
+
+
+def load_model(path: Path) -> tuple[ResNet18, list[str]]:
+    """The network with the weights of ``path``, in eval mode, and what was unwrapped on the way.
+
+    Accepts a plain state dict, one inside ``{"state_dict": …}`` or ``{"model": …}``, and names that
+    begin with ``module.`` (as DataParallel writes them). Only tensors are unpickled, never code.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, holds code, or is of another network.
+    """
+    state, notes = _unwrapped(_read_checkpoint(path))
+    model = ResNet18(BasicBlock, num_classes=len(CLASSES))
+    if faults := _mismatch(model.state_dict(), state):
+        shown = "\n".join(f"  - {fault}" for fault in faults[:_MAX_FAULTS])
+        more = len(faults) - _MAX_FAULTS
+        shown += f"\n  - … {more} more" if more > 0 else ""
+        raise CheckpointError(
+            f"{path} is not a checkpoint of the assignment's ResNet18:\n{shown}\n"
+            "Use the best_model.pth that was handed out; never load it with strict=False.",
+            zh=f"{path} 不是本作業 ResNet18 的權重檔（細節見下）。"
+            "請使用老師提供的 best_model.pth，不要用 strict=False 跳過錯誤。",
+        )
+    load_weights(model, state)
+    return model, notes
+
+
+_MAX_FAULTS = 12  # names listed in an error message
+
+
+def _read_checkpoint(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no file {path}. Put the handed-out best_model.pth there, or give --weights.",
+            zh=f"找不到 {path}。請把老師提供的 best_model.pth 放在這裡，或用 --weights 指定。",
+        )
+    if path.stat().st_size == 0:
+        raise CheckpointError(
+            f"{path} is empty (0 bytes). Copy best_model.pth again; the upload was cut off.",
+            zh=f"{path} 是空檔（0 位元組）。請重新複製 best_model.pth，可能是上傳中斷。",
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors (a whole pickled model, or code). Nothing of it was run. "
+            "Expected a state dict: save with torch.save(model.state_dict(), path).",
+            zh=f"{path} 除了張量之外還有其他內容（整個模型或程式碼），沒有執行其中任何東西。"
+            "應為 state dict：請用 torch.save(model.state_dict(), path) 儲存。",
+        ) from error
+    except Exception as error:  # torch raises a dozen types for a damaged file
+        raise CheckpointError(
+            f"{path} is damaged or no PyTorch file ({type(error).__name__}). Copy it again.",
+            zh=f"{path} 已損壞或不是 PyTorch 檔案（{type(error).__name__}）。請重新複製。",
+        ) from error
+
+
+def _unwrapped(state: Any) -> tuple[dict[str, Any], list[str]]:
+    """The plain state dict, and a note on each layer that was taken off; as ``load_weights`` does."""
+    notes = []
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+            notes.append(f"the weights were inside {wrapper!r}")
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(
+            f"The checkpoint is a {type(state).__name__}, expected a state dict "
+            "(names to tensors). Save with torch.save(model.state_dict(), path).",
+            zh=f"權重檔的內容是 {type(state).__name__}，應為 state dict（名稱對應張量）。"
+            "請用 torch.save(model.state_dict(), path) 儲存。",
+        )
+    if any(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+        notes.append("the names began with 'module.'")
+    return state, notes
+
+
+def _mismatch(expected: dict[str, Tensor], state: dict[str, Any]) -> list[str]:
+    faults = [f"missing: {name}" for name in expected if name not in state]
+    faults += [f"unexpected: {name}" for name in state if name not in expected]
+    for name, want in expected.items():
+        if name in state:
+            found = state[name]
+            if not isinstance(found, Tensor):
+                faults.append(f"{name}: a {type(found).__name__}, expected a tensor")
+            elif found.shape != want.shape:
+                faults.append(f"{name}: shape {tuple(found.shape)}, expected {tuple(want.shape)}")
+            elif not bool(torch.isfinite(found).all()):
+                faults.append(f"{name}: not finite")
+    return faults

@@ -1,0 +1,19 @@
+"""2.1: a picture to what the network takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab5 import assignment
+
+CIFAR10_MEAN = np.array(assignment.CIFAR10_MEAN, dtype=np.float32)
+CIFAR10_STD = np.array(assignment.CIFAR10_STD, dtype=np.float32)
+
+
+def preprocess(image):
+    """A PIL image of any mode and size -> (1, 3, 32, 32) float32, normalised as in training."""
+    img = image.convert("RGB").resize((32, 32))
+    arr = np.asarray(img, dtype=np.float32) / 255.0  # (32, 32, 3), 0..1
+    arr = (arr - CIFAR10_MEAN) / CIFAR10_STD
+    arr = arr.transpose(2, 0, 1)  # (3, 32, 32)
+    return np.ascontiguousarray(arr[None, ...])  # (1, 3, 32, 32)

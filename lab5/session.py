@@ -1,0 +1,20 @@
+"""1.5: ONNX Runtime sessions."""
+
+from __future__ import annotations
+
+import onnxruntime as ort
+
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+def build_session(model_path, providers):
+    """An ``InferenceSession`` on the model at ``model_path`` with exactly these ``providers``."""
+    return ort.InferenceSession(model_path, providers=providers)
+
+
+def build_timed_session(model_path: str, threads: int = 1) -> ort.InferenceSession:
+    """A session for measurements: a fixed number of threads, no spinning between the runs."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(model_path, options, providers=PROVIDERS)
