@@ -25,7 +25,9 @@ class CIFARLikeCalibReader(CalibrationDataReader):
         files = sorted(folder.rglob("*")) if folder and folder.is_dir() else []
         files = [f for f in files if f.suffix.lower() in PICTURE_SUFFIXES]
         if files:
-            images = np.concatenate([preprocess(Image.open(f)) for f in files[: batch_size * num_batches]])
+            images = np.concatenate(
+                [preprocess(Image.open(f)) for f in files[: batch_size * num_batches]]
+            )
         else:
             shape = (batch_size * num_batches, 3, IMAGE_SIZE, IMAGE_SIZE)
             images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

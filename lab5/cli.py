@@ -56,7 +56,9 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
             print(error, file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
-            print("已中斷，未留下半成品。\nInterrupted; nothing was left half done.", file=sys.stderr)
+            print(
+                "已中斷，未留下半成品。\nInterrupted; nothing was left half done.", file=sys.stderr
+            )
             return 130
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""

@@ -35,7 +35,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def top_k(probabilities: np.ndarray, k: int = TOP_K) -> Scores:
     """(10,) probabilities -> the ``k`` likeliest classes, likeliest first."""
-    return {CLASSES[i]: float(probabilities[i]) for i in np.argsort(-probabilities, kind="stable")[:k]}
+    return {
+        CLASSES[i]: float(probabilities[i]) for i in np.argsort(-probabilities, kind="stable")[:k]
+    }
 
 
 def make_comparison(fp32: Path, int8: Path) -> Callable[[Any], tuple[Scores, Scores, str]]:
@@ -54,8 +56,7 @@ def make_comparison(fp32: Path, int8: Path) -> Callable[[Any], tuple[Scores, Sco
         out_int8, times_int8 = timed_run(sess_int8, name_int8, {in_int8: x})
         fp32_ms, int8_ms = float(np.median(times_fp32)), float(np.median(times_int8))
         summary = (
-            f"FP32: {fp32_ms:.2f} ms\nINT8: {int8_ms:.2f} ms\n"
-            f"Speedup: {fp32_ms / int8_ms:.2f}x"
+            f"FP32: {fp32_ms:.2f} ms\nINT8: {int8_ms:.2f} ms\nSpeedup: {fp32_ms / int8_ms:.2f}x"
         )
         return top_k(softmax(out_fp32[0])), top_k(softmax(out_int8[0])), summary
 

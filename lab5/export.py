@@ -23,7 +23,9 @@ from lab5.errors import ExportError
 from lab5.files import replacing
 
 IR_VERSION = 7  # what ONNX 1.8, the release of opset 13, wrote
-PARITY_TOLERANCE = 1e-4  # largest |ONNX - PyTorch| logit, relative to the largest logit (at least 1)
+PARITY_TOLERANCE = (
+    1e-4  # largest |ONNX - PyTorch| logit, relative to the largest logit (at least 1)
+)
 
 # The next three functions are also what the notebook is filled with: they use nothing of lab5.
 
@@ -91,7 +93,9 @@ def export_fp32(model: nn.Module, path: Path) -> None:
     """
     dummy = (torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),)
     with replacing(path) as temporary, warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")  # that the TorchScript exporter is deprecated: handled above
+        warnings.simplefilter(
+            "ignore"
+        )  # that the TorchScript exporter is deprecated: handled above
         write_onnx(model, dummy, str(temporary))
         verify_fp32(temporary)
         verify_parity(temporary, model)

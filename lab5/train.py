@@ -43,7 +43,9 @@ class Recipe:
 
     epochs: int = 15  # passes over the training split
     batch: int = 500  # images a step [S]
-    filter_lr: float = 0.11  # spectral norm of a filter update at the start, falls linearly to 0 [M]
+    filter_lr: float = (
+        0.11  # spectral norm of a filter update at the start, falls linearly to 0 [M]
+    )
     filter_momentum: float = 0.85  # [A]: 0.6 at batch 2000
     newton_schulz: int = 3  # iterations of the orthogonalisation [A]
     other_lr: float = 0.1  # BatchNorm and classifier, at the peak [S]
@@ -137,7 +139,9 @@ def logits_at_any_size(model: ResNet18, x: Tensor) -> Tensor:
     return model.fc(x.mean((2, 3)))
 
 
-def accuracy(model: ResNet18, split: cifar10.Split, side: int = IMAGE_SIZE, batch: int = 500) -> float:
+def accuracy(
+    model: ResNet18, split: cifar10.Split, side: int = IMAGE_SIZE, batch: int = 500
+) -> float:
     """Top-1 in percent, without test-time augmentation."""
     device = next(model.parameters()).device
     model.eval()
@@ -242,7 +246,9 @@ class Run:
         for group in self.filters.param_groups:
             group["lr"] = recipe.filter_lr * (1 - done)
         for group in self.others.param_groups:
-            group["lr"] = recipe.other_lr * min(done / recipe.warmup, (1 - done) / (1 - recipe.warmup))
+            group["lr"] = recipe.other_lr * min(
+                done / recipe.warmup, (1 - done) / (1 - recipe.warmup)
+            )
         for optimiser in (self.filters, self.others):
             optimiser.step()
             optimiser.zero_grad()
@@ -339,11 +345,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lab5.train", description="Train the ResNet18 on CIFAR-10 / 訓練 ResNet18"
     )
-    parser.add_argument("--epochs", type=int, default=recipe.epochs, help=f"default {recipe.epochs}")
+    parser.add_argument(
+        "--epochs", type=int, default=recipe.epochs, help=f"default {recipe.epochs}"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--out", type=Path, default=Path(CHECKPOINT))
-    parser.add_argument("--resume", action="store_true", help="continue <out>.resume / 從中斷處繼續")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue <out>.resume / 從中斷處繼續"
+    )
     return parser
 
 

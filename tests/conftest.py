@@ -1,0 +1,52 @@
+"""What tests share: the things that not every machine has, and where to get them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def need(available: object, how_to_get_it: str) -> None:
+    """Skip without ``available``, saying how to get it; in CI (LAB5_REQUIRE_ALL=1) fail instead."""
+    if available:
+        return
+    if os.environ.get("LAB5_REQUIRE_ALL") == "1":
+        pytest.fail(f"required here: {how_to_get_it}")
+    pytest.skip(how_to_get_it)
+
+
+@pytest.fixture(scope="session")
+def cifar10():
+    """The real data set, from the cache."""
+    from lab5 import data
+
+    need(data.cached(), "CIFAR-10 is not in the cache; fetch it with: python -m lab5.data")
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The repository's checkpoint."""
+    return FIXTURES / "best_model.pth"
+
+
+@pytest.fixture(scope="session")
+def model(weights):
+    """The network with the repository's weights, in eval mode."""
+    from lab5.model import load_model
+
+    return load_model(weights)[0]
+
+
+@pytest.fixture(scope="session")
+def fp32(model, tmp_path_factory) -> Path:
+    """The FP32 file of the repository's weights; read it, never write to it."""
+    from lab5.export import export_fp32
+
+    path = tmp_path_factory.mktemp("fp32") / "N26140692_FP32.onnx"
+    export_fp32(model, path)
+    return path
