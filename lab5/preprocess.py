@@ -17,3 +17,9 @@ def preprocess(image):
     arr = (arr - CIFAR10_MEAN) / CIFAR10_STD
     arr = arr.transpose(2, 0, 1)  # (3, 32, 32)
     return np.ascontiguousarray(arr[None, ...])  # (1, 3, 32, 32)
+
+
+def preprocess_batch(images: np.ndarray) -> np.ndarray:
+    """(N, 32, 32, 3) uint8 RGB -> (N, 3, 32, 32) float32: each image as ``preprocess`` does it."""
+    arrays = (np.asarray(images, dtype=np.float32) / 255.0 - CIFAR10_MEAN) / CIFAR10_STD
+    return np.ascontiguousarray(arrays.transpose(0, 3, 1, 2))
