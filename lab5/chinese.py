@@ -1,0 +1,70 @@
+"""The Chinese comments of the filled notebook: ``{definition: {start of a line: comment above it}}``.
+
+The assignment asks for the student's own Chinese comments; the package's are English. Each start
+must be found in its definition, so a comment cannot outlive the code that it explains.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ABOVE: Final[dict[str, dict[str, str]]] = {
+    # 1.1
+    "BasicBlock": {
+        "class BasicBlock": "殘差區塊：兩個 3x3 卷積加上捷徑 (shortcut)",
+        "self.left": "主要路徑：卷積 -> BN -> ReLU -> 卷積 -> BN",
+        "self.shortcut = nn.Sequential()": "大小與通道數不變時，捷徑就是原來的輸入",
+        "if stride != 1": "大小或通道數改變時，用 1x1 卷積讓兩條路徑的形狀一致",
+        "return F.relu": "兩條路徑相加之後再做 ReLU",
+    },
+    "ResNet18": {
+        "class ResNet18": "完整網路：conv1 + 4 個 layer + fc",
+        "self.conv1": "CIFAR-10 的圖只有 32x32，第一層用 3x3、stride 1，不縮小",
+        "self.layer1": "每個 layer 有兩個殘差區塊；layer2 到 layer4 各把長寬減半",
+        "self.fc": "512 個特徵 -> 10 個類別",
+        "for s in": "只有第一個區塊用指定的 stride，其餘為 1",
+        "out = F.avg_pool2d": "4x4 的特徵圖平均成一個點，再攤平成 (N, 512)",
+    },
+    # 1.2
+    "load_weights": {
+        "for wrapper in": "有些權重檔多包了一層，或名稱前有 module.，先還原成一般的 state dict",
+        "model.load_state_dict": "嚴格載入：名稱或形狀不符就直接報錯，不用 strict=False",
+        "model.eval()": "切換到推論模式，BatchNorm 改用訓練時統計的平均與變異數",
+    },
+    # 1.3
+    "graph_by_torchscript": {
+        "def graph_by_torchscript": "dynamo=False 才會真的輸出 opset 13（torch 2.9 起預設的匯出器一律輸出 18）",
+        "dynamic_axes": "batch 軸設為可變，之後可以一次推論多張圖",
+    },
+    "graph_by_dynamo": {
+        "def graph_by_dynamo": "若新版 torch 已移除舊的匯出器，改用 dynamo 匯出後標示為 opset 13",
+        "for node in": "此網路用到的運算在 13 與 18 意義相同，只差 Reshape 的 allowzero 屬性",
+    },
+    "write_onnx": {
+        "def write_onnx": "匯出、整理、檢查，最後存檔",
+        "stored = ": "相同的權重只會存一份，其他用 Identity 複製；量化工具讀不懂，還原回來",
+        "onnx.checker": "檢查整個模型，並確認真的是 opset 13",
+    },
+    # 1.4
+    "quantize_to_int8": {
+        "quantize_static(": "靜態量化：QOperator 格式（要用列舉值，字串會被當成 QDQ）、per channel、權重 int8",
+        "reduce_range": "權重只用 7 位元，在沒有 VNNI 的 CPU 上相乘累加才不會溢位",
+        "activation_type": "activation 用 uint8，x86 上才有快速的實作",
+    },
+    # 1.5
+    "build_session": {
+        "return ort": "依指定的 providers（例如 CPU）建立推論 session",
+    },
+    # 2.1
+    "preprocess": {},
+    # 2.2
+    "timed_run": {},
+    # 2.3
+    "build_interface": {
+        "return gr": "一張圖片輸入；FP32 與 INT8 的前三名、效能比較三個輸出",
+    },
+    # 2.4
+    "launch_public": {
+        "demo.launch": "share=True 會產生公開網址",
+    },
+}
