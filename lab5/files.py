@@ -23,3 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def fixture(name: str) -> Path | None:
+    """A file that the repository carries, or None where only the package is installed."""
+    path = Path(__file__).parent.parent / "fixtures" / name
+    return path if path.is_file() else None
