@@ -174,12 +174,11 @@ class Run:
         head = [p for p in everything.values() if p.ndim == 2]
         vectors = [p for p in everything.values() if p.ndim == 1]
         self.filters = Muon(filters, recipe.filter_momentum, recipe.newton_schulz)
-        self.others = torch.optim.SGD(
-            [{"params": head, "weight_decay": recipe.weight_decay}, {"params": vectors}],
-            lr=0.0,
-            momentum=recipe.other_momentum,
-            nesterov=True,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": head, "weight_decay": recipe.weight_decay},
+            {"params": vectors},
+        ]
+        self.others = torch.optim.SGD(groups, lr=0.0, momentum=recipe.other_momentum, nesterov=True)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
 
