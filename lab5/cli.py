@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,13 @@ class _Console:
         self._stderr = stderr
 
     def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    @functools.cached_property
+    def _real(self) -> Any:
         from rich.console import Console
 
-        console = Console(stderr=self._stderr, highlight=False)
-        self.__dict__.update(_real=console, print=console.print)
-        return getattr(console, name)
+        return Console(stderr=self._stderr, highlight=False)
 
 
 console: Any = _Console()
@@ -33,10 +36,9 @@ errors: Any = _Console(stderr=True)
 
 def progress() -> Progress:
     """A progress bar on the error stream, for bytes or steps; silent when that is no terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(console=Console(stderr=True), transient=True)
+    return Progress(console=errors._real, transient=True)
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
@@ -52,6 +54,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
                 stream.reconfigure(encoding="utf-8", errors="replace")
         try:
             main(argv)
+            sys.stdout.flush()
         except Lab5Error as error:
             print(error, file=sys.stderr)
             return error.exit_code
@@ -60,6 +63,9 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
                 "已中斷，未留下半成品。\nInterrupted; nothing was left half done.", file=sys.stderr
             )
             return 130
+        except BrokenPipeError:  # whoever read the output has seen enough, as in `… | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             reason = error.strerror or str(error)

@@ -1,9 +1,9 @@
-"""Writing files so that an interrupted run loses nothing."""
+"""Files: written so that an interrupted run loses nothing, and those the repository carries."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +11,19 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; move it there on success, remove it on failure."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Give an empty temporary file beside ``path``; move it there on success, else remove it.
+
+    Whoever reads ``path`` meanwhile sees the old file, whole; afterwards the new one, whole.
+
+    Raises:
+        OSError: the folder is missing or takes no files, or ``path`` is a folder.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # on disk before it has the name, should the power fail
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""An interrupted write leaves the old file and nothing else."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from lab5.files import fixture, replacing
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_the_new_file_takes_the_name(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".onnx"
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["model.onnx"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_keeps_the_old_file(tmp_path, error):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_bytes(b"half a new o")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["model.onnx"]
+
+
+def test_a_failure_leaves_nothing_where_nothing_was(tmp_path):
+    with pytest.raises(ValueError, match="stop"), replacing(tmp_path / "a.json"):
+        raise ValueError("stop")
+    assert names(tmp_path) == []
+
+
+def test_a_writer_that_removed_the_temporary_file_fails(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path) as temporary:
+        temporary.unlink()
+    assert path.read_text() == "old"
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "a.json"):
+        pytest.fail("there is nowhere to write to")
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="a"), replacing(tmp_path / "a") as temporary:
+        temporary.write_text("file")
+    assert names(tmp_path) == ["a"]
+
+
+def test_two_writers_do_not_mix(tmp_path):
+    path = tmp_path / "a"
+    with replacing(path) as first, replacing(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # its block ended last
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_users_umask_counts(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "a") as temporary:
+            temporary.write_text("x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~umask
+
+
+def test_fixture():
+    assert fixture("no such file") is None
+    assert fixture("") is None  # the folder itself is no file
