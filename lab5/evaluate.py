@@ -176,6 +176,7 @@ class Evaluation:
 
     labels: np.ndarray
     logits: Mapping[str, np.ndarray]
+    calibration: str  # how INT8 was calibrated
 
     @property
     def int8_against_fp32(self) -> Paired:
@@ -214,35 +215,23 @@ def evaluate(
             "There are no test images to evaluate on. Give a copy of CIFAR-10 with --data.",
             zh="沒有可用來評估的測試影像。請用 --data 指定 CIFAR-10。",
         )
+    from lab5.calibration import DEFAULT_MODE, make_reader
     from lab5.export import export_fp32
     from lab5.model import load_model
+    from lab5.quantize import quantize
+    from lab5.session import PROVIDERS, build_session
 
+    calibration = calibration or DEFAULT_MODE
     model, _ = load_model(weights)
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         export_fp32(model, fp32)
-        _quantize(fp32, int8, calibration, model)
-        return Evaluation(
-            split.labels,
-            {
-                PYTORCH: torch_logits(model, split.images, tick),
-                FP32: session_logits(_session(fp32), split.images, tick),
-                INT8: session_logits(_session(int8), split.images, tick),
-            },
-        )
-
-
-def _quantize(fp32: Path, int8: Path, calibration: str | None, model: nn.Module) -> None:
-    from lab5.calibration import DEFAULT_MODE, make_reader
-    from lab5.quantize import quantize
-
-    quantize(fp32, int8, make_reader(calibration or DEFAULT_MODE, model))
-
-
-def _session(path: Path) -> ort.InferenceSession:
-    from lab5.session import PROVIDERS, build_session
-
-    return build_session(str(path), PROVIDERS)
+        quantize(fp32, int8, make_reader(calibration, model))
+        logits = {PYTORCH: torch_logits(model, split.images, tick)}
+        for name, path in ((FP32, fp32), (INT8, int8)):
+            session = build_session(str(path), PROVIDERS)
+            logits[name] = session_logits(session, split.images, tick)
+    return Evaluation(split.labels, logits, calibration)
 
 
 # The command
@@ -283,7 +272,7 @@ def _statement(pair: Paired) -> str:
     )
 
 
-def report(evaluation: Evaluation, weights: Path, calibration: str) -> dict[str, Any]:
+def report(evaluation: Evaluation, weights: Path) -> dict[str, Any]:
     """The figures as plain JSON values, with what they were measured on."""
     import onnx
     import onnxruntime
@@ -299,7 +288,7 @@ def report(evaluation: Evaluation, weights: Path, calibration: str) -> dict[str,
     return {
         "weights": weights.name,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "calibration": calibration,
+        "calibration": evaluation.calibration,
         "images": len(evaluation.labels),
         "models": models,
         "int8_against_fp32": {
@@ -344,7 +333,7 @@ def main(argv: list[str] | None = None) -> None:
     console.print(_statement(found.int8_against_fp32), soft_wrap=True)
     if args.json:
         with replacing(args.json) as temporary:
-            text = json.dumps(report(found, args.weights, args.calibration), indent=2)
+            text = json.dumps(report(found, args.weights), indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -30,9 +30,14 @@ def test_the_new_file_takes_the_name(tmp_path):
 def test_a_failure_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"old")
-    with pytest.raises(error), replacing(path) as temporary:
-        temporary.write_bytes(b"half a new o")
-        raise error
+
+    def interrupted():
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"half a new o")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["model.onnx"]
 
