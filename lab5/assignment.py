@@ -40,6 +40,8 @@ TEMPLATE: Final = "EAI_lab5.ipynb"
 TEMPLATE_FP32: Final = "image_classifier_model.onnx"  # what the handed-out notebook calls them
 TEMPLATE_INT8: Final = "image_classifier_model_int8.onnx"
 
+REAL_IMAGES: Final = 500  # the most that calibration takes of real pictures; our choice
+
 MIN_SCREENSHOTS: Final = 3
 MIN_REFLECTION_CHARS: Final = 10
 

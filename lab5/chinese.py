@@ -1,4 +1,4 @@
-"""The Chinese comments of the filled notebook: ``{definition: {start of a line: comment above it}}``.
+"""The Chinese comments of the filled notebook: ``{definition: {start of a line: comment}}``.
 
 The assignment asks for the student's own Chinese comments; the package's are English. Each start
 must be found in its definition, so a comment cannot outlive the code that it explains.
@@ -51,14 +51,46 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
         "reduce_range": "權重只用 7 位元，在沒有 VNNI 的 CPU 上相乘累加才不會溢位",
         "activation_type": "activation 用 uint8，x86 上才有快速的實作",
     },
+    "dead_leaves": {
+        "def dead_leaves": "沒有真實圖片時的校準影像：隨機互相遮蓋的圓與多邊形，統計特性接近自然影像",
+        "radius = ": "大小依自然影像的冪次分布，小的多、大的少",
+        "pictures.append": "畫在四倍大的畫布上，再平均縮小成 32x32",
+    },
+    "match_batchnorm": {
+        "def match_batchnorm": "微調像素，讓每個 BatchNorm 看到的平均與標準差接近訓練時的統計",
+        "model = copy": "在複本上計算，不影響原來的模型",
+        "def compare": "在每個 BatchNorm 之前，比較輸入的統計與訓練時記錄的統計",
+        "x.data = ": "像素不能比全黑更暗、比全白更亮",
+    },
+    "synthetic_images": {
+        "def synthetic_images": "由權重本身產生校準影像，固定亂數種子，每次結果相同",
+    },
+    "ImageReader": {
+        "class ImageReader": "把影像分批交給 onnxruntime 校準",
+    },
+    "quiet_reader": {
+        "def quiet_reader": "原本的 reader 若給的是雜訊，改用合成影像校準，INT8 才準",
+        "pixels = ": "還原成 0 到 1 的像素值；超出範圍就不是圖片，而是雜訊",
+    },
     # 1.5
     "build_session": {
         "return ort": "依指定的 providers（例如 CPU）建立推論 session",
     },
     # 2.1
-    "preprocess": {},
+    "preprocess": {
+        "if image.mode": "16 位元或浮點灰階：直接轉 RGB 會被截成全白，先換算到 0 到 255",
+        "elif image.has": "有透明度的圖片，疊在白色背景上",
+        "img = ImageOps": "手機照片依 EXIF 轉正",
+        "arr = np": "縮放成 32x32、轉成 0 到 1",
+        "arr = (arr": "減去 CIFAR-10 平均、除以標準差，與訓練時相同",
+        "arr = arr.transpose": "HWC -> CHW",
+        "return": "增加 batch 維度",
+    },
     # 2.2
-    "timed_run": {},
+    "timed_run": {
+        "def timed_run": "測量推論時間：一次不準，重複多次再取中位數",
+        "output = ": "第一次執行要配置記憶體，不計時（暖機）",
+    },
     # 2.3
     "build_interface": {
         "return gr": "一張圖片輸入；FP32 與 INT8 的前三名、效能比較三個輸出",

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lab5.assignment import CLASSES, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
+from lab5.assignment import CLASSES, REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
 from lab5.chinese import ABOVE
 from lab5.errors import NotebookError
 from lab5.files import replacing
 
 MAX_BYTES: Final = 50 << 20  # a notebook with pictures in its outputs; the handed-out one has 20 kB
 
-_MARKER = re.compile(r"^(\s*)#\s*todo\b\s*[:：]?\s*(.*)$", re.IGNORECASE)  # noqa: RUF001
+_MARKER = re.compile(r"^(\s*)#\s*todo\b\s*[:：]?\s*(.*)$", re.IGNORECASE)
 _HOLE = re.compile(r"^(\s*)#\s*your\s+pro\w*m\b", re.IGNORECASE)  # "# Your progarm" inside 2.2
 _INLINE = re.compile(r"#\s*todo\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"^\s*(pass|\.\.\.)\s*(#.*)?$")
@@ -41,7 +41,8 @@ class _Module:
 
     def __init__(self, name: str) -> None:
         spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.origin is not None, name
+        assert spec is not None, name
+        assert spec.origin is not None, name
         self.text = Path(spec.origin).read_text(encoding="utf-8")
         self.lines = self.text.splitlines()
         self.definitions: dict[str, ast.stmt] = {}
@@ -86,7 +87,8 @@ class _Module:
                     assert "lab5" not in self.imports[used], f"{used} is not in the notebook"
                     imports.append(self.imports[used])
         names = [name for name in self.definitions if name in wanted]
-        return sorted(imports), [self.source(name) for name in names]
+        imports.sort(key=lambda text: (text.startswith("from"), text))
+        return imports, [self.source(name) for name in names]
 
 
 def _bound(node: ast.stmt) -> list[str]:
@@ -96,7 +98,9 @@ def _bound(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
-        return [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        return [
+            n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)
+        ]
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         return [node.target.id]
     return []
@@ -187,7 +191,7 @@ class _Cell:
         )
 
     def apply(self) -> str:
-        for start, end, text in sorted(self.edits, reverse=True):
+        for start, end, text in sorted(self.edits, key=lambda edit: edit[0], reverse=True):
             self.lines[start:end] = text
         return "\n".join(self.lines)
 
@@ -216,8 +220,7 @@ def _with_imports(module: _Module, entry: list[str], known: set[str]) -> str:
 
 
 def _fill_model(cell: _Cell, line: int) -> None:
-    for name in ("BasicBlock", "ResNet18"):
-        _fill_definition(cell, line, "lab5.model", name)
+    _fill_definitions(cell, line, "lab5.model", "BasicBlock", "ResNet18")
 
 
 def _fill_load(cell: _Cell, line: int) -> None:
@@ -238,7 +241,8 @@ def _fill_quantize(cell: _Cell, line: int) -> None:
     module = _Module("lab5.quantize")
     body = module.body("quantize_to_int8")
     imports, _ = module.closure(["quantize_to_int8"], known)
-    cell.put(line, "\n\n".join(["\n".join(imports), *_calibration(cell, known), body]))
+    parts = ["\n".join(imports), *_calibration(cell, known), body]
+    cell.put(line, "\n\n".join(part for part in parts if part))
 
 
 def _calibration(cell: _Cell, known: set[str]) -> list[str]:
@@ -248,16 +252,31 @@ def _calibration(cell: _Cell, known: set[str]) -> list[str]:
     module = _Module("lab5.calibration")
     if cell.calibration in ("auto", "synthetic"):
         text = _with_imports(module, ["quiet_reader"], known)
-        return [text, f"reader = quiet_reader(reader, {cell.calibration == 'synthetic'}, torch_model)"]
-    return [f'reader = CIFARLikeCalibReader(image_dir="{cell.calibration}")']
+        return [
+            text,
+            f"reader = quiet_reader(reader, {cell.calibration == 'synthetic'}, torch_model)",
+        ]
+    if cell.calibration == "cifar10":
+        text = _with_imports(module, ["ImageReader"], known)
+        return [
+            "from torchvision.datasets import CIFAR10",
+            text,
+            f'images = CIFAR10("cifar10", download=True).data[:{REAL_IMAGES}] / np.float32(255)\n'
+            "images = ((images - CIFAR10_MEAN) / CIFAR10_STD).transpose(0, 3, 1, 2)\n"
+            "reader = ImageReader(np.ascontiguousarray(images), INPUT_NAME)",
+        ]
+    return [
+        f"reader = CIFARLikeCalibReader(\n    image_dir={cell.calibration!r}, input_name=INPUT_NAME, "
+        f"batch_size=1, num_batches={REAL_IMAGES}\n)"
+    ]
 
 
 def _fill_session(cell: _Cell, line: int) -> None:
-    _fill_definition(cell, line, "lab5.session", "build_session")
+    _fill_definitions(cell, line, "lab5.session", "build_session")
 
 
 def _fill_preprocess(cell: _Cell, line: int) -> None:
-    _fill_definition(cell, line, "lab5.preprocess", "preprocess")
+    _fill_definitions(cell, line, "lab5.preprocess", "preprocess")
     labels = re.search(r"^LABELS\s*=\s*(\[[^\]]*\])", cell.code(), re.MULTILINE)
     if labels and labels[1].replace("'", '"').split('"')[1::2] != list(CLASSES):
         shown = ", ".join(f'"{name}"' for name in CLASSES)
@@ -313,7 +332,9 @@ def _results_wanted(cell: _Cell, line: int) -> dict[str, str]:
         end += 1
     below = "\n".join(cell.lines[line + 1 : end])
     try:
-        tree = ast.parse(textwrap.dedent("def f():\n" + textwrap.indent(textwrap.dedent(below), "    ")))
+        tree = ast.parse(
+            textwrap.dedent("def f():\n" + textwrap.indent(textwrap.dedent(below), "    "))
+        )
     except SyntaxError as error:
         raise cell.fail(
             line + (error.lineno or 1) - 1,
@@ -322,27 +343,23 @@ def _results_wanted(cell: _Cell, line: int) -> dict[str, str]:
         ) from error
     names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
     stored = {n.id for n in names if isinstance(n.ctx, ast.Store)}
-    above = {n for text in cell.lines[:line] for n in re.findall(r"\b(\w+)\s*=(?!=)", text)}
+    stored |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    stored |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    bound = cell.bound_above(len(cell.lines)) | {"x", "image"}
     result: dict[str, str] = {}
     for name in dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Load)):
         low = name.lower()
-        model_wise = "fp32" in low or "int8" in low
-        # The sessions' output *names* are called out_fp32 and out_int8 above; below they are logits.
-        is_output_name = re.fullmatch(r"out(put)?_(fp32|int8)", low)
-        if name in stored or hasattr(builtins, name) or name in cell.known:
+        if name in stored or hasattr(builtins, name):
             continue
-        if name in above and not is_output_name:
-            continue
-        if not model_wise:
-            if name not in cell.bound_above(len(cell.lines)) and name not in ("x", "image"):
-                raise _unknown_name(cell, line, name)
-        elif re.search(r"ms\b|_ms|ms_", low):
+        of_a_model = "fp32" in low or "int8" in low
+        # Even a name that is bound above: the cells before call other results out_fp32 or y_fp32.
+        if of_a_model and re.search(r"ms\b|_ms|ms_", low):
             result[name] = "ms"
-        elif re.search(r"time|lat|elapsed|sec|_t\b|^t_|dt", low):
+        elif of_a_model and re.search(r"time|lat|elapsed|sec|_t\b|^t_|dt", low):
             result[name] = "seconds" if re.search(rf"\b{name}\s*\*\s*1000|sec", below) else "ms"
-        elif re.search(r"out|logit|pred|res|^y|raw|score", low):
+        elif of_a_model and re.search(r"out|logit|pred|res|^y|raw|score", low):
             result[name] = "logits"
-        elif name not in cell.bound_above(len(cell.lines)):
+        elif name not in bound:
             raise _unknown_name(cell, line, name)
     return result
 
@@ -391,22 +408,29 @@ def _fill_launch(cell: _Cell, line: int) -> None:
         cell.put(line, _Module("lab5.app").body("launch_public"))
 
 
-def _fill_definition(cell: _Cell, marker: int, module_name: str, name: str) -> None:
-    """Fill the body of ``name`` if it is blank; put the whole definition there if it is missing."""
+def _fill_definitions(cell: _Cell, marker: int, module_name: str, *names: str) -> None:
+    """Fill the bodies that are blank; put the definitions that are missing below the marker."""
     module = _Module(module_name)
-    header = next(
-        (
-            i
-            for i, text in enumerate(cell.lines)
-            if re.match(rf"\s*(def|class)\s+{name}\b", text)
-        ),
-        None,
-    )
-    if header is None:
-        cell.edits.append(_insertion(cell, marker, module.source(name)))
-        return
+    missing = []
+    for name in names:
+        pattern = re.compile(rf"\s*(def|class)\s+{name}\b")
+        header = next((i for i, text in enumerate(cell.lines) if pattern.match(text)), None)
+        if header is None:
+            missing.append(module.source(name))
+        else:
+            _fill_definition(cell, header, module.source(name))
+    if missing:
+        cell.put(marker, "\n\n\n".join(missing) + "\n")
+
+
+_HEADER_END = re.compile(r"\)\s*(->[^:]+)?:?\s*(pass|\.\.\.)?\s*(#.*)?$")
+
+
+def _fill_definition(cell: _Cell, header: int, source: str) -> None:
+    """Fill the definition whose header is at line ``header`` if its body is blank."""
+    tree = ast.parse(source).body[0]
     end = header
-    while end + 1 < len(cell.lines) and not re.search(r"\)\s*(->[^:]+)?:?\s*(#.*)?$", cell.lines[end]):
+    while end + 1 < len(cell.lines) and not _HEADER_END.search(cell.lines[end]):
         end += 1
     stop = end + 1
     indent = _indent(cell.lines[header])
@@ -423,12 +447,11 @@ def _fill_definition(cell: _Cell, marker: int, module_name: str, name: str) -> N
         cell.edits.append((end, end + 1, [cell.lines[end].rstrip() + ":"]))
     kept = [text for text in inside if text.strip() and not _PLACEHOLDER.match(text)]
     code = [text for text in kept if not text.strip().startswith("#")]
-    tree = module.definitions[name]
-    body = _inside(module.source(name))
+    body = _inside(source)
     if not [text for text in code if not _is_bare(text)]:
         hollow = _hollow_methods(inside) if isinstance(tree, ast.ClassDef) else []
         if hollow:
-            _fill_methods(cell, end + 1, stop, module.source(name))
+            _fill_methods(cell, end + 1, stop, source)
             return
         given = [text.strip() for text in code]
         body = "\n".join(
@@ -443,7 +466,7 @@ def _fill_definition(cell: _Cell, marker: int, module_name: str, name: str) -> N
         remarks = [t for t in inside if not _PLACEHOLDER.match(t) and t.strip()]
         cell.edits.append((end + 1, stop, remarks + text.splitlines()))
     elif isinstance(tree, ast.ClassDef) and _hollow_methods(inside):
-        _fill_methods(cell, end + 1, stop, module.source(name))
+        _fill_methods(cell, end + 1, stop, source)
 
 
 def _is_bare(text: str) -> bool:
@@ -529,17 +552,6 @@ def _aliases(header: list[str], ours: ast.stmt) -> str:
     return "\n".join(f"{mine} = {other}" for mine, other in pairs if mine != other)
 
 
-def _insertion(cell: _Cell, marker: int, text: str) -> tuple[int, int, list[str]]:
-    start = marker + 1
-    while start < len(cell.lines) and cell._is_remark(start, _indent(cell.lines[marker])):
-        start += 1
-    end = start
-    while end < len(cell.lines) and not cell.lines[end].strip():
-        end += 1
-    end = end + 1 if end < len(cell.lines) and _PLACEHOLDER.match(cell.lines[end]) else start
-    return start, end, text.splitlines() + [""]
-
-
 @dataclass(frozen=True)
 class _Blank:
     item: str
@@ -603,11 +615,13 @@ def read_notebook(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
-        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=nbformat.NO_CONVERT)
+        text = path.read_text(encoding="utf-8-sig")
+        notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
         if notebook.nbformat < 4:
             notebook = nbformat.convert(notebook, 4)
+            text = json.dumps(notebook)
         nbformat.validate(notebook)
-        return json.loads(json.dumps(notebook))
+        return json.loads(text)  # not what nbformat holds, so that every byte it normalises stays
     except (
         ValueError,
         KeyError,

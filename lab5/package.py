@@ -148,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("student_id", help="for example N26140692 / 學號")
     parser.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
     parser.add_argument("--template", type=Path, help=f"the notebook, {TEMPLATE} / notebook 模板")
-    parser.add_argument("--submission", type=Path, help="your own folder: reflection.md, screenshots/")
+    parser.add_argument(
+        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    )
     parser.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
     parser.add_argument(
         "--calibration",
@@ -208,7 +210,9 @@ def _say(made: Made, lang: str) -> None:
         table.add_row(name, f"{size / 1e6:.2f}")
     console.print(table)
     if made.missing:
-        console.print("[yellow]Still yours to do:[/]" if lang == "en" else "[yellow]還需要你完成：[/]")
+        console.print(
+            "[yellow]Still yours to do:[/]" if lang == "en" else "[yellow]還需要你完成：[/]"
+        )
         for part in made.missing:
             console.print(f"  • {part.en if lang == 'en' else part.zh}", markup=False)
 

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no test that fails because a machine is slow.
+settings.register_profile("lab5", deadline=None, derandomize=True)
+settings.load_profile("lab5")
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
