@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lab5.errors import Lab5Error
@@ -41,6 +44,23 @@ def progress() -> Progress:
     return Progress(console=errors._real, transient=True)
 
 
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that temporary files go either way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
     """Turn a ``main`` that raises into one that returns an exit status.
 
@@ -53,7 +73,8 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(encoding="utf-8", errors="replace")
         try:
-            main(argv)
+            with _terminated_as_interrupted():
+                main(argv)
             sys.stdout.flush()
         except Lab5Error as error:
             print(error, file=sys.stderr)
