@@ -1,0 +1,65 @@
+"""How long the main job takes beside the bare library calls: pytest -m benchmark -s."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.benchmark
+
+# What nobody can do without: import torch, load, export, quantise on 300 images, deflate.
+BARE = """
+import sys, warnings, zipfile
+warnings.simplefilter("ignore")
+import numpy as np, torch
+from lab5.model import BasicBlock, ResNet18
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+model = ResNet18(BasicBlock)
+model.load_state_dict(torch.load(sys.argv[1], weights_only=True))
+model.eval()
+torch.onnx.export(model, (torch.zeros(1, 3, 32, 32),), "fp32.onnx", input_names=["input"],
+                  output_names=["output"], opset_version=13, dynamo=False,
+                  dynamic_axes={"input": {0: "N"}, "output": {0: "N"}})
+
+class Reader(CalibrationDataReader):
+    batches = iter(np.random.default_rng(0).standard_normal((10, 30, 3, 32, 32), dtype=np.float32))
+    def get_next(self):
+        batch = next(self.batches, None)
+        return None if batch is None else {"input": batch}
+
+quantize_static("fp32.onnx", "int8.onnx", Reader(), quant_format=QuantFormat.QOperator,
+                per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+with zipfile.ZipFile("bare.zip", "w", zipfile.ZIP_DEFLATED) as z:
+    z.write("fp32.onnx")
+    z.write("int8.onnx")
+"""
+
+
+def seconds(command: list[str], cwd) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def test_the_main_job_beside_the_bare_calls(tmp_path, weights, monkeypatch):
+    monkeypatch.setenv("LAB5_CACHE", str(tmp_path / "no data set"))
+    commands = {
+        "bare": [sys.executable, "-c", BARE, str(weights)],
+        "package": [sys.executable, "-m", "lab5.package", "N26140692", "--no-grade"],
+        "package, graded": [sys.executable, "-m", "lab5.package", "N26140692"],
+        "--help": [sys.executable, "-m", "lab5.package", "--help"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(3):  # by turns, so that all meet the same machine
+        for name, command in commands.items():
+            times[name].append(seconds(command, tmp_path))
+    bare = statistics.median(times["bare"])
+    for name, values in times.items():
+        median = statistics.median(values)
+        print(f"\n{name}: median {median:.2f} s ({min(values):.2f} to {max(values):.2f}), "
+              f"{median / bare:.2f} x bare")  # fmt: skip
