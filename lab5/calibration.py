@@ -6,7 +6,7 @@ training images. So random overlapping shapes, whose statistics resemble those o
 leaves": Lee, Mumford and Huang, 2001), are moved by a few gradient steps until the network sees the
 statistics it was trained on (Yin et al., "DeepInversion", 2020). docs/int8.md has the measurements.
 
-``dead_leaves``, ``match_batchnorm``, ``synthetic_images``, ``ImageReader`` and ``quiet_reader`` are
+``dead_leaves``, ``match_batchnorm``, ``synthetic_images``, ``BatchReader`` and ``quiet_reader`` are
 also what the notebook is filled with: they use nothing of lab5 but the two arrays that it has, too.
 """
 
@@ -101,12 +101,11 @@ def synthetic_images(model, count=64, steps=12, rate=0.1, seed=0):
     return match_batchnorm(model, np.ascontiguousarray(images), steps, rate)
 
 
-class ImageReader(CalibrationDataReader):
-    """Batches of ``images`` (N, 3, 32, 32) float32 for onnxruntime's calibration."""
+class BatchReader(CalibrationDataReader):
+    """A list of batches, (N, 3, 32, 32) float32 each, for onnxruntime's calibration."""
 
-    def __init__(self, images, input_name="input", batch_size=32):
-        self.input_name = input_name
-        self.batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    def __init__(self, batches, input_name):
+        self.batches, self.input_name = batches, input_name
         self.rewind()
 
     def get_next(self):
@@ -126,11 +125,11 @@ def quiet_reader(reader, always, model):
     reader.rewind()
     pixels = batch * CIFAR10_STD[:, None, None] + CIFAR10_MEAN[:, None, None]
     if always or pixels.min() < -0.01 or pixels.max() > 1.01:
-        reader = ImageReader(synthetic_images(model), name)
+        reader = BatchReader([synthetic_images(model)], name)
     return reader
 
 
-class CIFARLikeCalibReader(ImageReader):
+class CIFARLikeCalibReader(BatchReader):
     """Batches from a folder of pictures, or random normal ones when there is none.
 
     The interface is that of the handed-out notebook.
@@ -144,13 +143,16 @@ class CIFARLikeCalibReader(ImageReader):
         count = batch_size * num_batches
         if files:
             images = np.concatenate([_read(file) for file in files[:count]])
+            count = len(images)
         else:
             shape = (count, 3, IMAGE_SIZE, IMAGE_SIZE)
             images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        super().__init__(images, input_name, batch_size)
+        super().__init__(
+            [images[i : i + batch_size] for i in range(0, count, batch_size)], input_name
+        )
 
 
-def make_reader(mode: str, model: nn.Module, input_name: str = INPUT_NAME) -> ImageReader:
+def make_reader(mode: str, model: nn.Module | None, input_name: str = INPUT_NAME) -> BatchReader:
     """A ``CalibrationDataReader`` for the network ``model``.
 
     Args:
@@ -172,13 +174,14 @@ def make_reader(mode: str, model: nn.Module, input_name: str = INPUT_NAME) -> Im
                 zh="無法為這組權重產生校準影像：梯度不是有限數。"
                 "請檢查權重檔，或改用 --calibration cifar10 或圖片資料夾。",
             )
-        return ImageReader(images, input_name)
+        return BatchReader([images], input_name)
     if mode == "random":
         return CIFARLikeCalibReader(None, input_name, batch_size=1, num_batches=50)
     if mode == "cifar10":
         from lab5 import data
 
-        return ImageReader(preprocess_batch(data.load().train.images[:REAL_IMAGES]), input_name)
+        images = preprocess_batch(data.load().train.images[:REAL_IMAGES])
+        return BatchReader([images], input_name)
     if not _pictures(Path(mode)):
         raise CalibrationError(
             f"--calibration {mode} is neither one of {', '.join(MODES)} nor a folder with pictures "

@@ -7,21 +7,41 @@ products overflows 16 bits on a CPU without VNNI and the file gives the same ans
 
 from __future__ import annotations
 
+import argparse
 import logging
+import sys
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-from lab5.errors import QuantizationError
+from lab5.assignment import CHECKPOINT, IMAGE_SIZE, INPUT_NAME, OPSET
+from lab5.cli import command, console
+from lab5.errors import CalibrationError, ExportError, QuantizationError
 from lab5.files import replacing
 
-# The operators that carry weights: none may be left in floating point.
-FLOAT_OPERATORS = ("Conv", "Gemm", "MatMul")
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType
+
+METHODS: Final = ("MinMax", "Entropy", "Percentile")
+MAX_IMAGES: Final = 10_000  # a reader that yields more has no end
+
+# Normalised pixels lie in about -2..2.1. Calibration must reach both sides of the mean, or dark or
+# light pixels are cut off; noise stays within 6, but pixels of 0..255 do not.
+_REACH: Final = 1.0
+_FAR: Final = 10.0
+
+# Floating-point operators that carry weights, and what each becomes in QOperator.
+_FLOAT: Final = ("Conv", "Gemm", "MatMul")
+_CONVOLUTION: Final = "QLinearConv"
+_QUANTIZED: Final = ("QuantizeLinear", "DequantizeLinear", _CONVOLUTION)
 
 
 def quantize_to_int8(fp32_path, int8_path, reader, method="MinMax"):
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
     quantize_static(
         model_input=fp32_path,
         model_output=int8_path,
@@ -40,35 +60,251 @@ def quantize(fp32: Path, int8: Path, reader: Any, method: str = "MinMax") -> Non
 
     Args:
         reader: an onnxruntime ``CalibrationDataReader`` for the input ``input``.
+        method: ``MinMax``, ``Entropy`` or ``Percentile``.
 
     Raises:
+        CalibrationError: the reader yields nothing, or images that no preprocessing made.
         QuantizationError: the input cannot be quantised or the result is not what 1.4 asks for.
     """
-    with replacing(int8) as temporary:
-        root = logging.getLogger()
-        level = root.level
-        root.setLevel(logging.ERROR)  # it advises to pre-process, which folds nothing here
-        try:
-            quantize_to_int8(str(fp32), str(temporary), reader, method)
-        finally:
-            root.setLevel(level)
+    if method not in METHODS:
+        raise QuantizationError(
+            f"There is no calibration method {method!r}. Use one of {', '.join(METHODS)}.",
+            zh=f"沒有 {method!r} 這種校準方法。請使用 {'、'.join(METHODS)} 之一。",
+        )
+    graph = _checked_input(fp32)
+    batches = _checked_images(reader)
+    from lab5.calibration import BatchReader
+
+    with replacing(int8) as temporary, _quiet():
+        # The graph, not its path: given a path, onnxruntime writes a second file beside it.
+        quantize_to_int8(graph, str(temporary), BatchReader(batches, INPUT_NAME), method)
         verify_int8(temporary)
 
 
-def verify_int8(path: Path) -> onnx.ModelProto:
-    """Read an INT8 file back and check that it is QOperator throughout.
+def check_settings(
+    quant_format: QuantFormat | str, activation_type: QuantType, machine: str | None = None
+) -> None:
+    """Refuse what onnxruntime takes without a word and does badly.
+
+    Args:
+        machine: as ``platform.machine()`` calls it; None is this one.
 
     Raises:
-        QuantizationError: an operator with weights is left in floating point, or the format is QDQ.
+        QuantizationError: ``quant_format`` is a string, or activations are int8 on x86.
     """
-    model = onnx.load(path)
-    operators = [node.op_type for node in model.graph.node]
-    left = [name for name in FLOAT_OPERATORS if name in operators]
-    if left or "QLinearConv" not in operators:
+    import platform
+
+    from onnxruntime.quantization import QuantFormat, QuantType
+
+    if not isinstance(quant_format, QuantFormat):
         raise QuantizationError(
-            f"{path.name} is not QOperator throughout: it still has {', '.join(left) or 'no QLinearConv'}."
-            " Pass quant_format=QuantFormat.QOperator, not the string 'QOperator'.",
-            zh=f"{path.name} 不是完整的 QOperator 格式：仍有 {'、'.join(left) or '缺少 QLinearConv'}。"
+            f"quant_format is the string {quant_format!r}; onnxruntime silently writes QDQ for any "
+            "string. Pass quant_format=QuantFormat.QOperator.",
+            zh=f"quant_format 是字串 {quant_format!r}；onnxruntime 遇到字串會默默寫成 QDQ。"
+            "請傳入 quant_format=QuantFormat.QOperator。",
+        )
+    x86 = (machine or platform.machine()).lower() in ("x86_64", "amd64", "i386", "i686", "x86")
+    if quant_format is QuantFormat.QOperator and activation_type != QuantType.QUInt8 and x86:
+        raise QuantizationError(
+            "Activations would be int8, which QOperator has no fast path for on x86: slower than "
+            "FP32. Pass activation_type=QuantType.QUInt8 (the default is QInt8).",
+            zh="activation 會是 int8，QOperator 在 x86 上沒有快速的實作，會比 FP32 更慢。"
+            "請傳入 activation_type=QuantType.QUInt8（預設是 QInt8）。",
+        )
+
+
+@contextmanager
+def _quiet():
+    """Without onnxruntime's advice to pre-process, which folds nothing here."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _checked_input(path: Path) -> onnx.ModelProto:
+    """The FP32 graph, refused when it is quantised already or not what 1.3 asks for."""
+    from lab5.export import verify_fp32
+
+    try:
+        graph = verify_fp32(path)
+    except ExportError as error:
+        raise QuantizationError(error.en, zh=error.zh) from error
+    if found := sorted({node.op_type for node in graph.graph.node} & set(_QUANTIZED)):
+        raise QuantizationError(
+            f"{path.name} is quantised already (it has {', '.join(found)}). Give the FP32 file.",
+            zh=f"{path.name} 已經量化過（含有 {'、'.join(found)}）。請改用 FP32 的檔案。",
+        )
+    return graph
+
+
+def _checked_images(reader: Any) -> list[np.ndarray]:
+    """All batches of ``reader``, each (N, 3, 32, 32) float32 and as preprocessing makes them."""
+    import numpy as np
+
+    batches: list[np.ndarray] = []
+    while (feed := reader.get_next()) is not None:
+        batch = np.asarray(feed.get(INPUT_NAME, ()))
+        if batch.dtype != np.float32 or batch.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
+            raise CalibrationError(
+                f"The calibration reader gives {batch.dtype} {batch.shape} as {sorted(feed)}; expected "
+                f"float32 (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}) as ['{INPUT_NAME}'].",
+                zh=f"校準資料讀取器給的是 {sorted(feed)}：{batch.dtype} {batch.shape}，"
+                f"應為 '{INPUT_NAME}'：float32 (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE})。",
+            )
+        batches.append(batch)
+        if sum(map(len, batches)) > MAX_IMAGES:
+            raise CalibrationError(
+                f"The calibration reader yields more than {MAX_IMAGES:,} images. "
+                "get_next must return None at the end.",
+                zh=f"校準資料讀取器給了超過 {MAX_IMAGES:,} 張影像。get_next 結束時要回傳 None。",
+            )
+    if not sum(map(len, batches)):
+        raise CalibrationError(
+            "The calibration reader yields no image. Was it read before? Call rewind() first.",
+            zh="校準資料讀取器沒有給出任何影像。是否已經讀過一次？請先呼叫 rewind()。",
+        )
+    low, high = min(b.min() for b in batches), max(b.max() for b in batches)
+    if not (-_FAR < low < -_REACH and _REACH < high < _FAR):
+        raise CalibrationError(
+            f"The calibration images lie in {low:.2f}..{high:.2f}; normalised photographs fill about "
+            "-2..2.1. With such ranges INT8 loses most of its accuracy, so nothing was written. "
+            "Preprocess the images as for inference: divide by 255, subtract the mean, divide by the "
+            "standard deviation.",
+            zh=f"校準影像的數值範圍是 {low:.2f} 到 {high:.2f}；正規化後的照片約為 -2 到 2.1。"
+            "這樣的範圍會讓 INT8 的準確率大幅下降，因此沒有寫出檔案。"
+            "請和推論時一樣前處理：除以 255、減去平均、除以標準差。",
+        )
+    return batches
+
+
+def verify_int8(path: Path) -> onnx.ModelProto:
+    """Read an INT8 file back and check that it is what 1.4 asks for.
+
+    QOperator throughout, opset 13, every convolution with one int8 scale per output channel, uint8
+    activations.
+
+    Raises:
+        QuantizationError: it is not.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # onnx raises protobuf and checker errors
+        raise QuantizationError(
+            f"{path.name} is no valid ONNX file: {error}. Quantise again.",
+            zh=f"{path.name} 不是有效的 ONNX 檔。請重新量化。",
+        ) from error
+    found = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if found != OPSET:
+        raise QuantizationError(
+            f"{path.name} is opset {found}, expected {OPSET}. Quantise the opset {OPSET} FP32 file.",
+            zh=f"{path.name} 是 opset {found}，應為 {OPSET}。請量化 opset {OPSET} 的 FP32 檔。",
+        )
+    operators = Counter(node.op_type for node in model.graph.node)
+    left = [f"{operators[name]} {name}" for name in _FLOAT if operators[name]]
+    if left or not operators[_CONVOLUTION]:
+        raise QuantizationError(
+            f"{path.name} is not QOperator throughout: it has {', '.join(left) or 'no ' + _CONVOLUTION}. "
+            "Pass quant_format=QuantFormat.QOperator, not the string 'QOperator'.",
+            zh=f"{path.name} 不是完整的 QOperator 格式：{'、'.join(left) or '沒有 ' + _CONVOLUTION}。"
             '請傳入 quant_format=QuantFormat.QOperator，而不是字串 "QOperator"。',
         )
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == _CONVOLUTION and (fault := _fault(node, stored)):
+            en, zh = fault
+            raise QuantizationError(
+                f"{path.name}: {node.name or node.output[0]} has {en}.",
+                zh=f"{path.name}：{node.name or node.output[0]} {zh}。",
+            )
     return model
+
+
+def _fault(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> tuple[str, str] | None:
+    """What is wrong with a QLinearConv, in English and zh-TW."""
+    from onnx import TensorProto
+
+    _, _, x_zero, weight, w_scale, _, _, y_zero = node.input[:8]
+    if {weight, w_scale, x_zero, y_zero} - set(stored):
+        return "weights or zero points that are not stored in the file", "的權重或零點不在檔案中"
+    if stored[weight].data_type != TensorProto.INT8:
+        return (
+            "weights that are not int8: pass weight_type=QuantType.QInt8",
+            "的權重不是 int8：請傳入 weight_type=QuantType.QInt8",
+        )
+    if any(stored[name].data_type != TensorProto.UINT8 for name in (x_zero, y_zero)):
+        return (
+            "int8 activations, slower than FP32 on x86: pass activation_type=QuantType.QUInt8",
+            "的 activation 是 int8，在 x86 上比 FP32 慢：請傳入 activation_type=QuantType.QUInt8",
+        )
+    if list(stored[w_scale].dims) != [stored[weight].dims[0]]:
+        return (
+            "one scale for all channels: pass per_channel=True",
+            "的所有通道共用一個 scale：請傳入 per_channel=True",
+        )
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab5.quantize",
+        description="1.4: quantise an FP32 ONNX file to INT8 / 靜態量化為 INT8",
+    )
+    parser.add_argument("fp32", type=Path, metavar="FP32.onnx")
+    parser.add_argument("int8", type=Path, metavar="INT8.onnx")
+    parser.add_argument(
+        "--calibration",
+        default="auto",
+        help="auto, random, synthetic, cifar10, or a folder of pictures / 或圖片資料夾（預設 auto）",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path(CHECKPOINT),
+        help=f"what FP32.onnx was exported from; the synthetic images need it (default {CHECKPOINT})",
+    )
+    parser.add_argument("--method", choices=METHODS, default="MinMax")
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = _parser().parse_args(argv)
+    _checked_input(args.fp32)
+    from lab5.calibration import make_reader
+
+    reader = make_reader(args.calibration, _network(args) if _needs_weights(args) else None)
+    quantize(args.fp32, args.int8, reader, args.method)
+    sizes = [file.stat().st_size / 1e6 for file in (args.fp32, args.int8)]
+    console.print(f"{args.int8}: {sizes[1]:.1f} MB, FP32 {sizes[0]:.1f} MB")
+
+
+def _needs_weights(args: argparse.Namespace) -> bool:
+    return args.calibration in ("auto", "synthetic")
+
+
+def _network(args: argparse.Namespace) -> Any:
+    """The network of ``--weights``, which must be the one that was exported."""
+    from lab5.export import verify_parity
+    from lab5.model import load_model
+
+    model, _ = load_model(args.weights)
+    try:
+        verify_parity(args.fp32, model)
+    except ExportError as error:
+        raise CalibrationError(
+            f"{args.fp32} was not exported from {args.weights}: their logits differ. "
+            "Give the weights it was exported from with --weights.",
+            zh=f"{args.fp32} 不是由 {args.weights} 匯出的：輸出不同。請用 --weights 指定原本的權重。",
+        ) from error
+    return model
+
+
+if __name__ == "__main__":
+    sys.exit(main())
