@@ -1,0 +1,353 @@
+"""3: the report, one PDF: the student's screenshots, the figures of this pair of models, a reflection.
+
+``python -m lab5.report N26140692``. typst sets report_assets/report.typ with this package's fonts
+only, so that the same data gives the same bytes everywhere. What only the student can supply and has
+not is left empty with a sentence saying what belongs there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lab5.assignment import ITEMS, MIN_REFLECTION_CHARS, MIN_SCREENSHOTS, FileNames
+from lab5.cli import command, console
+from lab5.errors import ReportError, UsageError
+from lab5.files import replacing
+
+if TYPE_CHECKING:
+    from lab5.measure import Measurements
+    from lab5.report_analysis import Block, Files, Say
+    from lab5.report_student import Screenshot, Supplied
+
+LANGUAGES: Final = ("zh-TW", "en")
+
+NO_SCREENSHOTS: Final = (
+    "此處應放截圖：用手機、平板等其他裝置開啟公開網址，上傳至少 3 張圖片，"
+    "把結果畫面的截圖放進 submission/screenshots/。",
+    "Screenshots belong here: open the public page on a phone, a tablet or another device, upload at "
+    "least 3 pictures, and put screenshots of the results into submission/screenshots/.",
+)
+NO_REFLECTION: Final = (
+    "此處應為你自己的心得與建議（至少 10 個字）：請寫在 submission/reflection.md。",
+    "Your own reflection and suggestions belong here (at least 10 characters): write them into "
+    "submission/reflection.md.",
+)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that only the student can supply and that the report lacks."""
+
+    item: str  # of the rubric
+    zh: str
+    en: str
+
+
+def make_report(
+    path: Path,
+    names: FileNames,
+    measurements: Measurements,
+    submission: Path | None,
+    lang: str = "zh-TW",
+    *,
+    date: datetime.date | None = None,
+) -> list[Missing]:
+    """Write the report to ``path``, all or nothing, and say what is still the student's to supply.
+
+    Args:
+        submission: the student's folder with ``screenshots/`` and ``reflection.md``, if any.
+        lang: ``zh-TW`` or ``en``.
+        date: shown in the title block; today unless given.
+
+    Raises:
+        UsageError: ``lang`` is another one.
+        ReportError: typst could not set it.
+    """
+    if lang not in LANGUAGES:
+        raise UsageError(
+            f"There is no report in {lang!r}. Choose one of {', '.join(LANGUAGES)}.",
+            zh=f"沒有 {lang!r} 的報告，請選擇 {'、'.join(LANGUAGES)}。",
+        )
+    from lab5.report_student import read_submission
+
+    supplied = read_submission(submission)
+    data, files = _document(names, measurements, supplied, lang, date or datetime.date.today())
+    pdf = _typeset(data, files)
+    with replacing(path) as temporary:
+        temporary.write_bytes(pdf)
+    return _missing(supplied)
+
+
+def _missing(supplied: Supplied) -> list[Missing]:
+    found = []
+    if (have := len(supplied.devices)) < MIN_SCREENSHOTS:
+        count_zh, count_en = f"（目前 {have} 張可用）", f" ({have} usable so far)"
+        left_zh = "".join(f"\n    {x.name}：{x.zh}" for x in supplied.left_out)
+        left_en = "".join(f"\n    {x.name}: {x.en}" for x in supplied.left_out)
+        found.append(
+            Missing(
+                "3.1",
+                f"3.1 至少 {MIN_SCREENSHOTS} 張其他裝置的截圖{count_zh}：放進 submission/screenshots/{left_zh}",
+                f"3.1 at least {MIN_SCREENSHOTS} screenshots from other devices{count_en}: put them into "
+                f"submission/screenshots/{left_en}",
+            )
+        )
+    if supplied.reflection_length < MIN_REFLECTION_CHARS:
+        found.append(
+            Missing(
+                "3.3",
+                f"3.3 心得與建議，至少 {MIN_REFLECTION_CHARS} 個字：寫在 submission/reflection.md",
+                f"3.3 reflection and suggestions, at least {MIN_REFLECTION_CHARS} characters: write "
+                "submission/reflection.md",
+            )
+        )
+    return found
+
+
+# The document
+
+
+def _document(
+    names: FileNames, m: Measurements, supplied: Supplied, lang: str, date: datetime.date
+) -> tuple[dict[str, Any], Files]:
+    """report.typ's data.json, every string in characters that the fonts have, and the pictures."""
+    from lab5.report_analysis import analysis, tiles
+
+    def say(zh: str, en: str) -> str:
+        return zh if lang == "zh-TW" else en
+
+    def section(number: str) -> Block:
+        item = ITEMS[number]
+        text = f"{number} {say(item.zh, item.en)}"
+        return {"kind": "heading", "level": 1, "text": text}
+
+    screenshots, files = _screenshots(supplied, say)
+    figures, pictures = analysis(m, say)
+    blocks = [section("3.1"), *screenshots, section("3.2"), *figures, section("3.3")]
+    blocks += _reflection(supplied, say)
+    data = {
+        "lang": lang[:2],
+        "region": "TW" if lang == "zh-TW" else None,
+        "title": say("EAI Lab 5 報告", "EAI Lab 5 Report"),
+        "subtitle": say(
+            "壓縮模型的網頁部署：ResNet18 的 FP32 與 INT8",
+            "A compressed model on the web: ResNet18 in FP32 and INT8",
+        ),
+        "author": names.student_id,
+        "facts": [
+            [say("學號", "Student"), names.student_id],
+            [say("日期", "Date"), date.isoformat()],
+        ],
+        "footer": f"EAI Lab 5 · {names.student_id}",
+        "tiles": tiles(m, say),
+        "blocks": blocks,
+    }
+    missing: set[str] = set()
+    data = _in_font(data, missing)
+    notes: set[str] = set()
+    data["blocks"] += [_in_font(b, notes) for b in _left_out(supplied, missing, say)]
+    return data, files | pictures
+
+
+def _in_font(data: Any, missing: set[str]) -> Any:
+    from lab5.report_student import typeset
+
+    match data:
+        case str():
+            return typeset(data, missing)
+        case dict():
+            return {key: _in_font(value, missing) for key, value in data.items()}
+        case list() | tuple():
+            return [_in_font(value, missing) for value in data]
+    return data
+
+
+def _screenshots(supplied: Supplied, say: Say) -> tuple[list[Block], Files]:
+    blocks: list[Block] = []
+    files: Files = {}
+    lacking = max(0, MIN_SCREENSHOTS - len(supplied.devices))
+    if supplied.devices:
+        count = len(supplied.devices)
+        text = say(f"學生提供的截圖 {count} 張。", f"{count} screenshots supplied by the student.")
+        blocks.append({"kind": "text", "runs": [{"t": text}]})
+    if lacking:
+        blocks.append({"kind": "todo", "runs": [{"t": say(*NO_SCREENSHOTS)}]})
+    slots = [
+        say(
+            f"第 {MIN_SCREENSHOTS - lacking + i + 1} 張截圖",
+            f"screenshot {MIN_SCREENSHOTS - lacking + i + 1}",
+        )
+        for i in range(lacking)
+    ]
+    if supplied.devices or slots:
+        blocks.append(_picture_rows("device", supplied.devices, slots, say, files))
+    if supplied.emulated:
+        text = say(
+            "模擬裝置的畫面（由瀏覽器模擬，不是實機，不計入 3.1 的三張）",
+            "Emulated screens (a browser's emulation, no real device; not counted for 3.1)",
+        )
+        blocks.append({"kind": "heading", "level": 2, "text": text})
+        blocks.append(_picture_rows("emulated", supplied.emulated, [], say, files))
+    return blocks, files
+
+
+_TEXT_WIDTH: Final = 170.0  # mm, as report.typ's page leaves it
+_GUTTER: Final = 4.0  # mm
+
+
+def _picture_rows(
+    prefix: str, pictures: list[Screenshot], slots: list[str], say: Say, files: Files
+) -> Block:
+    """Pictures in rows of three, two when all are wide; as high as the page can spare."""
+    count = len(pictures) + len(slots)
+    wide = bool(pictures) and all(p.width > p.height for p in pictures)
+    columns = 2 if wide and not slots else 3
+    width = (_TEXT_WIDTH - _GUTTER * (columns - 1)) / columns
+    tallest = 96.0 if count <= columns else 78.0  # mm
+    cells: list[dict[str, Any]] = []
+    for i, picture in enumerate(pictures):
+        files[f"{prefix}-{i}.jpg"] = picture.jpeg
+        label = say("（模擬）", " (emulated)") if picture.emulated else ""
+        cells.append(
+            {
+                "file": f"{prefix}-{i}.jpg",
+                "caption": picture.caption + label,
+                "alt": say("截圖：", "Screenshot: ") + picture.caption + label,
+                "height": min(tallest, width * picture.height / picture.width),
+            }
+        )
+    cells += [{"text": text, "height": 30.0} for text in slots]
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    return {
+        "kind": "pictures",
+        "columns": columns,
+        "rows": [{"height": max(c["height"] for c in row), "cells": row} for row in rows],
+    }
+
+
+def _reflection(supplied: Supplied, say: Say) -> list[Block]:
+    blocks = list(supplied.reflection)
+    if supplied.reflection_length < MIN_REFLECTION_CHARS:
+        blocks.append({"kind": "todo", "runs": [{"t": say(*NO_REFLECTION)}]})
+    return blocks
+
+
+_LISTED: Final = 12  # what was left out, by name
+
+
+def _left_out(supplied: Supplied, missing: set[str], say: Say) -> list[Block]:
+    items = [
+        [{"t": x.name[:60], "c": True}, {"t": say(f"：{x.zh}", f": {x.en}")}]
+        for x in supplied.left_out[:_LISTED]
+    ]
+    if more := len(supplied.left_out) - _LISTED:
+        if more > 0:
+            items.append([{"t": say(f"還有 {more} 個", f"{more} more")}])
+    if missing:
+        shown = sorted(missing)[:_LISTED]
+        listed = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip() for c in shown)
+        listed += " …" if len(missing) > _LISTED else ""
+        text = say(
+            f"字型沒有的字元以 □ 代替，共 {len(missing)} 種：{listed}",
+            f"Characters that the fonts lack are shown as □, {len(missing)} kinds: {listed}",
+        )
+        items.append([{"t": text}])
+    if not items:
+        return []
+    title = say("附錄：沒有放進報告的內容", "Appendix: left out of this report")
+    return [{"kind": "heading", "level": 1, "text": title}, {"kind": "list", "items": items}]
+
+
+def _typeset(data: dict[str, Any], files: Files) -> bytes:
+    import typst
+
+    from lab5.report_student import ASSETS
+
+    sources = {
+        "main.typ": (ASSETS / "report.typ").read_bytes(),
+        "data.json": json.dumps(data, ensure_ascii=False).encode(),
+    }
+    with tempfile.TemporaryDirectory(prefix="lab5-") as folder:
+        for name, content in (sources | files).items():
+            (Path(folder) / name).write_bytes(content)
+        try:
+            return typst.compile(
+                Path(folder) / "main.typ",
+                root=folder,  # typst reads nothing outside
+                font_paths=[ASSETS],
+                ignore_system_fonts=True,
+                format="pdf",
+                pdf_standards=["ua-1"],  # PDF/UA: refuses a picture without alternative text
+            )
+        except Exception as error:  # typst raises its own error, and RuntimeError
+            raise ReportError(
+                f"typst could not set the report: {error}. "
+                "Reinstall it: pip install --force-reinstall typst",
+                zh="typst 無法排版報告。請重新安裝：pip install --force-reinstall typst",
+            ) from error
+
+
+# The command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab5.report", description="Make <student id>_report.pdf / 製作報告"
+    )
+    parser.add_argument("student_id", help="for example N26140692 / 學號")
+    parser.add_argument(
+        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    )
+    parser.add_argument("--lang", choices=LANGUAGES, default="zh-TW")
+    parser.add_argument("--fp32", type=Path, help="the FP32 model; otherwise the one in --out")
+    parser.add_argument("--int8", type=Path, help="the INT8 model; otherwise the one in --out")
+    parser.add_argument("--out", type=Path, default=Path(), help="where the PDF goes")
+    parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
+    parser.add_argument("--full", action="store_true", help="all 10,000 test images / 全部測試影像")
+    parser.add_argument(
+        "--date", type=datetime.date.fromisoformat, help="shown in the title, YYYY-MM-DD; today"
+    )
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = _parser().parse_args(argv)
+    names = FileNames(args.student_id)
+    fp32, int8 = args.fp32 or args.out / names.fp32, args.int8 or args.out / names.int8
+    for model in (fp32, int8):
+        if not model.is_file():
+            raise UsageError(
+                f"There is no {model}. Make the models with python -m lab5.package {args.student_id}, "
+                "or give --fp32 and --int8.",
+                zh=f"找不到 {model}。請先用 python -m lab5.package {args.student_id} 產生模型，"
+                "或用 --fp32 與 --int8 指定。",
+            )
+    if args.submission is not None and not args.submission.is_dir():
+        raise UsageError(
+            f"--submission {args.submission} is no folder. It holds your reflection.md and screenshots/.",
+            zh=f"--submission {args.submission} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
+        )
+    submission = args.submission or Path("submission")
+    from lab5 import data
+    from lab5.measure import IMAGES, measure
+
+    dataset = data.load(args.data) if args.data or data.cached() else None
+    measurements = measure(fp32, int8, dataset, images=None if args.full else IMAGES)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / names.report
+    for part in make_report(path, names, measurements, submission, args.lang, date=args.date):
+        console.print(f"• {part.en if args.lang == 'en' else part.zh}", markup=False)
+    console.print(str(path), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

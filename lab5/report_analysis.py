@@ -1,0 +1,472 @@
+"""3.2: sentences, tables and plots drawn from the figures, as report.typ's blocks."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lab5.assignment import EXPECTED_LOSS_PP, EXPECTED_SIZE_CUT, EXPECTED_SPEEDUP
+from lab5.measure import Accuracy, Agreement, Measurements
+
+Block = dict[str, Any]
+Say = Callable[[str, str], str]  # the zh-TW or the English one of two texts
+Files = dict[str, bytes]  # pictures by the name under which report.typ finds them
+
+MB = 1e6  # bytes; file sizes are decimal, as file managers show them
+HOW_TO_GET_DATA = "python -m lab5.data"
+_MINUS = "−"
+
+
+def tiles(m: Measurements, say: Say) -> list[tuple[str, str]]:
+    """The figures to see first: (figure, what it is)."""
+    agreement = m.agreement
+    found = [
+        (f"× {m.speedup:.2f}", say("INT8 的速度（FP32 = 1）", "INT8 speed (FP32 = 1)")),
+        (_signed(-100 * m.size_cut, "%", 1), say("INT8 的檔案大小", "INT8 file size")),
+        (
+            _percent(agreement.same, agreement.images),
+            say(
+                f"top-1 一致（{agreement.images:,} 張）",
+                f"same top-1 ({agreement.images:,} images)",
+            ),
+        ),
+    ]
+    if m.accuracy is None:
+        found.append(
+            (f"{agreement.relative_l2:.3f}", say("logits 相對 L2 差", "relative L2 of logits"))
+        )
+    else:
+        change = _pair(m.accuracy).difference
+        found.append((_signed(change, " pp", 2), say("INT8 的準確率變化", "INT8 accuracy change")))
+    return found
+
+
+def analysis(m: Measurements, say: Say) -> tuple[list[Block], Files]:
+    """Section 3.2 below its heading."""
+    files: Files = {}
+    blocks = [
+        {"kind": "list", "items": _findings(m, say)},
+        _heading(say("推論時間", "Inference time")),
+        _latency_plot(m, say),
+        _heading(say("與作業說明的比較", "Against the assignment's expectations")),
+        _expectations(m, say),
+    ]
+    left = _class_table(m.accuracy, say) if m.accuracy else []
+    right = _sqnr(m, say)
+    if m.accuracy is None:
+        blocks.append(_no_data(say))
+    if left and right:
+        blocks.append({"kind": "columns", "widths": [1, 1.15], "cells": [left, right]})
+    else:
+        blocks += left or right
+    blocks.append(_heading(say("圖片與兩個模型的 top-3", "Pictures and both models' top-3")))
+    blocks += _examples(m, say, files)
+    blocks += [_heading(say("量測條件", "How it was measured")), _conditions(m, say)]
+    return blocks, files
+
+
+def _heading(text: str) -> Block:
+    return {"kind": "heading", "level": 2, "text": text}
+
+
+def _pair(accuracy: Accuracy):
+    from lab5.evaluate import Paired
+
+    return Paired(accuracy.images, accuracy.only_fp32, accuracy.only_int8)
+
+
+# Sentences
+
+
+def _findings(m: Measurements, say: Say) -> list[list[dict[str, Any]]]:
+    """What is faster by how much, what changed, and why; each begins with its subject in bold."""
+    found = [
+        (say("速度", "Speed"), _speed(m, say)),
+        (say("大小", "Size"), _size(m, say)),
+        (say("一致性", "Agreement"), _agreement(m.agreement, say)),
+    ]
+    if m.accuracy:
+        found.append((say("準確率", "Accuracy"), _accuracy(m.accuracy, say)))
+    if m.sqnr:
+        found.append((say("哪一層", "Which layer"), _worst_layer(m, say)))
+    separator = say("：", ": ")
+    return [[{"t": title + separator, "b": True}, {"t": text}] for title, text in found]
+
+
+def _speed(m: Measurements, say: Say) -> str:
+    fp32, int8 = m.fp32_latency, m.int8_latency
+    text = say(
+        f"每張圖的中位數 FP32 為 {fp32.median:.2f} ms，INT8 為 {int8.median:.2f} ms（batch 1、單執行緒），",
+        f"the median per image is {fp32.median:.2f} ms in FP32 and {int8.median:.2f} ms in INT8 "
+        "(batch 1, one thread): ",
+    )
+    if int8.p5 <= fp32.p95 and fp32.p5 <= int8.p95:
+        return text + say(
+            "兩者 5–95% 的範圍重疊，這次量測看不出明確的快慢。",
+            "their 5–95% ranges overlap, so this measurement shows no clear difference.",
+        )
+    if m.speedup < 1:
+        return text + say(
+            f"INT8 反而慢 {1 / m.speedup:.2f} 倍。可能是 int8 activation 或 QDQ 節點在這顆 CPU 上沒有快速的實作。",
+            f"INT8 is {1 / m.speedup:.2f} times slower. int8 activations or QDQ nodes may have no fast "
+            "path on this CPU.",
+        )
+    text += say(f"INT8 快 {m.speedup:.2f} 倍。", f"INT8 is {m.speedup:.2f} times faster. ")
+    if m.machine.int8_instructions:
+        names = say("、", ", ").join(m.machine.int8_instructions)
+        return text + say(
+            f"原因：這顆 CPU 有 8 位元乘加指令（{names}），一道指令處理的數量是 FP32 的四倍，"
+            "要搬的權重也只有四分之一。",
+            f"Why: this CPU multiplies and adds 8-bit numbers in one instruction ({names}), four times as "
+            "many as FP32 numbers, and has a quarter of the weights to move.",
+        )
+    return text + say(
+        "原因：8 位元的數一道指令能處理更多，要搬的權重也只有四分之一。",
+        "Why: one instruction handles more 8-bit numbers, and a quarter of the weights is to be moved.",
+    )
+
+
+def _size(m: Measurements, say: Say) -> str:
+    sizes = f"{m.fp32_bytes / MB:.2f} MB → {m.int8_bytes / MB:.2f} MB"
+    share = f"{abs(100 * m.size_cut):.1f}%"
+    if m.size_cut <= 0:
+        return say(
+            f"{sizes}，INT8 並沒有變小（大 {share}）。", f"{sizes}: INT8 is not smaller (+{share})."
+        )
+    return say(
+        f"{sizes}，小 {share}。每個權重由 4 個位元組變成 1 個；scale、zero point、bias 與圖的結構是多出來的部分。",
+        f"{sizes}, {share} smaller. Each weight takes 1 byte instead of 4; scales, zero points, biases and "
+        "the graph itself come on top.",
+    )
+
+
+def _agreement(a: Agreement, say: Say) -> str:
+    share = _percent(a.same, a.images)
+    what = say(
+        "張合成影像（沒有資料集時的替代）" if a.synthetic else "張測試影像",
+        "synthetic images (in place of the data set)" if a.synthetic else "test images",
+    )
+    text = say(
+        f"{a.images:,} {what}中，兩個模型的 top-1 相同 {a.same:,} 張（{share}）；logits 的相對 L2 差為 {a.relative_l2:.3f}。",
+        f"on {a.images:,} {what} both models give the same top-1 for {a.same:,} ({share}); the logits "
+        f"differ by {a.relative_l2:.3f} in relative L2. ",
+    )
+    if a.changed_confidence is None:
+        return text.strip()
+    here, all_ = f"{a.changed_confidence:.2f}", f"{a.confidence:.2f}"
+    if a.changed_confidence < a.confidence:
+        return text + say(
+            f"答案改變的圖片，FP32 的信心中位數只有 {here}（全部圖片為 {all_}）：量化誤差翻轉的是原本就猶豫的判斷。",
+            f"Where the answer changed, FP32's own confidence was {here} (median; {all_} over all images): "
+            "rounding flips answers that were uncertain before.",
+        )
+    return text + say(
+        f"答案改變的圖片，FP32 的信心中位數為 {here}（全部圖片為 {all_}）：不只是猶豫的判斷被翻轉，值得檢查校準資料。",
+        f"Where the answer changed, FP32's own confidence was {here} (median; {all_} over all images): not "
+        "only uncertain answers flipped, so look at the calibration data.",
+    )
+
+
+def _accuracy(a: Accuracy, say: Say) -> str:
+    pair = _pair(a)
+    low, high = pair.interval
+    interval = f"{_signed(low, '', 2)} … {_signed(high, '', 2)}"
+    text = say(
+        f"{a.images:,} 張測試影像中 FP32 答對 {_percent(a.fp32, a.images)}，INT8 {_percent(a.int8, a.images)}，"
+        f"相差 {_signed(pair.difference, ' pp', 2)}（95% 信賴區間 {interval}）；只有 FP32 答對的 {a.only_fp32} 張，"
+        f"只有 INT8 答對的 {a.only_int8} 張，",
+        f"on {a.images:,} test images FP32 is right on {_percent(a.fp32, a.images)} and INT8 on "
+        f"{_percent(a.int8, a.images)}, {_signed(pair.difference, ' pp', 2)} (95% confidence interval "
+        f"{interval}); {a.only_fp32} are right in FP32 alone, {a.only_int8} in INT8 alone: ",
+    )
+    p = f"McNemar p = {pair.p_value:.2g}"
+    if pair.differs:
+        return text + say(f"差異是真的（{p}）。", f"a real difference ({p}).")
+    return text + say(f"看不出差異（{p}）。", f"no difference can be shown ({p}).")
+
+
+def _worst_layer(m: Measurements, say: Say) -> str:
+    layers = [layer for layer in m.sqnr if layer.activation is not None]
+    if not layers:
+        layers = list(m.sqnr)
+    worst = min(layers, key=lambda x: _db(x.activation, x.weight))
+    best = max(layers, key=lambda x: _db(x.activation, x.weight))
+    low, high = _db(worst.activation, worst.weight), _db(best.activation, best.weight)
+    return say(
+        f"量化雜訊最大的是 {worst.name}，SQNR {low:.1f} dB；最小的是 {best.name}，{high:.1f} dB。"
+        "每 6 dB 約等於 1 個位元；誤差沿網路累積，所以越深通常越低。",
+        f"quantisation noise is largest at {worst.name}, SQNR {low:.1f} dB, and smallest at {best.name}, "
+        f"{high:.1f} dB. 6 dB are about one bit; errors add up along the network.",
+    )
+
+
+def _db(activation: float | None, weight: float | None) -> float:
+    value = activation if activation is not None else weight
+    return math.inf if value is None else value
+
+
+# Tables
+
+
+def _expectations(m: Measurements, say: Say) -> Block:
+    yes, no = say("符合", "holds"), say("不符合", "does not hold")
+    cut, (low, high) = m.size_cut, EXPECTED_SPEEDUP
+    size = yes if cut >= EXPECTED_SIZE_CUT - 0.005 else no  # "about 75%": rounds to it
+    if low <= m.speedup <= high:
+        speed = yes
+    else:
+        speed = say("不符合：更快", "exceeded") if m.speedup > high else no
+    if m.accuracy is None:
+        loss, verdict = say("沒有測試影像", "no test images"), say("無法判斷", "cannot be told")
+    else:
+        pair = _pair(m.accuracy)
+        least, most = (-x for x in reversed(pair.interval))
+        loss = f"{_signed(-pair.difference, ' pp', 2)} ({m.accuracy.images:,})"
+        if most < EXPECTED_LOSS_PP:
+            verdict = yes
+        elif least >= EXPECTED_LOSS_PP:
+            verdict = no
+        else:
+            verdict = say("影像太少，還不能確定", "too few images to be sure")
+    rows = [
+        [
+            say("檔案大小", "File size"),
+            say(f"小約 {EXPECTED_SIZE_CUT:.0%}", f"about {EXPECTED_SIZE_CUT:.0%} smaller"),
+            say(f"小 {cut:.1%}", f"{cut:.1%} smaller"),
+            size,
+        ],
+        [
+            say("推論速度", "Inference speed"),
+            say(f"快 {low:g} 到 {high:g} 倍", f"{low:g} to {high:g} times faster"),
+            say(f"{m.speedup:.2f} 倍", f"{m.speedup:.2f} times"),
+            speed,
+        ],
+        [
+            say("準確率損失", "Accuracy lost"),
+            say(f"小於 {EXPECTED_LOSS_PP:g}%", f"below {EXPECTED_LOSS_PP:g}%"),
+            loss,
+            verdict,
+        ],
+    ]
+    return _table(
+        [
+            say("項目", "Item"),
+            say("作業說明", "Assignment"),
+            say("實測", "Measured"),
+            say("結果", "Verdict"),
+        ],
+        rows,
+        caption=say(
+            "作業說明的預期與這一對模型的實測。",
+            "What the assignment expects and what this pair does.",
+        ),
+        widths=[1.1, 1.2, 1.2, 1.3],
+        right=[],
+    )
+
+
+def _class_table(a: Accuracy, say: Say) -> list[Block]:
+    rows = [
+        [c.name, str(c.images), _percent(c.fp32, c.images), _percent(c.int8, c.images)]
+        + [_signed(100 * (c.int8 - c.fp32) / c.images, "", 1) if c.images else "–"]
+        for c in a.classes
+    ]
+    blocks = [
+        _heading(say("各類別準確率", "Accuracy by class")),
+        _table(
+            [say("類別", "Class"), say("張數", "Images"), "FP32", "INT8", "Δ pp"],
+            rows,
+            caption=say(
+                f"{a.available:,} 張測試影像中的 {a.images:,} 張。",
+                f"{a.images:,} of {a.available:,} test images.",
+            ),
+            widths=[1.7, 1, 1.15, 1.15, 0.9],
+            right=[1, 2, 3, 4],
+        ),
+    ]
+    if not a.confusions:
+        return [*blocks, _small(say("沒有任何混淆改變。", "No confusion changed."))]
+    return [
+        *blocks,
+        _table(
+            [say("混淆（真實 → 預測）", "Confusion (label → answer)"), "FP32", "INT8"],
+            [[f"{c.label} → {c.predicted}", str(c.fp32), str(c.int8)] for c in a.confusions[:5]],
+            caption=say(
+                f"次數有改變的混淆，共 {len(a.confusions)} 種，列出變化最大的。",
+                f"Confusions whose count changed: the largest of {len(a.confusions)}.",
+            ),
+            widths=[3, 1, 1],
+            right=[1, 2],
+        ),
+    ]
+
+
+def _no_data(say: Say) -> Block:
+    return {
+        "kind": "todo",
+        "runs": [
+            {"t": say("準確率：缺少資料集。", "Accuracy: the data set is missing. "), "b": True},
+            {
+                "t": say(
+                    "整體與各類別的準確率、改變的混淆需要 CIFAR-10 測試影像。執行 ",
+                    "Accuracy, overall and by class, and the confusions that changed need CIFAR-10's test "
+                    "images. Run ",
+                )
+            },
+            {"t": HOW_TO_GET_DATA, "c": True},
+            {"t": say(" 下載一次，再重做報告即可補上。", " once, then make the report again.")},
+        ],
+    }
+
+
+def _conditions(m: Measurements, say: Say) -> Block:
+    machine, runs = m.machine, m.fp32_latency.runs
+    versions = say("、", ", ").join(f"{name} {number}" for name, number in machine.versions.items())
+    return _small(
+        say(
+            f"機器：{machine.cpu}，{machine.cores} 個邏輯核心，{machine.system}。版本：{versions}。"
+            f"時間：ONNX Runtime CPU、單執行緒、batch 1，兩個模型輪流執行，各計時 {runs} 次，暖機的不計；"
+            "不含前處理。大小：1 MB = 10⁶ 位元組。",
+            f"Machine: {machine.cpu}, {machine.cores} logical cores, {machine.system}. Versions: {versions}. "
+            f"Times: ONNX Runtime on the CPU, one thread, batch 1, both models by turns, {runs} timed runs "
+            "each after warming up, without preprocessing. Sizes: 1 MB = 10⁶ bytes.",
+        )
+    )
+
+
+def _small(text: str) -> Block:
+    return {"kind": "small", "runs": [{"t": text}]}
+
+
+def _table(
+    header: list[str], rows: list[list[str]], *, caption: str, widths: list[float], right: list[int]
+) -> Block:
+    return {
+        "kind": "table",
+        "header": header,
+        "rows": rows,
+        "caption": caption,
+        "alt": caption,
+        "widths": widths,
+        "right": right,
+    }
+
+
+# Plots
+
+
+def _latency_plot(m: Measurements, say: Say) -> Block:
+    named = (("FP32", m.fp32_latency), ("INT8", m.int8_latency))
+    limit, ticks = _axis(max(x.p95 for _, x in named))
+    return {
+        "kind": "latency",
+        "limit": limit,
+        "ticks": ticks,
+        "axis": say("每張圖的推論時間（ms）", "inference time per image (ms)"),
+        "bars": [
+            {"name": name, "median": x.median, "low": x.p5, "high": x.p95}
+            | {"label": f"{x.median:.2f} ms ({x.p5:.2f}–{x.p95:.2f})"}
+            for name, x in named
+        ],
+        "caption": say(
+            f"batch 1、單執行緒；長條為 {named[0][1].runs} 次的中位數，線段為第 5 到第 95 百分位。",
+            f"Batch 1, one thread; bars are medians of {named[0][1].runs} runs, lines reach from the 5th to "
+            "the 95th percentile.",
+        ),
+        "alt": say("長條圖：", "Bar chart: ")
+        + "; ".join(f"{name} {x.median:.2f} ms, {x.p5:.2f}–{x.p95:.2f} ms" for name, x in named),
+    }
+
+
+def _sqnr(m: Measurements, say: Say) -> list[Block]:
+    values = [v for layer in m.sqnr for v in (layer.weight, layer.activation) if v is not None]
+    values = [v for v in values if math.isfinite(v)]
+    if not values:
+        return []
+    limit, ticks = _axis(max(values))
+    layers = [
+        {"name": x.name, "weight": _finite(x.weight), "activation": _finite(x.activation)}
+        for x in m.sqnr
+    ]
+    return [
+        _heading(say("各層的 SQNR", "SQNR by layer")),
+        {
+            "kind": "sqnr",
+            "limit": limit,
+            "ticks": ticks,
+            "margin": 3 + 1.35 * max(len(x.name) for x in m.sqnr),  # mm
+            "axis": say("SQNR（dB，越高越好）", "SQNR (dB, higher is better)"),
+            "activation": say("activation", "activations"),
+            "weight": say("權重", "weights"),
+            "layers": layers,
+            "caption": say(
+                "訊號對量化雜訊的比；由上到下為網路的順序。",
+                "Signal to quantisation noise, in the order of the network.",
+            ),
+            "alt": say("各層 SQNR（dB）：", "SQNR by layer in dB: ")
+            + "; ".join(
+                f"{x['name']} {say('activation', 'activations')} {_one(x['activation'])}, "
+                f"{say('權重', 'weights')} {_one(x['weight'])}"
+                for x in layers
+            ),
+        },
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _one(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _axis(largest: float) -> tuple[float, list[float]]:
+    """An axis from 0 to a little above ``largest``: its limit and three to eight round ticks."""
+    limit = 1.08 * max(largest, 1e-3)
+    step = 10.0 ** math.floor(math.log10(limit))
+    step *= next(f for f in (0.2, 0.5, 1, 2) if limit / (f * step) <= 6)
+    return limit, [_round(i * step) for i in range(math.floor(limit / step) + 1)]
+
+
+def _round(value: float) -> float:
+    value = round(value, 6)
+    return int(value) if value == int(value) else value
+
+
+def _examples(m: Measurements, say: Say, files: Files) -> list[Block]:
+    items = []
+    for i, example in enumerate(m.examples):
+        files[f"example-{i}.png"] = base64.b64decode(example.png)
+        title = example.label or say("合成影像", "synthetic")
+        items.append(
+            {
+                "file": f"example-{i}.png",
+                "title": title,
+                "alt": say(f"32×32 圖片：{title}", f"32×32 picture: {title}"),
+                "fp32": [[name, f"{100 * p:.1f}%"] for name, p in example.fp32],
+                "int8": [[name, f"{100 * p:.1f}%"] for name, p in example.int8],
+            }
+        )
+    differ = sum(x.fp32[0][0] != x.int8[0][0] for x in m.examples)
+    text = say(
+        f"其中 {differ} 張刻意選自 top-1 不同的圖片，其餘依序取前幾張。",
+        f"{differ} of them were picked because the top-1 differs; the others are simply the first.",
+    )
+    return [{"kind": "examples", "items": items}, _small(text)]
+
+
+# Figures
+
+
+def _percent(part: int, whole: int) -> str:
+    """Two digits where they mean something."""
+    return f"{100 * part / whole:.{2 if whole >= 1000 else 1}f}%" if whole else "–"
+
+
+def _signed(value: float, unit: str, digits: int) -> str:
+    text = f"{abs(value):.{digits}f}"
+    sign = "±" if float(text) == 0 else "+" if value > 0 else _MINUS
+    return f"{sign}{text}{unit}"

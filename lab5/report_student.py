@@ -1,0 +1,358 @@
+"""3.1 and 3.3: what only the student can supply, read as if it came from a stranger.
+
+Pictures are opened with limits and written anew as small JPEGs; text becomes plain runs of
+characters that the fonts have. Nothing here is ever parsed as markup by typst.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import unicodedata
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+ASSETS: Final = Path(__file__).parent / "report_assets"
+
+SCREENSHOTS: Final = "screenshots"  # in the submission folder
+CAPTIONS: Final = "captions.txt"
+REFLECTION: Final = "reflection.md"
+
+MAX_DEVICES: Final = 12  # screenshots shown: two pages of them
+MAX_EMULATED: Final = 6
+MIN_SIDE: Final = 200  # pixels; a smaller picture cannot be read
+MAX_ASPECT: Final = 10
+MAX_PIXELS: Final = 32_000_000  # decoded at once; a phone's screen has 4 million
+MAX_BYTES: Final = 64 << 20
+MAX_CAPTION: Final = 120  # characters
+MAX_REFLECTION: Final = 20_000  # characters
+_SHOWN: Final = (1000, 1400)  # pixels; about 300 a printed inch
+_FORMATS: Final = ("PNG", "JPEG", "MPO", "WEBP", "HEIF", "AVIF", "BMP", "GIF", "TIFF")
+
+
+@dataclass(frozen=True)
+class Screenshot:
+    """A picture as it goes into the report."""
+
+    caption: str
+    jpeg: bytes
+    width: int  # pixels of ``jpeg``
+    height: int
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something of the student's that is not in the report, and why."""
+
+    name: str
+    zh: str
+    en: str
+
+
+@dataclass
+class Supplied:
+    """What a submission folder holds."""
+
+    devices: list[Screenshot] = field(default_factory=list)
+    emulated: list[Screenshot] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    reflection: list[dict[str, Any]] = field(default_factory=list)  # blocks of report.typ
+
+    @property
+    def reflection_length(self) -> int:
+        """Characters that are not white space."""
+        runs = [run["t"] for block in self.reflection for run in block.get("runs", ())]
+        return len(re.sub(r"\s", "", "".join(runs)))
+
+
+def read_submission(folder: Path | None) -> Supplied:
+    """Read the student's folder; None or a folder that is not there supplies nothing."""
+    supplied = Supplied()
+    if folder is not None:
+        _read_screenshots(folder / SCREENSHOTS, supplied)
+        _read_reflection(folder / REFLECTION, supplied)
+    return supplied
+
+
+# Screenshots
+
+
+def _read_screenshots(folder: Path, supplied: Supplied) -> None:
+    if not folder.is_dir():
+        return
+    files = [
+        file
+        for file in sorted(folder.iterdir(), key=lambda f: _natural(f.name))
+        if not file.name.startswith(".")
+        and file.suffix.lower() not in (".md", ".txt", ".ini", ".db")
+    ]
+    captions = _read_captions(folder / CAPTIONS, supplied)
+    seen: dict[str, str] = {}
+    with ThreadPoolExecutor(2) as pool:  # two pictures in memory at a time
+        for start in range(0, len(files), 2):
+            pair = files[start : start + 2]
+            for file, picture in zip(pair, pool.map(_read_picture, pair), strict=True):
+                caption = captions.get(file.name.lower(), captions.get(file.stem.lower(), ""))
+                _sort_in(file, picture, caption, seen, supplied)
+
+
+def _sort_in(
+    file: Path,
+    picture: LeftOut | tuple[bytes, int, int, bool],
+    caption: str,
+    seen: dict[str, str],
+    supplied: Supplied,
+) -> None:
+    if isinstance(picture, LeftOut):
+        supplied.left_out.append(picture)
+        return
+    jpeg, width, height, emulated = picture
+    digest = hashlib.sha256(jpeg).hexdigest()
+    place, limit = (
+        (supplied.emulated, MAX_EMULATED) if emulated else (supplied.devices, MAX_DEVICES)
+    )
+    if digest in seen:
+        first = seen[digest]
+        supplied.left_out.append(
+            LeftOut(file.name, f"與 {first} 是同一張圖", f"the same picture as {first}")
+        )
+    elif len(place) == limit:
+        supplied.left_out.append(
+            LeftOut(
+                file.name, f"報告最多放 {limit} 張", f"the report shows {limit} of them at most"
+            )
+        )
+    else:
+        seen[digest] = file.name
+        caption = caption or re.sub(r"[\s_-]+", " ", file.stem)
+        place.append(Screenshot(_shortened(caption), jpeg, width, height, emulated))
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Sort key under which ``2.png`` comes before ``10.png``."""
+    return [(0, int(s)) if s.isdecimal() else (1, s) for s in re.split(r"([0-9]+)", name) if s]
+
+
+def _read_captions(file: Path, supplied: Supplied) -> dict[str, str]:
+    """``name: caption`` lines; the name with or without its suffix, in any case."""
+    text = _read_text(file, supplied)
+    lines = (re.split(r"[:：\t]", line, maxsplit=1) for line in text.splitlines())
+    return {
+        parts[0].strip().lower(): parts[1].strip()
+        for parts in lines
+        if len(parts) == 2 and not parts[0].startswith("#")
+    }
+
+
+def _read_picture(file: Path) -> LeftOut | tuple[bytes, int, int, bool]:
+    """A picture, upright, without transparency, scaled down: (JPEG, width, height, emulated)."""
+    from PIL import Image, ImageOps
+    from pillow_heif import register_heif_opener
+
+    def left_out(zh: str, en: str) -> LeftOut:
+        return LeftOut(file.name, zh, en)
+
+    register_heif_opener()
+    if not file.is_file():
+        return left_out("不是檔案", "not a file")
+    if file.stat().st_size > MAX_BYTES:
+        return left_out(f"超過 {MAX_BYTES >> 20} MiB", f"larger than {MAX_BYTES >> 20} MiB")
+    try:
+        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")
+            size = f"{image.width} × {image.height}"
+            image.draft("RGB", _SHOWN)  # a JPEG is decoded at a fraction of its size
+            if image.width * image.height > MAX_PIXELS:
+                limit = MAX_PIXELS // 1_000_000
+                return left_out(
+                    f"{size} 像素，超過 {limit} 百萬像素，請先縮小",
+                    f"{size} pixels, over {limit} megapixels; scale it down first",
+                )
+            if min(image.size) < MIN_SIDE:
+                return left_out(
+                    f"{size} 像素，每邊至少要 {MIN_SIDE} 像素才看得清楚",
+                    f"{size} pixels; {MIN_SIDE} a side is the least that can be read",
+                )
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                return left_out(f"{size} 像素，太狹長", f"{size} pixels, too narrow to show")
+            image.load()
+            emulated = (
+                file.name.lower().startswith("emulated-") or image.info.get("lab5") == "emulated"
+            )
+            upright = _on_white(ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow's plugins raise anything on a damaged file
+        reason = type(error).__name__
+        return left_out(
+            f"讀不出圖片，可能已損壞或不是圖片（{reason}）",
+            f"it cannot be read: damaged, or no picture ({reason})",
+        )
+    width, height = upright.size
+    scale = min(
+        1.0, max(min(_SHOWN[0] / width, _SHOWN[1] / height), 1.2 * MIN_SIDE / min(width, height))
+    )
+    shown = upright.resize((round(width * scale), round(height * scale)), reducing_gap=2.0)
+    buffer = io.BytesIO()
+    shown.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue(), shown.width, shown.height, emulated
+
+
+def _on_white(image):
+    """Any mode to RGB, what is transparent on white; 16 bits scaled to 8."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        image = image.point(lambda v: v / 256).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+# Text
+
+
+def _read_text(file: Path, supplied: Supplied) -> str:
+    """A text file in UTF-8, UTF-16 or Big5 (what Notepad calls ANSI in Taiwan)."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as stream:
+        data = stream.read(4 * MAX_REFLECTION + 1)
+    if len(data) > 4 * MAX_REFLECTION:
+        supplied.left_out.append(
+            LeftOut(file.name, "檔案太長，只讀了開頭", "too long; only its beginning was read")
+        )
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    for encoding in ("utf-8-sig", "cp950"):
+        try:
+            return data[: 4 * MAX_REFLECTION].decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _read_reflection(file: Path, supplied: Supplied) -> None:
+    text = _read_text(file, supplied)
+    if len(text) > MAX_REFLECTION:
+        supplied.left_out.append(
+            LeftOut(
+                file.name,
+                f"只放前 {MAX_REFLECTION:,} 字",
+                f"only its first {MAX_REFLECTION:,} characters are shown",
+            )
+        )
+    supplied.reflection = markdown_blocks(text[:MAX_REFLECTION])
+
+
+def markdown_blocks(text: str) -> list[dict[str, Any]]:
+    """Markdown's basics as a flat list of report.typ's blocks; HTML stays text, comments go."""
+    from markdown_it import MarkdownIt
+
+    blocks: list[dict[str, Any]] = []
+    lists: list[int | None] = []  # the open lists: the next number, or None for bullets
+    quotes, marker, heading = 0, None, False
+    for token in MarkdownIt("commonmark").enable("strikethrough").parse(text):
+        match token.type:
+            case "bullet_list_open":
+                lists.append(None)
+            case "ordered_list_open":
+                lists.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_close" | "ordered_list_close":
+                lists.pop()
+            case "list_item_open":
+                marker = "•" if lists[-1] is None else f"{lists[-1]}."
+                lists[-1] = None if lists[-1] is None else lists[-1] + 1
+            case "blockquote_open" | "blockquote_close":
+                quotes += 1 if token.nesting > 0 else -1
+            case "heading_open" | "heading_close":
+                heading = token.nesting > 0
+            case "hr":
+                blocks.append({"kind": "rule"})
+            case "fence" | "code_block":
+                blocks.append({"kind": "code", "runs": [{"t": token.content.rstrip("\n")}]})
+            case "html_block" | "inline":
+                runs = _runs(token.children or [token], bold=heading)
+                if not any(run["t"].strip() for run in runs):
+                    continue
+                if lists:
+                    indent = min(len(lists), 5) - 1
+                    blocks.append(
+                        {"kind": "item", "indent": indent, "marker": marker or " ", "runs": runs}
+                    )
+                    marker = None
+                else:
+                    blocks.append({"kind": "quote" if quotes else "text", "runs": runs})
+    return blocks
+
+
+def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = []
+    depth = {"strong": int(bold), "em": 0, "s": 0}
+    links: list[str] = []
+
+    def add(text: str, code: bool = False) -> None:
+        style = {"b": depth["strong"] > 0, "i": depth["em"] > 0, "s": depth["s"] > 0, "c": code}
+        runs.append({"t": text} | {name: True for name, on in style.items() if on})
+
+    for token in tokens:
+        kind = token.type.removesuffix("_open").removesuffix("_close")
+        if kind in depth:
+            depth[kind] += token.nesting
+        elif token.type == "link_open":
+            links.append(str(token.attrs.get("href", "")))
+        elif token.type == "link_close":
+            address = links.pop()
+            if runs and runs[-1]["t"] != address:
+                add(f" ({address})")
+        elif token.type == "image":
+            add(f"[{token.content}]")
+        elif token.type in ("html_inline", "html_block"):
+            add(re.sub(r"<!--.*?(-->|\Z)", "", token.content, flags=re.DOTALL).rstrip("\n"))
+        elif token.type == "softbreak":
+            add(" ")
+        elif token.type == "hardbreak":
+            add("\n")
+        else:
+            add(token.content, code=token.type == "code_inline")
+    return runs
+
+
+@cache
+def characters() -> frozenset[str]:
+    """What both fonts have."""
+    return frozenset((ASSETS / "characters.txt").read_bytes().decode("utf-8"))
+
+
+REPLACEMENT: Final = "□"
+# What looks the same where the fonts lack the first.
+_ALIKE: Final = str.maketrans({"≒": "≈", "∼": "~", "‾": "¯", "\t": "    ", "\xad": None})
+_LONG: Final = re.compile(r"[!-~\u00a1-\u024f]{24}(?=[!-~\u00a1-\u024f])")
+
+
+def typeset(text: str, missing: set[str]) -> str:
+    """``text`` in characters that the fonts have; what they lack becomes □ and joins ``missing``."""
+    out = []
+    for char in unicodedata.normalize("NFC", text).translate(_ALIKE):
+        kind = unicodedata.category(char)
+        if char in characters() or char == "\n":
+            out.append(char)
+        elif kind in ("Zs", "Zl", "Zp"):
+            out.append(" ")
+        elif kind in ("Cc", "Cf") or 0xFE00 <= ord(char) <= 0xFE0F:
+            continue  # invisible: controls, joiners, directions, variation selectors
+        else:
+            missing.add(char)
+            if kind[0] != "M":  # a mark only changes the character before it
+                out.append(REPLACEMENT)
+    # A long word may break anywhere.
+    return _LONG.sub(lambda match: match[0] + "\u200b", "".join(out))
+
+
+def _shortened(caption: str) -> str:
+    return caption if len(caption) <= MAX_CAPTION else caption[: MAX_CAPTION - 1] + "…"
