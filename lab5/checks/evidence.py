@@ -1,0 +1,243 @@
+"""What the checks look at: the zip's files, read when they are first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lab5.checks import inputs
+from lab5.checks.core import Blocked, Fault
+from lab5.checks.onnx_file import OnnxFile, Unreadable, reference_model
+from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
+from lab5.sandbox import Outcome, Sandbox
+from lab5.submission import Submission, open_submission
+
+MAX_PAGES: Final = 60
+HELD_OUT: Final = 64  # images on which INT8 is compared with FP32
+
+_PROBES: Final = (
+    "preprocess", "compare", "none", "page", "session", "opened", "quantize", "network", "export",
+)  # fmt: skip
+_PRELOAD: Final = (
+    "numpy", "PIL.Image", "onnx", "onnxruntime", "onnxruntime.quantization", "torch",
+    "torch.onnx", "lab5.checks.probes", "lab5.model", "lab5.preprocess",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the PDF: pixels, and the digest of its stored bytes."""
+
+    width: int
+    height: int
+    digest: str
+    page: int
+
+
+@dataclass(frozen=True)
+class Report:
+    text: str
+    pictures: list[Picture]
+    pages: int
+
+
+class Evidence:
+    """A hand-in, opened in ``folder``.
+
+    Args:
+        weights: the checkpoint that the hand-in should carry, if known.
+        template: the handed-out notebook, if known.
+    """
+
+    def __init__(
+        self,
+        archive: Path,
+        folder: Path,
+        *,
+        weights: Path | None = None,
+        template: Path | None = None,
+        static: bool = False,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        self.archive, self.folder = archive, folder
+        self.weights, self.template, self.static = weights, template, static
+        self.sandbox = sandbox or Sandbox(preload=_PRELOAD)
+        self._probes: dict[str, Outcome] = {}
+
+    @cached_property
+    def zip(self) -> Submission:
+        folder = self.folder / "files"
+        folder.mkdir()
+        return open_submission(self.archive, folder)
+
+    def _file(self, role: str) -> Path:
+        path = self.zip.path(role)
+        assert path is not None, f"a check of {role} needs the check that it is there"
+        return path
+
+    # The notebook
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        try:
+            return read_cells(self._file("notebook"))
+        except NotebookUnreadable as error:
+            raise Blocked(
+                (f"The notebook cannot be read: {error}", f"無法讀取 notebook：{error}")
+            ) from None
+
+    @cached_property
+    def program(self) -> Program:
+        return Program.of(self.cells)
+
+    def probe(self, name: str) -> dict[str, Any]:
+        """What was observed of the notebook's code.
+
+        Raises:
+            Fault: it hung or ended the process.
+        """
+        if name not in self._probes:
+            self._observe()
+        outcome = self._probes[name]
+        if outcome.ended == "done" and isinstance(outcome.value, dict):
+            return outcome.value
+        if outcome.ended == "timeout":
+            raise Fault(
+                (
+                    f"It was still running after {self.sandbox.seconds:g} seconds.",
+                    f"執行超過 {self.sandbox.seconds:g} 秒仍未結束。",
+                ),
+                want=("it ends", "會結束"),
+                got=("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),
+            )
+        raise Fault(
+            ("It ended the process that ran it.", "執行它的程序意外結束。"),
+            want=("it returns", "正常返回"),
+            got=outcome.error,
+        )
+
+    def _observe(self) -> None:
+        names = [] if self.static else list(_PROBES)
+        cells = [cell.source for cell in self.cells if cell.kind == "code"] if names else []
+        weights = str(self.weights.resolve()) if self.weights else None
+        jobs: list[dict[str, Any]] = [{"probe": "reference", "weights": weights}]
+        jobs += [{"probe": name, "cells": cells} for name in names]
+        run = self.sandbox.run("lab5.checks.probes:probe", jobs, self.folder / "run")
+        for index, outcome in run:
+            self._probes[jobs[index]["probe"]] = outcome
+
+    @cached_property
+    def reference(self) -> dict[str, Any]:
+        """The reference network's parameters and outputs; a failure here is ours."""
+        if "reference" not in self._probes:
+            self._observe()
+        outcome = self._probes["reference"]
+        if outcome.ended != "done":
+            raise RuntimeError(outcome.error)
+        return dict(outcome.value)
+
+    # The models
+
+    @cached_property
+    def fp32(self) -> OnnxFile:
+        return OnnxFile(self._file("fp32"))
+
+    @cached_property
+    def int8(self) -> OnnxFile:
+        return OnnxFile(self._file("int8"))
+
+    @cached_property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """FP32's and INT8's logits of the same images, (64, 10) each."""
+        x = inputs.scenes(HELD_OUT, seed=2)
+        return self.fp32.logits(x), self.int8.logits(x)
+
+    @cached_property
+    def rebuilt(self) -> np.ndarray:
+        """The logits of the reference network with the weights of the FP32 file, (8, 10).
+
+        Raises:
+            Fault: they are not the weights of this network.
+        """
+        import onnxruntime as ort
+
+        model = reference_model(self.fp32.layers)
+        if model is None:
+            shapes = [layer.weight.shape for layer in self.fp32.layers]
+            raise Fault(
+                (
+                    "The FP32 file does not hold this ResNet18's layers.",
+                    "FP32 檔的層與本作業的 ResNet18 不同。",
+                ),
+                want="20 Conv + 1 Gemm",
+                got=f"{sum(len(s) == 4 for s in shapes)} Conv + {sum(len(s) == 2 for s in shapes)} Gemm",
+            )
+        session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs.parity()})[0])
+
+    # The report
+
+    @cached_property
+    def report(self) -> Report:
+        """The PDF's text and pictures.
+
+        Raises:
+            Unreadable: it is no PDF, or needs a password.
+        """
+        return read_report(self._file("report"))
+
+
+def read_report(path: Path) -> Report:
+    import pypdf
+
+    try:
+        reader = pypdf.PdfReader(path)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unreadable("It needs a password", "需要密碼才能開啟")
+        pages = list(reader.pages[:MAX_PAGES])
+        text, pictures = [], []
+        for number, page in enumerate(pages, 1):
+            try:
+                text.append(page.extract_text() or "")
+            except Exception:  # one page's fonts need not cost the others
+                text.append("")
+            pictures += _pictures(page, number, 0)
+        return Report("\n".join(text), pictures, len(reader.pages))
+    except Unreadable:
+        raise
+    except Exception as error:
+        short = f"{type(error).__name__}: {str(error)[:100]}"
+        raise Unreadable(f"It is no readable PDF: {short}", f"無法讀取 PDF：{short}") from error
+
+
+def _pictures(holder: Any, page: int, depth: int) -> list[Picture]:
+    """The pictures of a page or form, without decoding them."""
+    found: list[Picture] = []
+    try:
+        things = holder["/Resources"].get_object()["/XObject"].get_object()
+        keys = list(things)[:500]
+    except (KeyError, AttributeError, TypeError):
+        return found
+    for key in keys:
+        try:
+            thing = things[key].get_object()
+            if thing.get("/Subtype") == "/Image":
+                data = bytes(getattr(thing, "_data", b""))
+                digest = hashlib.sha256(data).hexdigest()
+                found.append(Picture(int(thing["/Width"]), int(thing["/Height"]), digest, page))
+            elif thing.get("/Subtype") == "/Form" and depth < 4:
+                found += _pictures(thing, page, depth + 1)
+        except Exception:  # one damaged picture need not cost the others
+            continue
+    return found
+
+
+def squeezed(text: str) -> str:
+    """Without white space: line breaks of a PDF split phrases."""
+    return re.sub(r"\s+", "", text)

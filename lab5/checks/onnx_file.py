@@ -1,0 +1,355 @@
+"""An ONNX file of a hand-in: read with care, and its weights laid open whatever form they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.checks.core import Fault
+
+_FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
+DYNAMIC_OPERATORS: Final = (
+    "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat", "DynamicQuantizeLSTM",
+)  # fmt: skip
+QUANTISED_OPERATORS: Final = ("QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd")
+
+
+class Unreadable(Fault):
+    """A file cannot be read, or not that far."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__((en, zh))
+
+
+@dataclass
+class Layer:
+    """A convolution or fully connected layer: weight (out, in, …), bias (out,), in real numbers."""
+
+    op: str
+    weight: np.ndarray
+    bias: np.ndarray | None
+    integers: np.ndarray | None = None  # as stored
+    scale: np.ndarray | None = None  # () or (out,)
+    folded: np.ndarray | None = None  # the weight times what a following BatchNorm multiplies by
+    folded_bias: np.ndarray | None = None
+
+    @property
+    def is_convolution(self) -> bool:
+        return self.weight.ndim == 4
+
+    @property
+    def broadcast_scale(self) -> np.ndarray:
+        assert self.scale is not None
+        return self.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
+
+
+class OnnxFile:
+    """A member that should be ONNX.
+
+    Every property raises ``Unreadable`` when the file cannot be read that far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def skeleton(self) -> Any:
+        """The model without its external data."""
+        import onnx
+
+        try:
+            return onnx.load(self.path, load_external_data=False)
+        except Exception as error:
+            short = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            raise Unreadable(f"It is no ONNX file: {short}", f"不是 ONNX 檔：{short}") from error
+
+    @cached_property
+    def locations(self) -> set[str]:
+        """The names of the external files that it refers to."""
+        from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+        return {
+            entry.value
+            for tensor in _get_all_tensors(self.skeleton)
+            if uses_external_data(tensor)
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+
+    @cached_property
+    def model(self) -> Any:
+        """The model with its external data."""
+        import onnx
+
+        for location in sorted(self.locations):
+            if Path(location).name != location or location in ("", ".", ".."):
+                raise Unreadable(
+                    f"It refers to a file outside the zip: {location!r}",
+                    f"參照了壓縮檔之外的檔案：{location!r}",
+                )
+            if not (self.path.parent / location).is_file():
+                raise Unreadable(
+                    f"Its weights are in {location!r}, which is not beside it",
+                    f"權重在 {location!r}，但壓縮檔內沒有這個檔案",
+                )
+        model = self.skeleton
+        if self.locations:
+            try:
+                onnx.load_external_data_for_model(model, str(self.path.parent))
+            except Exception as error:
+                raise Unreadable(
+                    f"Its external data cannot be read: {str(error)[:120]}",
+                    f"外部資料無法讀取：{str(error)[:120]}",
+                ) from error
+        return model
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes, external data included."""
+        files = [self.path, *(self.path.parent / Path(name).name for name in self.locations)]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    @cached_property
+    def session(self) -> Any:
+        """An onnxruntime session on one thread."""
+        from lab5.session import build_timed_session
+
+        assert self.model is not None  # external data have been looked at
+        try:
+            return build_timed_session(str(self.path))
+        except Exception as error:
+            short = " ".join(str(error).split())[:160]
+            raise Unreadable(
+                f"onnxruntime does not load it: {short}", f"onnxruntime 無法載入：{short}"
+            ) from error
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """(N, 3, 32, 32) -> (N, 10), whatever the batch size it was exported with."""
+        session = self.session
+        name = session.get_inputs()[0].name
+        batch = session.get_inputs()[0].shape[0]
+        step = batch if isinstance(batch, int) and batch > 0 else len(x)
+        try:
+            found = []
+            for start in range(0, len(x), step):
+                part = x[start : start + step]
+                padded = np.concatenate([part, np.zeros((step - len(part), *x.shape[1:]), x.dtype)])
+                found.append(np.asarray(session.run(None, {name: padded})[0])[: len(part)])
+            return np.concatenate(found)
+        except Exception as error:
+            short = " ".join(str(error).split())[:160]
+            raise Unreadable(f"It does not run: {short}", f"無法執行：{short}") from error
+
+    @property
+    def nodes(self) -> Any:
+        return self.model.graph.node
+
+    @cached_property
+    def operators(self) -> dict[str, int]:
+        """How many nodes there are of each operator."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            found[node.op_type] = found.get(node.op_type, 0) + 1
+        return found
+
+    @cached_property
+    def opset(self) -> int:
+        return next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+    @cached_property
+    def _constants(self) -> dict[str, np.ndarray]:
+        from onnx import numpy_helper
+
+        found = {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+                found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        return found
+
+    def _constant(self, name: str) -> np.ndarray | None:
+        if name in self._constants:
+            return self._constants[name]
+        maker = self._maker.get(name)
+        if maker is not None and maker.op_type in ("Identity", "Transpose", "Cast"):
+            value = self._constant(maker.input[0])
+            if value is not None and maker.op_type == "Transpose":
+                order = next((list(a.ints) for a in maker.attribute if a.name == "perm"), None)
+                value = value.transpose(order)
+            return value
+        return None
+
+    @cached_property
+    def _maker(self) -> dict[str, Any]:
+        return {output: node for node in self.nodes for output in node.output}
+
+    @cached_property
+    def _users(self) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The layers with weights, in the order in which they run."""
+        return [layer for node in self.nodes if (layer := self._layer(node)) is not None]
+
+    @cached_property
+    def float_layers(self) -> list[str]:
+        """The operators with weights that compute in floating point."""
+        return [
+            node.op_type
+            for node in self.nodes
+            if node.op_type in _FLOAT_OPERATORS and self._dequantizer(node.input[1]) is None
+        ]
+
+    def _dequantizer(self, name: str) -> Any:
+        maker = self._maker.get(name)
+        if maker is not None and maker.op_type == "Transpose":
+            maker = self._maker.get(maker.input[0])
+        return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
+
+    def _layer(self, node: Any) -> Layer | None:
+        inputs = list(node.input)
+        transposed = node.op_type in ("MatMul", "QLinearMatMul") or (
+            node.op_type in ("Gemm", "QGemm", "FusedGemm")
+            and not any(a.name == "transB" and a.i for a in node.attribute)
+        )
+        if node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm"):
+            return self._quantised(node.op_type, *inputs[3:6], transposed)
+        if node.op_type not in _FLOAT_OPERATORS or len(inputs) < 2:
+            return None
+        if (dequantizer := self._dequantizer(inputs[1])) is not None:
+            return self._quantised(node.op_type, *[*dequantizer.input, ""][:3], transposed)
+        weight = self._constant(inputs[1])
+        if weight is None or weight.ndim < 2:
+            return None
+        bias = self._constant(inputs[2]) if len(inputs) > 2 and inputs[2] else None
+        if node.op_type == "MatMul":
+            bias = self._added(node.output[0])
+        layer = Layer(node.op_type, _out_first(weight, transposed), bias)
+        self._fold(node, layer)
+        return layer
+
+    def _quantised(
+        self, op: str, weight: str, scale: str, zero: str, transposed: bool
+    ) -> Layer | None:
+        integers, factor = self._constant(weight), self._constant(scale)
+        if integers is None or factor is None or integers.ndim < 2:
+            return None
+        offset = self._constant(zero) if zero else None
+        stored = _out_first(integers, transposed)
+        layer = Layer(op, stored.astype(np.float32), None, stored, np.asarray(factor, np.float32))
+        layer.scale = layer.scale.reshape(-1) if layer.scale is not None else None
+        shift = 0.0 if offset is None else np.asarray(offset, np.float32).reshape(-1)
+        if isinstance(shift, np.ndarray):
+            shift = shift.reshape(-1, *[1] * (stored.ndim - 1))
+        if layer.scale is None or layer.scale.size not in (1, len(stored)):
+            return None
+        layer.weight = (stored.astype(np.float32) - shift) * layer.broadcast_scale
+        return layer
+
+    def _added(self, name: str) -> np.ndarray | None:
+        for user in self._users.get(name, []):
+            if user.op_type == "Add":
+                other = next(i for i in user.input if i != name)
+                return self._constant(other)
+        return None
+
+    def _fold(self, node: Any, layer: Layer) -> None:
+        """Take a BatchNorm that follows into ``folded``."""
+        layer.folded, layer.folded_bias = layer.weight, layer.bias
+        for user in self._users.get(node.output[0], []):
+            if user.op_type != "BatchNormalization":
+                continue
+            values = [self._constant(name) for name in user.input[1:5]]
+            if any(value is None for value in values):
+                return
+            gain, shift, mean, variance = (np.asarray(v, np.float64) for v in values)
+            epsilon = next((a.f for a in user.attribute if a.name == "epsilon"), 1e-5)
+            factor = gain / np.sqrt(variance + epsilon)
+            bias = 0 if layer.bias is None else layer.bias
+            layer.folded = (layer.weight * factor[:, None, None, None]).astype(np.float32)
+            layer.folded_bias = ((bias - mean) * factor + shift).astype(np.float32)
+
+
+def _out_first(weight: np.ndarray, transposed: bool) -> np.ndarray:
+    return weight.T if transposed and weight.ndim == 2 else weight
+
+
+def reference_model(layers: list[Layer]) -> bytes | None:
+    """The reference ResNet18 as ONNX, with the weights of these 21 layers; None if they do not fit.
+
+    The 3x3 convolutions are taken in the order in which they run, the 1x1 ones by their shapes.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    threes = [layer for layer in layers if layer.weight.shape[2:] == (3, 3)]
+    ones = [layer for layer in layers if layer.weight.shape[2:] == (1, 1)]
+    last = [layer for layer in layers if layer.weight.ndim == 2]
+    if list(map(len, (threes, ones, last))) != [17, 3, 1]:
+        return None
+    ones.sort(key=lambda layer: layer.weight.shape[0])
+    tensors, nodes = [], []
+
+    def put(name: str, value: np.ndarray) -> str:
+        tensors.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        return name
+
+    def convolution(x: str, layer: Layer, shape: tuple[int, ...], stride: int) -> str:
+        assert layer.folded is not None
+        if layer.folded.shape != shape:
+            raise ValueError(shape)
+        name, pad = f"c{len(nodes)}", (shape[2] - 1) // 2
+        bias = np.zeros(shape[0]) if layer.folded_bias is None else layer.folded_bias
+        names = [x, put(f"{name}w", layer.folded), put(f"{name}b", bias)]
+        nodes.append(helper.make_node("Conv", names, [name], strides=[stride] * 2, pads=[pad] * 4))
+        return name
+
+    def simple(op: str, *names: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(op, names, [f"n{len(nodes)}"], **attributes))
+        return str(nodes[-1].output[0])
+
+    def blocks() -> Iterator[tuple[int, int, int]]:
+        before = 64
+        for channels, first in ((64, 1), (128, 2), (256, 2), (512, 2)):
+            for stride in (first, 1):
+                yield before, channels, stride
+                before = channels
+
+    try:
+        rest, shortcuts = iter(threes), iter(ones)
+        x = simple("Relu", convolution(INPUT_NAME, next(rest), (64, 3, 3, 3), 1))
+        for before, channels, stride in blocks():
+            left = convolution(x, next(rest), (channels, before, 3, 3), stride)
+            left = convolution(simple("Relu", left), next(rest), (channels, channels, 3, 3), 1)
+            if stride != 1:
+                x = convolution(x, next(shortcuts), (channels, before, 1, 1), stride)
+            x = simple("Relu", simple("Add", left, x))
+        x = simple("Flatten", simple("AveragePool", x, kernel_shape=[4, 4], strides=[4, 4]))
+        bias = np.zeros(len(CLASSES)) if last[0].bias is None else last[0].bias
+        if last[0].weight.shape != (len(CLASSES), 512) or bias.size != len(CLASSES):
+            return None
+        names = [x, put("fw", last[0].weight), put("fb", bias.reshape(-1))]
+        nodes.append(helper.make_node("Gemm", names, [OUTPUT_NAME], transB=1))
+    except ValueError:
+        return None
+    shape = ["N", 3, IMAGE_SIZE, IMAGE_SIZE]
+    graph = helper.make_graph(
+        nodes,
+        "reference",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", len(CLASSES)])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = 7
+    return model.SerializeToString()

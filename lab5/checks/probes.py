@@ -1,0 +1,849 @@
+"""What is observed of the notebook's code, in the sandbox's child process.
+
+A probe runs one part of the notebook against stand-ins for what is slow or public (the exporter, the
+quantiser, gradio, models that answer what the judge knows) and returns what happened as plain data.
+It judges nothing: that is done outside, where the notebook's code cannot reach.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.abc
+import importlib.machinery
+import io
+import sys
+import time
+import types
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import numpy as np
+
+from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.checks import inputs
+from lab5.checks.program import Cell, Program
+from lab5.sandbox import describe
+
+# How long a stand-in model takes for one run: far apart, so that times and speed-up can be told.
+SECONDS: Final = {"fp32": 0.008, "int8": 0.002}
+
+_SHAPE: Final = (3, IMAGE_SIZE, IMAGE_SIZE)
+
+
+def probe(job: dict[str, Any]) -> Any:
+    """Make the observation ``job["probe"]`` of the notebook ``job["cells"]``."""
+    name = job.pop("probe")
+    if name == "reference":
+        return reference(job["weights"])
+    program = Program.of(Cell("code", source) for source in job["cells"])
+    return _PROBES[name](program)
+
+
+# Stand-ins
+
+
+class Anything:
+    """Answers to everything with itself: for what cannot be imported and what need not run."""
+
+    def __init__(self, name: str = "") -> None:
+        self.__dict__["__name__"] = name or "stand_in"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    def __getitem__(self, key: Any) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
+        return (object,)
+
+
+def stand_in_models() -> dict[str, bytes]:
+    """Two tiny models with the assignment's input and output, whose logits differ widely."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    models = {}
+    for seed, kind in enumerate(SECONDS):
+        weight = np.random.default_rng(100 + seed).normal(
+            0, 0.03, (3 * IMAGE_SIZE**2, len(CLASSES))
+        )
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", [INPUT_NAME], ["flat"]),
+                helper.make_node("Gemm", ["flat", "weight"], [OUTPUT_NAME]),
+            ],
+            kind,
+            [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["N", *_SHAPE])],
+            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", len(CLASSES)])],
+            [numpy_helper.from_array(weight.astype(np.float32), "weight")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+        model.ir_version = 7
+        onnx.checker.check_model(model)
+        models[kind] = model.SerializeToString()
+    return models
+
+
+def logits_of(kind: str, x: np.ndarray) -> np.ndarray:
+    """What the stand-in model ``kind`` answers: (N, 3, 32, 32) -> (N, 10)."""
+    import onnxruntime as ort
+
+    return ort.InferenceSession(stand_in_models()[kind]).run(None, {INPUT_NAME: x})[0]
+
+
+class Sessions:
+    """onnxruntime sessions on stand-in models, with a log of what was opened and run."""
+
+    def __init__(self, program: Program) -> None:
+        import onnxruntime as ort
+
+        log: list[dict[str, Any]] = []
+        self.opened: list[dict[str, Any]] = []
+        self.runs = log
+        models = stand_in_models()
+        real, opened = ort.InferenceSession, self.opened
+
+        class InferenceSession(real):  # type: ignore[misc, valid-type]
+            def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
+                model = kwargs.pop("path_or_bytes", model)
+                if isinstance(model, bytes | bytearray):
+                    self._kind, shown = _kind_of_bytes(bytes(model), models), "<bytes>"
+                else:
+                    self._kind, shown = _kind(str(model)), str(model)
+                providers = kwargs.get("providers", args[1] if len(args) > 1 else None)
+                opened.append(
+                    {
+                        "file": PurePath(shown.replace("\\", "/")).name,
+                        "kind": self._kind,
+                        "providers": [_provider(p) for p in providers or []],
+                    }
+                )
+                options = kwargs.get("sess_options", args[0] if args else None)
+                super().__init__(models[self._kind], options, providers=["CPUExecutionProvider"])
+
+            def run(self, names: Any, feed: Any, *args: Any, **kwargs: Any) -> Any:
+                start = time.perf_counter()
+                result = super().run(names, feed, *args, **kwargs)
+                time.sleep(max(0.0, SECONDS[self._kind] - (time.perf_counter() - start)))
+                log.append(
+                    {
+                        "kind": self._kind,
+                        "x": np.asarray(next(iter(feed.values()))),
+                        "seconds": time.perf_counter() - start,
+                    }
+                )
+                return result
+
+        ort.InferenceSession = InferenceSession
+        if hasattr(ort, "capi"):
+            ort.capi.onnxruntime_inference_collection.InferenceSession = InferenceSession  # type: ignore[attr-defined]
+        for text in set(program.strings()):
+            name = PurePath(text.replace("\\", "/")).name
+            if name.lower().endswith(".onnx") and 5 < len(name) < 100:
+                Path(name).write_bytes(models[_kind(name)])
+
+
+def _kind(path: str) -> str:
+    return "int8" if "int8" in PurePath(path.replace("\\", "/")).name.lower() else "fp32"
+
+
+def _kind_of_bytes(data: bytes, models: dict[str, bytes]) -> str:
+    return "int8" if data == models["int8"] else "fp32"
+
+
+def _provider(provider: Any) -> str:
+    return str(provider[0] if isinstance(provider, tuple | list) and provider else provider)
+
+
+class GradioError(Exception):
+    """What ``raise gr.Error(...)`` raises."""
+
+
+class Component:
+    """Anything made with gradio: remembers how it was made and what was called on it."""
+
+    def __init__(self, log: list[Component], kind: str, args: Any, kwargs: Any) -> None:
+        self.kind, self.args, self.kwargs, self.calls = kind, args, kwargs, []
+        self._log = log
+        log.append(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append((name, args, kwargs))
+            return (self, "http://127.0.0.1:7860", None) if name == "launch" else self
+
+        return method
+
+    def __enter__(self) -> Component:
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+
+class Gradio(types.ModuleType):
+    """A module in gradio's place: every name in it makes a ``Component``."""
+
+    def __init__(self, name: str = "gradio", log: list[Component] | None = None) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+        self.__version__ = "6.0.0"
+        self.made: list[Component] = [] if log is None else log
+        self.Error = GradioError
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in ("themes", "components", "inputs", "outputs", "templates", "blocks"):
+            return sys.modules.setdefault(f"gradio.{name}", Gradio(f"gradio.{name}", self.made))
+        if name in ("Progress", "Warning", "Info", "State", "Request"):
+            return Anything(name)
+        return lambda *args, **kwargs: Component(self.made, name, args, kwargs)
+
+
+class _GradioImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, module: Gradio) -> None:
+        self.module = module
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name == "gradio" or name.startswith("gradio."):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        if spec.name == "gradio":
+            return self.module
+        return Gradio(spec.name, self.module.made)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+def _gradio() -> Gradio:
+    module = Gradio()
+    sys.modules.pop("gradio", None)
+    sys.meta_path.insert(0, _GradioImporter(module))
+    return module
+
+
+# The reference: none of the notebook's code runs here
+
+
+def reference(weights: str | None) -> dict[str, Any]:
+    """The reference network's parameters, its output for seeded weights, and those of a checkpoint."""
+    import torch
+
+    net, x = _seeded_network()
+    with torch.no_grad():
+        found: dict[str, Any] = {
+            "parameters": {n: list(v.shape) for n, v in net.state_dict().items()},
+            "output": net(x).numpy(),
+        }
+        if weights:
+            from lab5.model import load_model
+
+            model, _ = load_model(Path(weights))
+            found["logits"] = model(torch.from_numpy(inputs.parity())).numpy()
+    return found
+
+
+def _seeded_network() -> tuple[Any, Any]:
+    """The reference with random weights and statistics, the same every time, and an input."""
+    import torch
+
+    from lab5.model import BasicBlock, ResNet18
+
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(20)
+    net = ResNet18(BasicBlock, num_classes=len(CLASSES)).eval()
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 1.5, generator=generator)
+            elif name.endswith("num_batches_tracked"):
+                value.fill_(7)
+            elif value.dim() == 4:
+                value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+            else:
+                value.normal_(1 if ".weight" in name and value.dim() == 1 else 0, 0.2,
+                              generator=generator)  # fmt: skip
+    return net, torch.randn(2, *_SHAPE, generator=generator)
+
+
+# Topic 1
+
+
+def _network(program: Program) -> dict[str, Any]:
+    """Build the notebook's network, and run it with the reference's seeded weights."""
+    import torch
+
+    reference_net, x = _seeded_network()
+    classes = program.classes()
+    block = _pick(classes, "BasicBlock", "ResBlock", "ResidualBlock", "Block")
+    whole = _pick(classes, "ResNet18", "ResNet", "Net")
+    found: dict[str, Any] = {"classes": classes, "block": block, "network": whole}
+    if whole is None:
+        return found
+    space: dict[str, Any] = {}
+    targets = [i for name in (block, whole) if name and (i := program.definition(name)) is not None]
+    found["errors"] = program.run(targets, space, missing=Anything)
+    net, error = _build(space.get(whole), space.get(block) if block else None)
+    if net is None:
+        return found | {"error": error}
+    try:
+        state = net.state_dict()
+        found["parameters"] = {name: list(value.shape) for name, value in state.items()}
+        wanted = reference_net.state_dict()
+        if len(state) == len(wanted):
+            names = list(state) if set(state) != set(wanted) else list(wanted)
+            if all(state[n].shape == w.shape for n, w in zip(names, wanted.values(), strict=True)):
+                net.load_state_dict(dict(zip(names, wanted.values(), strict=True)))
+                net.eval()
+                with torch.no_grad():
+                    found["output"] = net(x).detach().numpy()
+    except BaseException as raised:
+        found["error"] = describe(raised)
+    return found
+
+
+def _pick(found: list[str], *names: str) -> str | None:
+    for name in names:
+        for candidate in found:
+            if candidate == name:
+                return candidate
+    for name in names:
+        for candidate in found:
+            if candidate.lower().replace("_", "") == name.lower():
+                return candidate
+    return None
+
+
+def _build(network: Any, block: Any) -> tuple[Any, str]:
+    """Make the network in one of the ways in which its arguments may be given."""
+    first = ""
+    for args, kwargs in (
+        ((), {"ResBlock": block, "num_classes": len(CLASSES)}),
+        ((block, len(CLASSES)), {}),
+        ((block,), {}),
+        ((), {"num_classes": len(CLASSES)}),
+        ((), {}),
+        ((block, [2, 2, 2, 2], len(CLASSES)), {}),
+        ((block, [2, 2, 2, 2]), {}),
+    ):
+        try:
+            return network(*args, **kwargs), ""
+        except BaseException as error:
+            first = first or describe(error)
+    return None, first
+
+
+def _mentions_export(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in ("export", "dynamo_export") and (
+        "onnx" in ast.unparse(node.value)
+    )  # fmt: skip
+
+
+def _export(program: Program) -> dict[str, Any]:
+    """Run what leads to ``torch.onnx.export``, with a good checkpoint and with a wrong one."""
+    from lab5.model import BasicBlock, ResNet18
+
+    found: dict[str, Any] = {"exports": []}
+    own: dict[str, Any] = {}
+    for instead in (own, {"BasicBlock": BasicBlock, "ResNet18": ResNet18}):
+        found["exports"], found["errors"] = _exports(program, instead, spoil=False)
+        if any(export["loaded"] for export in found["exports"]):
+            break
+    found["spoiled"], found["spoiled_errors"] = _exports(program, instead, spoil=True)
+    return found
+
+
+def _exports(
+    program: Program, instead: dict[str, Any], spoil: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Each call of the exporter: what it was given; ``spoil`` misnames a tensor of the checkpoint."""
+    import torch
+
+    seeded, _ = _seeded_network()
+    wanted = seeded.state_dict()
+    state = {
+        ("fc.wrong" if spoil and n == "fc.weight" else n): v.clone() for n, v in wanted.items()
+    }
+    exports: list[dict[str, Any]] = []
+    tiny = stand_in_models()["fp32"]
+
+    def load(path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return {name: value.clone() for name, value in state.items()}
+
+    def export(*args: Any, **kwargs: Any) -> Any:
+        model = args[0] if args else kwargs.get("model")
+        given = args[2] if len(args) > 2 else kwargs.get("f", kwargs.get("path"))
+        record: dict[str, Any] = {
+            "file": PurePath(str(given)).name if isinstance(given, str | PurePath) else None,
+            "loaded": False,
+            "training": bool(getattr(model, "training", False)),
+            "strange": not hasattr(model, "state_dict"),
+        }
+        if hasattr(model, "state_dict"):
+            got = {n.removeprefix("module."): v for n, v in model.state_dict().items()}
+            record["loaded"] = all(
+                n in got
+                and got[n].shape == v.shape
+                and torch.equal(got[n].float().cpu(), v.float())
+                for n, v in wanted.items()
+                if not n.endswith("num_batches_tracked")
+            )
+        exports.append(record)
+        if hasattr(given, "write"):
+            given.write(tiny)
+        elif isinstance(given, str | PurePath):
+            with contextlib.suppress(OSError):
+                Path(PurePath(given).name).write_bytes(tiny)
+        return _ExportedProgram(tiny)
+
+    Sessions(program)
+    real_load, real_export = torch.load, torch.onnx.export
+    torch.load, torch.onnx.export = load, export
+    Path("best_model.pth").touch()
+    try:
+        direct, through = program.reaching(_mentions_export)
+        space: dict[str, Any] = {}
+        targets = direct or [i for name in through if (i := program.definition(name)) is not None]
+        with _quiet():
+            errors = program.run(targets, space, instead=dict(instead), missing=Anything)
+            if not direct:
+                errors += _call_exporters(space, through)
+    finally:
+        torch.load, torch.onnx.export = real_load, real_export
+    return exports, errors
+
+
+class _ExportedProgram:
+    """What ``torch.onnx.export`` returns: something that saves a model."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def model_proto(self) -> Any:
+        import onnx
+
+        return onnx.load_from_string(self._data)
+
+    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(OSError):
+            Path(PurePath(path).name).write_bytes(self._data)
+
+    def optimize(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return Anything(name)
+
+
+def _call_exporters(space: dict[str, Any], names: set[str]) -> list[str]:
+    """The notebook defines an export function and never calls it: call it as the template does."""
+    import torch
+
+    errors = []
+    for name in names:
+        function = space.get(name)
+        if not isinstance(function, types.FunctionType):
+            continue
+        network, block = space.get("ResNet18"), space.get("BasicBlock")
+        if network is None:
+            from lab5.model import BasicBlock as block
+            from lab5.model import ResNet18 as network
+        net, _ = _build(network, block)
+        try:
+            function(net, (torch.randn(1, *_SHAPE),), "best_model.pth")
+        except BaseException as error:
+            errors.append(describe(error))
+    return errors
+
+
+def _mentions_quantize(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "quantize_static") or (
+        isinstance(node, ast.Name) and node.id == "quantize_static"
+    )
+
+
+def _quantize(program: Program) -> dict[str, Any]:
+    """Run what leads to ``quantize_static``; calibration readers and other helpers are stand-ins."""
+    import onnxruntime.quantization as quantization
+
+    calls: list[dict[str, Any]] = []
+    tiny = stand_in_models()["int8"]
+
+    def quantize_static(*args: Any, **kwargs: Any) -> None:
+        given = dict(zip(("model_input", "model_output", "calibration_data_reader"), args))  # noqa: B905
+        given.update(kwargs)
+        calls.append(
+            {key: _file(given.get(key)) for key in ("model_input", "model_output")}
+            | {"reader": "calibration_data_reader" in given}
+        )
+        with contextlib.suppress(OSError, TypeError):
+            Path(PurePath(given["model_output"]).name).write_bytes(tiny)
+
+    Sessions(program)
+    quantization.quantize_static = quantize_static
+    if hasattr(quantization, "quantize"):
+        quantization.quantize.quantize_static = quantize_static
+    quantization.quant_pre_process = lambda *args, **kwargs: None  # type: ignore[attr-defined]
+    direct, through = program.reaching(_mentions_quantize)
+    idle = {
+        name: Anything(name)
+        for statement in program.statements
+        if statement.is_definition
+        for name in statement.binds - through
+    }
+    space: dict[str, Any] = {}
+    with _quiet():
+        if direct:
+            errors = program.run(direct, space, instead=idle, missing=Anything)
+        else:
+            targets = [i for name in through if (i := program.definition(name)) is not None]
+            errors = program.run(targets, space, instead=idle, missing=Anything)
+            for name in through:
+                try:
+                    space[name]("fp32.onnx", "int8.onnx", Anything("reader"))
+                except BaseException as error:
+                    errors.append(describe(error))
+    return {"calls": calls, "errors": errors}
+
+
+def _file(value: Any) -> str | None:
+    return PurePath(value).name if isinstance(value, str | PurePath) else None
+
+
+def _session(program: Program) -> dict[str, Any]:
+    """Call ``build_session`` on two models, with two lists of providers."""
+    import onnxruntime as ort
+
+    sessions = Sessions(program)
+    Path("one_FP32.onnx").write_bytes(stand_in_models()["fp32"])
+    Path("two_INT8.onnx").write_bytes(stand_in_models()["int8"])
+    name = _pick(program.functions(), "build_session", "create_session", "make_session")
+    found: dict[str, Any] = {"function": name, "calls": []}
+    if name is None:
+        name = "build_session"  # it may be an assignment: ``build_session = lambda …``
+        if program.definition(name) is None:
+            return found
+        found["function"] = name
+    space: dict[str, Any] = {}
+    index = program.definition(name)
+    assert index is not None
+    found["errors"] = program.run([index], space, missing=Anything)
+    every = ort.get_available_providers()
+    last = ["CPUExecutionProvider"]
+    more = [p for p in every if "CUDA" not in p and "Tensorrt" not in p and p not in last]
+    x = inputs.parity()[:1]
+    for file, providers in (("one_FP32.onnx", last), ("two_INT8.onnx", [*more, *last])):
+        sessions.opened.clear()
+        call: dict[str, Any] = {"file": file, "providers": providers}
+        try:
+            session = space[name](file, providers)
+            call["is_session"] = isinstance(session, ort.InferenceSession)
+            call["output"] = session.run(None, {session.get_inputs()[0].name: x})[0]
+        except BaseException as error:
+            call["error"] = describe(error)
+        call["opened"] = list(sessions.opened)
+        found["calls"].append(call)
+    return found
+
+
+def _opened(program: Program) -> dict[str, Any]:
+    """Run the notebook's own calls of ``build_session``: which files are opened."""
+    sessions = Sessions(program)
+
+    def mentions(node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and (
+            ast.unparse(node.func).split(".")[-1] in ("build_session", "InferenceSession")
+        )
+
+    direct, _ = program.reaching(mentions)
+    direct = [i for i in direct if isinstance(program.statements[i].node, ast.Assign)]
+    with _quiet():
+        errors = program.run(direct, {}, missing=Anything) if direct else []
+    return {"opened": sessions.opened, "errors": errors}
+
+
+# Topic 2
+
+
+def _preprocess(program: Program) -> dict[str, Any]:
+    """Call ``preprocess`` on many kinds of picture."""
+    name = _find_function(program, "preprocess", "preprocess_image", "preprocess_input")
+    found: dict[str, Any] = {"function": name, "calls": {}}
+    if name is None:
+        return found
+    _gradio()
+    Sessions(program)
+    space: dict[str, Any] = {}
+    index = program.definition(name)
+    assert index is not None
+    found["errors"] = program.run([index], space, missing=Anything)
+    for label, picture in inputs.pictures().items():
+        try:
+            value = space[name](picture)
+            if hasattr(value, "detach"):
+                found.setdefault("type", type(value).__name__)
+                value = value.detach().cpu().numpy()
+            call = {"type": type(value).__name__, "value": np.asarray(value)}
+            call["dtype"] = str(call["value"].dtype)
+        except BaseException as error:
+            call = {"error": describe(error)}
+        found["calls"][label] = call
+    return found
+
+
+def _find_function(program: Program, *names: str) -> str | None:
+    found = [n for n in program.functions() if n != "preprocess_32x32"]
+    if (name := _pick(found, *names)) is not None:
+        return name
+    return names[0] if program.definition(names[0]) is not None else None
+
+
+def _compare(program: Program) -> dict[str, Any]:
+    """Call the comparison on pictures, with its own ``preprocess`` or, where that fails, with ours."""
+    from lab5.preprocess import preprocess
+
+    name = _find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
+    if name is None:
+        name = _interface_function(program)
+    found: dict[str, Any] = {"function": name, "calls": []}
+    if name is None:
+        return found
+    index = program.definition(name)
+    assert index is not None
+    for instead in ({}, {"preprocess": preprocess}):
+        _gradio()
+        sessions = Sessions(program)
+        space: dict[str, Any] = {}
+        found["errors"] = program.run([index], space, instead=instead, missing=Anything)
+        found["calls"] = []
+        for picture in inputs.comparison_pictures():
+            call = _compared(space, name, picture, sessions)
+            found["calls"].append(call)
+            if "error" in call:
+                break
+        if "error" not in call:
+            break
+    return found
+
+
+def _compared(space: dict[str, Any], name: str, picture: Any, sessions: Sessions) -> dict[str, Any]:
+    sessions.runs.clear()
+    call: dict[str, Any] = {}
+    start = time.perf_counter()
+    try:
+        with _quiet():
+            value = space[name](picture)
+        call["value"] = plain(value)
+    except GradioError as error:
+        call["message"] = describe(error)
+    except BaseException as error:
+        call["error"] = describe(error)
+    call["seconds"] = time.perf_counter() - start
+    for kind in SECONDS:
+        runs = [run for run in sessions.runs if run["kind"] == kind]
+        call[kind] = {"seconds": [run["seconds"] for run in runs]}
+        if (
+            runs
+            and isinstance(runs[-1]["x"], np.ndarray)
+            and runs[-1]["x"].size <= 64 * 3 * 32 * 32
+        ):
+            call[kind]["x"] = runs[-1]["x"]
+    return call
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A result of foreign code as JSON; what is no plain data becomes its type's name."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return value[:20000]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth < 4 and isinstance(value, dict):
+        return {
+            "dict": [
+                [plain(k, depth + 1), plain(v, depth + 1)] for k, v in list(value.items())[:50]
+            ]
+        }
+    if depth < 4 and isinstance(value, list | tuple):
+        return [plain(v, depth + 1) for v in value[:50]]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return plain(value.reshape(())[()], depth)
+    if isinstance(value, Component):  # ``gr.update(value=…)``, ``gr.Label(value=…)``
+        return plain(value.kwargs.get("value", value.args[0] if value.args else None), depth + 1)
+    return {"type": type(value).__name__}
+
+
+def _none(program: Program) -> dict[str, Any]:
+    """Call the comparison without a picture."""
+    name = _find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
+    name = name or _interface_function(program)
+    found: dict[str, Any] = {"function": name}
+    if name is None:
+        return found
+    _gradio()
+    sessions = Sessions(program)
+    space: dict[str, Any] = {}
+    index = program.definition(name)
+    assert index is not None
+    found["errors"] = program.run([index], space, missing=Anything)
+    return found | _compared(space, name, None, sessions)
+
+
+def _mentions_gradio(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in (
+        "Interface", "Blocks", "launch", "click", "change", "queue",
+    )  # fmt: skip
+
+
+def _interface_function(program: Program) -> str | None:
+    """The name of the function that the page calls."""
+    page = _page(program)
+    return next((f["fn"] for f in page["interfaces"] if f.get("fn")), None)
+
+
+def _page(program: Program) -> dict[str, Any]:
+    """Build the page with a stand-in for gradio: its interfaces, and how it is launched."""
+    gradio = _gradio()
+    Sessions(program)
+    names = {
+        name
+        for s in program.statements
+        if isinstance(s.node, ast.ImportFrom) and (s.node.module or "").startswith("gradio")
+        for name in s.binds
+    }
+
+    def mentions(node: ast.AST) -> bool:
+        return _mentions_gradio(node) or (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+        )
+
+    direct, through = program.reaching(mentions)
+    compare = _find_function(program, "compare_fp32_int8")
+    demos = {name: Component(gradio.made, "?", (), {}) for name in program.broken - {compare}}
+    space: dict[str, Any] = dict(demos)
+    with _quiet():
+        errors = program.run(direct, space, missing=_broken_function)
+    interfaces, launches = [], []
+    for made in gradio.made:
+        if made.kind in ("Interface", "ChatInterface"):
+            interfaces.append(_interface(made.args, made.kwargs))
+        for method, args, kwargs in made.calls:
+            if method == "launch":
+                launches.append(
+                    {
+                        "share": plain(kwargs.get("share", args[1] if len(args) > 1 else None)),
+                        "on": made.kind,
+                    }
+                )
+            elif "fn" in kwargs or (args and callable(args[0])):
+                interfaces.append(
+                    _interface(args, {**kwargs, **_page_texts(gradio.made)}) | {"event": method}
+                )
+    return {
+        "interfaces": interfaces,
+        "launches": launches,
+        "errors": errors,
+        "functions": program.functions(),
+        "mentioned": bool(direct or through),
+    }
+
+
+def _broken_function(name: str) -> Any:
+    """In place of a function that does not parse: the page can be built all the same."""
+
+    def function(*args: Any) -> None:
+        raise NameError(name)
+
+    function.__name__ = name
+    return function
+
+
+def _page_texts(made: list[Component]) -> dict[str, Any]:
+    """The title and the description of a page of gr.Blocks."""
+    texts = {}
+    for component in made:
+        if component.kind == "Blocks" and component.kwargs.get("title"):
+            texts["title"] = component.kwargs["title"]
+        if component.kind in ("Markdown", "HTML"):
+            value = component.args[0] if component.args else component.kwargs.get("value", "")
+            texts.setdefault("title", value)
+            texts["description"] = value
+    return texts
+
+
+def _interface(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    given = dict(zip(("fn", "inputs", "outputs"), args))  # noqa: B905
+    given.update(kwargs)
+    fn = given.get("fn")
+    return {
+        "fn": str(getattr(fn, "__name__", type(fn).__name__)) if fn is not None else None,
+        "callable": callable(fn),
+        "inputs": _components(given.get("inputs")),
+        "outputs": _components(given.get("outputs")),
+        "title": str(given.get("title") or ""),
+        "description": str(given.get("description") or given.get("article") or ""),
+    }
+
+
+def _components(value: Any) -> list[dict[str, Any]]:
+    values = value if isinstance(value, list | tuple) else [value] if value is not None else []
+    found = []
+    for one in values:
+        if isinstance(one, Component):
+            keywords = {
+                k: plain(v)
+                for k, v in one.kwargs.items()
+                if k in ("label", "type", "num_top_classes")
+            }
+            first = plain(one.args[0]) if one.args else None
+            found.append({"kind": one.kind.lower(), "first": first, **keywords})
+        else:
+            found.append({"kind": str(one).lower() if isinstance(one, str) else type(one).__name__})
+    return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+_PROBES: Final = {
+    "network": _network,
+    "export": _export,
+    "quantize": _quantize,
+    "session": _session,
+    "opened": _opened,
+    "preprocess": _preprocess,
+    "compare": _compare,
+    "none": _none,
+    "page": _page,
+}

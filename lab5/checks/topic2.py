@@ -1,0 +1,598 @@
+"""2.1 to 2.4: the page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+
+from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE, TOP_K
+from lab5.checks import inputs
+from lab5.checks.core import Blocked, Fault, check
+from lab5.checks.evidence import Evidence
+from lab5.checks.topic1 import _why, ours
+
+_SHAPE: Final = (1, 3, IMAGE_SIZE, IMAGE_SIZE)
+_CLOSE: Final = 0.02  # normalised units: a third of a grey level and a half
+_CLOSE_RESIZED: Final = 0.12  # mean difference, for whichever filter and order of steps
+
+
+# 2.1
+
+
+def _calls(e: Evidence) -> dict[str, Any]:
+    found = e.probe("preprocess")
+    if not found["calls"]:
+        raise Fault(
+            ("There is no preprocess.", "沒有 preprocess 函式。"), want="preprocess(image)", got="—"
+        )
+    return dict(found["calls"])
+
+
+def _fail_of(e: Evidence, call: dict[str, Any], label: str) -> Fault:
+    ours(e.probe("preprocess").get("errors") or [])
+    errors = e.probe("preprocess").get("errors") or []
+    return Fault(
+        (f"It fails on a picture ({label}).", f"處理圖片時出錯（{label}）。"),
+        want=f"{_SHAPE}",
+        got="; ".join([call["error"], *errors])[:300],
+    )
+
+
+@check(
+    "2.1", 2, zh="preprocess 傳回形狀 (1, 3, 32, 32)", needs=["notebook-present"], runs=True,
+    hint=("transpose(2, 0, 1), then arr[None, ...].", "先 transpose(2, 0, 1)，再 arr[None, ...]。"),
+)  # fmt: skip
+def preprocess_shape(e: Evidence) -> None:
+    """preprocess returns an array of shape (1, 3, 32, 32)."""
+    call = _calls(e)["RGB 32x32"]
+    if "error" in call:
+        raise _fail_of(e, call, "RGB 32x32")
+    if call["value"].shape != _SHAPE:
+        raise Fault(("The shape is another.", "形狀不同。"), want=_SHAPE, got=call["value"].shape)
+
+
+@check(
+    "2.1", 1, zh="preprocess 傳回 float32", needs=["preprocess-shape"], runs=True,
+    hint=("np.asarray(img, dtype=np.float32), and mean and std in float32.", "np.asarray(img, dtype=np.float32)，平均與標準差也用 float32。"),
+)  # fmt: skip
+def preprocess_dtype(e: Evidence) -> None:
+    """preprocess returns float32."""
+    got = _calls(e)["RGB 32x32"]["dtype"]
+    if got != "float32":
+        raise Fault(("The type is another.", "型別不同。"), want="float32", got=got)
+
+
+def _reference(image: Any) -> np.ndarray:
+    """(1, 3, 32, 32) of an RGB picture of 32x32 pixels, by the assignment's formula."""
+    pixels = np.asarray(image.convert("RGB"), np.float64) / 255
+    return ((pixels - CIFAR10_MEAN) / CIFAR10_STD).transpose(2, 0, 1)[None]
+
+
+@check(
+    "2.1", 3, zh="數值為 (像素/255 − 平均) / 標準差，通道順序 RGB", needs=["preprocess-shape"], runs=True,
+    hint=("Divide by 255, subtract CIFAR10_MEAN, divide by CIFAR10_STD, keep RGB.", "除以 255、減 CIFAR10_MEAN、除以 CIFAR10_STD，通道維持 RGB。"),
+)  # fmt: skip
+def preprocess_values(e: Evidence) -> None:
+    """The values are (pixel / 255 - mean) / std, channels in the order RGB."""
+    images = inputs.pictures()
+    for label in ("RGB 32x32 black", "RGB 32x32 white", "RGB 32x32 red", "RGB 32x32"):
+        call = _calls(e)[label]
+        if "error" in call:
+            raise _fail_of(e, call, label)
+        want, got = _reference(images[label]), call["value"]
+        if got.shape != want.shape or not np.abs(got - want).max() <= _CLOSE:
+            shown = got[0, :, 0, 0] if got.shape == want.shape else got.shape
+            raise Fault(
+                (f"The values differ ({label}).", f"數值不同（{label}）。"),
+                want=np.array2string(want[0, :, 0, 0], precision=3),
+                got=np.array2string(np.asarray(shown), precision=3),
+            )
+
+
+@check(
+    "2.1", 2, zh="各種大小的圖片都縮放為 32×32", needs=["preprocess-shape"], runs=True,
+    hint=("Resize the whole picture to (32, 32); do not crop it.", "整張圖縮放為 (32, 32)，不要裁切。"),
+)  # fmt: skip
+def preprocess_sizes(e: Evidence) -> None:
+    """Pictures of every size are resized whole to 32x32."""
+    _each(e, lambda label: "32x32" not in label and label.startswith("RGB "))
+
+
+@check(
+    "2.1", 2, zh="各種色彩模式（RGBA、灰階、調色盤等）都轉為 RGB", needs=["preprocess-shape"], runs=True,
+    hint=('image.convert("RGB") first.', '先做 image.convert("RGB")。'),
+)  # fmt: skip
+def preprocess_modes(e: Evidence) -> None:
+    """Pictures of every mode (RGBA, grey, palette and others) are converted to RGB."""
+    _each(e, lambda label: not label.startswith("RGB "))
+
+
+def _each(e: Evidence, wanted: Any) -> None:
+    """The pictures so labelled come out as the plain one's own formula has them, resized in any way."""
+    images, calls = inputs.pictures(), _calls(e)
+    formula = _own_formula(calls["RGB 32x32"]["value"], images["RGB 32x32"])
+    for label in filter(wanted, images):
+        call = calls[label]
+        if "error" in call:
+            raise _fail_of(e, call, label)
+        got = call["value"]
+        if got.shape != _SHAPE or not np.isfinite(got).all():
+            raise Fault(
+                (f"The shape is another ({label}).", f"形狀不同（{label}）。"),
+                want=_SHAPE,
+                got=got.shape,
+            )
+        if "half transparent" in label:  # on which background is the student's choice
+            continue
+        difference = min(np.abs(formula(v) - got).mean() for v in _resized(images[label]))
+        if not difference <= _CLOSE_RESIZED:
+            raise Fault(
+                (f"The picture is not the whole one ({label}).", f"結果不是整張圖片（{label}）。"),
+                want=f"Δ ≤ {_CLOSE_RESIZED}",
+                got=f"Δ {difference:.2f}",
+            )
+
+
+def _own_formula(found: np.ndarray, image: Any) -> Any:
+    """What this preprocess makes of pixels: the assignment's formula, or its own if that is another.
+
+    A wrong mean is the fault of ``preprocess-values`` and of no other check.
+    """
+    want = _reference(image)
+    pixels = np.asarray(image.convert("RGB"), np.float64).transpose(2, 0, 1)[None]
+    if found.shape != want.shape or np.abs(found - want).max() <= _CLOSE:
+        return _reference
+    fits = []
+    for channel in range(3):
+        options = []
+        for source in range(3):
+            x, y = pixels[0, source].ravel(), found[0, channel].ravel().astype(np.float64)
+            slope, offset = np.polyfit(x, y, 1)
+            options.append((np.abs(slope * x + offset - y).max(), source, slope, offset))
+        fits.append(min(options))
+    if max(fit[0] for fit in fits) > _CLOSE * max(abs(f[2]) for f in fits) * 255:
+        return _reference
+
+    def formula(picture: Any) -> np.ndarray:
+        arr = np.asarray(picture.convert("RGB"), np.float64).transpose(2, 0, 1)
+        return np.stack([arr[source] * slope + offset for _, source, slope, offset in fits])[None]
+
+    return formula
+
+
+def _resized(image: Any) -> list[Any]:
+    """The picture at 32x32, with every filter, before and after its conversion."""
+    from PIL import Image
+
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    if image.size == size:
+        return [image.convert("RGB")]
+    found = []
+    for how in Image.Resampling:
+        found.append(image.convert("RGB").resize(size, how))
+        if image.mode not in ("P", "1"):
+            found.append(image.resize(size, how).convert("RGB"))
+    return found
+
+
+# 2.2
+
+
+def _compared(e: Evidence) -> list[dict[str, Any]]:
+    found = e.probe("compare")
+    if not found["calls"]:
+        raise Fault(
+            ("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"),
+            want="compare_fp32_int8(image)",
+            got="—",
+        )
+    for call in found["calls"]:
+        if "error" in call or "message" in call:
+            ours(found["errors"])
+            got = [call.get("error") or call["message"], *found["errors"]]
+            raise Fault(
+                ("It fails on a picture.", "處理圖片時出錯。"),
+                want=("three results", "三個結果"),
+                got="; ".join(got)[:300],
+            )
+    return list(found["calls"])
+
+
+def _label(value: Any) -> list[tuple[str, float]] | None:
+    """A label's classes with their confidence; None when it is no such thing."""
+    if not isinstance(value, dict) or "dict" not in value:
+        return None
+    pairs = value["dict"]
+    good = all(isinstance(k, str | int) and isinstance(v, int | float) for k, v in pairs)
+    return [(str(k), float(v)) for k, v in pairs] if good else None
+
+
+@check(
+    "2.2", 1, zh="compare_fp32_int8 傳回 FP32 結果、INT8 結果與文字", needs=["notebook-present"], runs=True,
+    hint=("return top3_fp32, top3_int8, summary",) * 2,
+)  # fmt: skip
+def compare_outputs(e: Evidence) -> None:
+    """compare_fp32_int8 returns two dicts of class to probability, and a text."""
+    for call in _compared(e):
+        value = call["value"]
+        if not (isinstance(value, list) and len(value) == 3):
+            shown = len(value) if isinstance(value, list) else type(value).__name__
+            raise Fault(("It returns something else.", "傳回值不同。"), want="3", got=shown)
+        if _label(value[0]) is None or _label(value[1]) is None or not isinstance(value[2], str):
+            raise Fault(
+                ("It returns other types.", "傳回的型別不同。"),
+                want="{class: probability}, {class: probability}, str",
+                got=str(value)[:200],
+            )
+
+
+def _logits(kind: str, x: np.ndarray) -> np.ndarray:
+    from lab5.checks.probes import logits_of
+
+    return logits_of(kind, x)[0].astype(np.float64)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum())
+
+
+def _results(e: Evidence) -> list[tuple[str, list[tuple[str, float]], np.ndarray]]:
+    """(kind, the label that was returned, the probabilities that the model of that kind gives)."""
+    found = []
+    for call in _compared(e):
+        for place, kind in enumerate(("fp32", "int8")):
+            x = call[kind].get("x")
+            if x is None:
+                raise Fault(
+                    (
+                        f"It does not run the {kind.upper()} model.",
+                        f"沒有執行 {kind.upper()} 模型。",
+                    ),
+                    want=f"sess_{kind}.run(…)",
+                    got="—",
+                )
+            label = _label(call["value"][place])
+            assert label is not None
+            found.append((kind, label, _softmax(_logits(kind, np.asarray(x, np.float32)))))
+    return found
+
+
+@check(
+    "2.2", 1, zh="兩個結果各列出前三名", needs=["compare-outputs"], runs=True,
+    hint=("The three likeliest classes: top3_map(prob).", "列出機率最高的三個類別：top3_map(prob)。"),
+)  # fmt: skip
+def compare_top3(e: Evidence) -> None:
+    """Both results are the top three."""
+    for call in _compared(e):
+        for value in call["value"][:2]:
+            if len(_label(value) or []) != TOP_K:
+                raise Fault(
+                    ("The number of classes is another.", "類別數不同。"),
+                    want=TOP_K,
+                    got=len(_label(value) or []),
+                )
+
+
+@check(
+    "2.2", 3, zh="機率是對應模型 logits 的 softmax", needs=["compare-outputs"], runs=True,
+    hint=("softmax over the 10 logits of the right session, FP32 first.", "對正確的 session 的 10 個 logits 做 softmax，FP32 在前。"),
+)  # fmt: skip
+def compare_probabilities(e: Evidence) -> None:
+    """The probabilities are the softmax of the right model's logits, FP32 first."""
+    for kind, label, probabilities in _results(e):
+        got = sorted((value for _, value in label), reverse=True)
+        want = sorted(probabilities, reverse=True)[: len(got)]
+        scale = 100 if got and max(got) > 1.5 else 1  # in per cent: gr.Label shows that wrongly
+        if not got or scale != 1 or not np.allclose(got, want, atol=6e-3):
+            raise Fault(
+                (f"The {kind.upper()} values are others.", f"{kind.upper()} 的數值不同。"),
+                want=np.array2string(np.array(want), precision=4),
+                got=np.array2string(np.array(got), precision=4),
+            )
+
+
+@check(
+    "2.2", 1, zh="類別名稱與順序依作業規定", needs=["compare-outputs"], runs=True,
+    hint=("LABELS = [" + ", ".join(CLASSES) + "]",) * 2,
+)  # fmt: skip
+def compare_labels(e: Evidence) -> None:
+    """The class names are the assignment's, in its order."""
+    for _, label, probabilities in _results(e):
+        order = np.argsort(-probabilities)
+        given = [name for name, _ in sorted(label, key=lambda pair: -pair[1])]
+        want = [CLASSES[i] for i in order[: len(given)]]
+        if not set(given) <= set(CLASSES):
+            strange = sorted(set(given) - set(CLASSES))
+            raise Fault(
+                ("There are other names.", "有其他名稱。"),
+                want=", ".join(CLASSES),
+                got=", ".join(strange),
+            )
+        if set(given) != set(want) and _is_softmax(label, probabilities):
+            raise Fault(
+                ("The names are in another order.", "名稱順序不同。"),
+                want=", ".join(want),
+                got=", ".join(given),
+            )
+
+
+def _is_softmax(label: list[tuple[str, float]], probabilities: np.ndarray) -> bool:
+    """The values are right, so that a wrong name is the names' fault."""
+    got = sorted((value for _, value in label), reverse=True)
+    return bool(np.allclose(got, sorted(probabilities, reverse=True)[: len(got)], atol=6e-3))
+
+
+_NUMBER: Final = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(ms|毫秒|µs|μs|us|微秒|s\b|sec|秒|x\b|×|倍|X\b)?"
+)
+
+
+def _numbers(text: str) -> list[tuple[float, str]]:
+    return [(float(m[1]), m[2] or "") for m in _NUMBER.finditer(text)]
+
+
+def _in_milliseconds(text: str) -> list[float]:
+    factors = {
+        "s": 1000.0,
+        "sec": 1000.0,
+        "秒": 1000.0,
+        "µs": 1e-3,
+        "μs": 1e-3,
+        "us": 1e-3,
+        "微秒": 1e-3,
+    }
+    return [value * factors.get(unit, 1.0) for value, unit in _numbers(text)]
+
+
+@check(
+    "2.2", 2, zh="文字中有 FP32 與 INT8 的推論時間", needs=["compare-outputs"], runs=True,
+    hint=("Measure each run and print both times in ms.", "測量兩次推論並以 ms 印出。"),
+)  # fmt: skip
+def compare_times(e: Evidence) -> None:
+    """The text gives the measured time of either model."""
+    for call in _compared(e):
+        text = call["value"][2]
+        found = _in_milliseconds(text)
+        missing = [
+            kind.upper()
+            for kind in ("fp32", "int8")
+            if call[kind]["seconds"] and not any(_measured(v, call[kind]["seconds"]) for v in found)
+        ]
+        missing += [kind.upper() for kind in ("fp32", "int8") if not call[kind]["seconds"]]
+        if missing:
+            raise Fault(
+                (
+                    "A measured time is not in the text: " + ", ".join(missing),
+                    "文字中沒有實測時間：" + "、".join(missing),
+                ),
+                want="; ".join(
+                    f"{k.upper()} {np.median(call[k]['seconds']) * 1000:.1f} ms"
+                    for k in ("fp32", "int8")
+                    if call[k]["seconds"]
+                ),
+                got=text[:200] or "—",
+            )
+
+
+def _measured(value: float, seconds: list[float]) -> bool:
+    """``value`` ms is a run's time, their mean or their total (what lies around a run included)."""
+    low, high = min(seconds) * 1000, max(seconds) * 1000
+    return (
+        low * 0.9 - 0.1 <= value <= high * 1.25 + 1.5
+        or abs(value - sum(seconds) * 1000) <= 0.2 * value
+    )
+
+
+@check(
+    "2.2", 1, zh="文字中有加速倍數（FP32 時間 / INT8 時間）", needs=["compare-outputs"], runs=True,
+    hint=("speedup = fp32_ms / int8_ms",) * 2,
+)  # fmt: skip
+def compare_speedup(e: Evidence) -> None:
+    """The text gives the speed-up: FP32's time over INT8's."""
+    for call in _compared(e):
+        text, fp32, int8 = call["value"][2], call["fp32"]["seconds"], call["int8"]["seconds"]
+        if not fp32 or not int8:
+            raise Blocked(("A model was not run.", "有模型沒有執行。"))
+        low, high = min(fp32) / max(int8) * 0.9, max(fp32) / min(int8) * 1.1
+        times = _in_milliseconds(text)
+        if len(times) >= 2:  # the quotient of the times that it shows itself
+            pairs = [a / b for a in times for b in times if a > b > 0]
+            low = min([low, *[p for p in pairs if _measured_pair(p, fp32, int8)]]) * 0.9
+        values = [v for v, unit in _numbers(text) if unit not in ("ms", "毫秒", "s", "秒")]
+        values += [1 + v / 100 for v in _percent(text)] + [
+            1 / (1 - v / 100) for v in _percent(text) if v < 100
+        ]
+        if not any(low <= value <= high for value in values):
+            raise Fault(
+                ("The speed-up is not in the text.", "文字中沒有加速倍數。"),
+                want=f"{np.median(fp32) / np.median(int8):.2f}x",
+                got=text[:200] or "—",
+            )
+
+
+def _measured_pair(quotient: float, fp32: list[float], int8: list[float]) -> bool:
+    return 0.6 * min(fp32) / max(int8) <= quotient <= 1.4 * max(fp32) / min(int8)
+
+
+def _percent(text: str) -> list[float]:
+    return [float(m) for m in re.findall(r"(\d+(?:\.\d+)?)\s*[%％]", text)]
+
+
+@check(
+    "2.2", 1, zh="沒有圖片（None）時不會出錯", needs=["notebook-present"], runs=True,
+    hint=("if image is None: return a message.", "if image is None: 傳回提示訊息。"),
+)  # fmt: skip
+def compare_none(e: Evidence) -> None:
+    """Without a picture (None) it does not fail."""
+    found = e.probe("none")
+    if found["function"] is None:
+        raise Blocked(("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"))
+    if "error" in found:
+        raise Fault(("It fails.", "執行出錯。"), want=("a message", "提示訊息"), got=_why(found))
+
+
+# 2.3
+
+
+def _interface(e: Evidence) -> dict[str, Any]:
+    found = e.probe("page")
+    if not found["interfaces"]:
+        raise Fault(
+            ("No gr.Interface was made.", "沒有建立 gr.Interface。"),
+            want="demo = gr.Interface(fn=…, inputs=…, outputs=…)",
+            got=_why(found),
+        )
+    return dict(found["interfaces"][-1])
+
+
+@check(
+    "2.3", 2, zh="notebook 建立了 Gradio 介面", needs=["notebook-present"], runs=True,
+    hint=("demo = gr.Interface(…)",) * 2,
+)  # fmt: skip
+def interface_built(e: Evidence) -> None:
+    """The notebook builds a Gradio interface."""
+    _interface(e)
+
+
+@check(
+    "2.3", 2, zh="介面呼叫比較函式", needs=["interface-built"], runs=True,
+    hint=("fn=compare_fp32_int8, without parentheses.", "fn=compare_fp32_int8，不要加括號。"),
+)  # fmt: skip
+def interface_function(e: Evidence) -> None:
+    """The interface calls the comparison."""
+    page, one = e.probe("page"), _interface(e)
+    name = one["fn"]
+    others = {
+        "preprocess",
+        "softmax_np",
+        "build_session",
+        "run",
+        "export_onnx",
+        "quantize_to_int8",
+        "preprocess_32x32",
+    }
+    if (
+        not one["callable"]
+        or name in others
+        or (
+            "compare_fp32_int8" in page["functions"]
+            and name in set(page["functions"]) - {"compare_fp32_int8"}
+            and "compare" not in name
+            and name not in _wrappers(e)
+        )
+    ):
+        raise Fault(
+            ("It calls something else.", "呼叫的不是比較函式。"),
+            want="compare_fp32_int8",
+            got=name or "—",
+        )
+
+
+def _wrappers(e: Evidence) -> set[str]:
+    """Functions that call the comparison themselves."""
+    return {
+        name
+        for s in e.program.statements
+        if s.is_definition and "compare_fp32_int8" in s.uses
+        for name in s.binds
+    }
+
+
+@check(
+    "2.3", 2, zh="輸入為 PIL 圖片：gr.Image(type=\"pil\")", needs=["interface-built"], runs=True,
+    hint=('inputs=gr.Image(type="pil")',) * 2,
+)  # fmt: skip
+def interface_input(e: Evidence) -> None:
+    """The input is a picture, given as PIL: gr.Image(type="pil")."""
+    given = _interface(e)["inputs"]
+    good = len(given) == 1 and (
+        given[0]["kind"] == "pil"
+        or (given[0]["kind"] in ("image", "imageeditor") and given[0].get("type") == "pil")
+    )
+    if not good:
+        raise Fault(
+            ("The input is another.", "輸入不同。"), want='gr.Image(type="pil")', got=_shown(given)
+        )
+
+
+def _shown(components: list[dict[str, Any]]) -> str:
+    return (
+        ", ".join(
+            f"{c['kind']}({', '.join(f'{k}={v!r}' for k, v in c.items() if k not in ('kind', 'first') and v is not None)})"
+            for c in components
+        )
+        or "—"
+    )
+
+
+@check(
+    "2.3", 3, zh="輸出為 FP32 Label、INT8 Label 與文字框", needs=["interface-built"], runs=True,
+    hint=('outputs=[gr.Label(label="FP32 Top-3"), gr.Label(label="INT8 Top-3"), gr.Textbox(label="Performance Comparison")]',) * 2,
+)  # fmt: skip
+def interface_outputs(e: Evidence) -> None:
+    """The outputs are a label for FP32, a label for INT8, and a text."""
+    given = _interface(e)["outputs"]
+    kinds = [c["kind"] for c in given]
+    texts = ("textbox", "text", "markdown", "textarea", "html", "code")
+    good = len(kinds) == 3 and kinds[:2] == ["label", "label"] and kinds[2] in texts
+    if good:
+        for component, mine, other in zip(given, ("fp32", "int8"), ("int8", "fp32"), strict=False):
+            text = str(component.get("label") or "").lower()
+            good = good and (mine in text or other not in text)
+    if not good:
+        raise Fault(
+            ("The outputs are others.", "輸出不同。"),
+            want='label "FP32 Top-3", label "INT8 Top-3", textbox',
+            got=_shown(given),
+        )
+
+
+@check(
+    "2.3", 1, zh="介面有標題與說明", needs=["interface-built"], runs=True,
+    hint=("title=…, description=…",) * 2,
+)  # fmt: skip
+def interface_title(e: Evidence) -> None:
+    """The interface has a title and a description."""
+    one = _interface(e)
+    lacking = [key for key in ("title", "description") if not one[key].strip()]
+    if lacking:
+        raise Fault(
+            ("It lacks one.", "缺少標題或說明。"),
+            want="title, description",
+            got=f"– {', '.join(lacking)}",
+            share=0.5 if len(lacking) == 1 else 0,
+        )
+
+
+# 2.4
+
+
+@check(
+    "2.4", 2, zh="notebook 啟動介面", needs=["notebook-present"], runs=True,
+    hint=("demo.launch(share=True) in the last cell.", "在最後呼叫 demo.launch(share=True)。"),
+)  # fmt: skip
+def page_launched(e: Evidence) -> None:
+    """The notebook launches the page."""
+    found = e.probe("page")
+    if not found["launches"]:
+        raise Fault(
+            ("launch was not called.", "沒有呼叫 launch。"),
+            want="demo.launch(share=True)",
+            got=_why(found),
+        )
+
+
+@check(
+    "2.4", 3, zh="以 share=True 產生公開網址", needs=["page-launched"], runs=True,
+    hint=("demo.launch(share=True)",) * 2,
+)  # fmt: skip
+def page_shared(e: Evidence) -> None:
+    """The page is launched with share=True, which gives it a public address."""
+    shares = [launch["share"] for launch in e.probe("page")["launches"]]
+    if shares[-1] is not True:
+        raise Fault(
+            ("It is not shared.", "沒有公開。"), want="share=True", got=f"share={shares[-1]}"
+        )
