@@ -1,0 +1,130 @@
+"""Whether an INT8 file can give other answers on an older CPU: a bound from the file alone.
+
+Without VNNI, x86 multiplies unsigned bytes (activations) by signed bytes (weights) with
+``vpmaddubsw``: two neighbouring products are added into 16 bits, and what does not fit is cut off
+silently. An activation's byte can be anything in 0..255 whatever its scale and zero point (int8
+activations are shifted by 128 first), so a pair fits for certain when 255 times the sum of the two
+largest weights of one sign does. Which weights meet in a pair depends on the kernel's layout;
+the bound takes the worst two of an output channel, so "safe" holds for any layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lab5.cli import command, console
+from lab5.errors import QuantizationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+LOWEST, HIGHEST = -(2**15), 2**15 - 1  # what 16 bits hold
+_BYTE: Final = 255  # the largest activation
+
+# Operators of the QOperator format that multiply by stored weights: where they are among the inputs.
+_WEIGHTS: Final = {"QLinearConv": 3, "QGemm": 3, "QLinearMatMul": 3}
+
+
+@dataclass(frozen=True)
+class LayerBound:
+    """The worst pair of products of one layer."""
+
+    layer: str  # the node's name
+    low: int  # smallest sum of two products that its weights allow
+    high: int  # largest
+    channels: int  # output channels
+    unsafe: int  # those where a pair may overflow
+
+    @property
+    def safe(self) -> bool:
+        return not self.unsafe
+
+
+def saturation_bounds(model: onnx.ModelProto) -> list[LayerBound]:
+    """The bound of each layer with stored int8 weights, in the file's order.
+
+    uint8 weights are left out: their kernels widen to 16 bits before they multiply.
+
+    Raises:
+        QuantizationError: there is no such layer.
+    """
+    import numpy as np
+    import onnx
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    bounds = []
+    for node in model.graph.node:
+        place = _WEIGHTS.get(node.op_type)
+        tensor = stored.get(node.input[place]) if place is not None else None
+        if tensor is None or tensor.data_type != onnx.TensorProto.INT8:
+            continue
+        weights = _by_output_channel(node, onnx.numpy_helper.to_array(tensor).astype(np.int32))
+        weights = np.pad(weights, ((0, 0), (0, 2)))  # the partner may be a padding zero
+        weights.sort(axis=1)
+        low, high = _BYTE * weights[:, :2].sum(1), _BYTE * weights[:, -2:].sum(1)  # (channels,)
+        unsafe = (low < LOWEST) | (high > HIGHEST)
+        bounds.append(
+            LayerBound(
+                node.name or node.output[0],
+                int(low.min()),
+                int(high.max()),
+                len(weights),
+                int(unsafe.sum()),
+            )
+        )
+    if not bounds:
+        raise QuantizationError(
+            "The file has no layer with int8 weights in QOperator format. Give the INT8 file.",
+            zh="檔案中沒有 QOperator 格式、權重為 int8 的層。請提供 INT8 檔。",
+        )
+    return bounds
+
+
+def _by_output_channel(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:
+    """(channels, whatever is summed over)."""
+    transposed = any(a.name == "transB" and a.i for a in node.attribute)
+    if node.op_type != "QLinearConv" and not transposed:
+        weights = weights.swapaxes(-1, -2)  # (…, K, N) -> (…, N, K)
+    return weights.reshape(len(weights), -1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab5.saturation",
+        description="Can this INT8 file overflow 16 bits on a CPU without VNNI? / "
+        "INT8 檔在沒有 VNNI 的 CPU 上會不會溢位",
+    )
+    parser.add_argument("int8", type=Path, metavar="INT8.onnx")
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = _parser().parse_args(argv)
+    from rich.table import Table
+
+    from lab5.quantize import verify_int8
+
+    bounds = saturation_bounds(verify_int8(args.int8))
+    table = Table("layer", "pair of products", "unsafe channels")
+    for b in bounds:
+        table.add_row(b.layer, f"{b.low:,} … {b.high:,}", f"{b.unsafe} of {b.channels}")
+    console.print(table)
+    bad = [b.layer for b in bounds if not b.safe]
+    if bad:
+        raise QuantizationError(
+            f"{len(bad)} layers can exceed {LOWEST:,}..{HIGHEST:,}: on AVX2 the file may give other "
+            "answers. Quantise with reduce_range=True.",
+            zh=f"{len(bad)} 層可能超出 {LOWEST:,} 到 {HIGHEST:,}：在 AVX2 上結果可能不同。"
+            "請以 reduce_range=True 重新量化。",
+        )
+    console.print("safe on every x86 CPU / 在所有 x86 CPU 上都安全")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
