@@ -61,6 +61,9 @@ class Recipe:
     resolutions: tuple[tuple[float, int], ...] = ((1 / 3, 16), (2 / 3, 24), (1.0, IMAGE_SIZE))
 
     def resolution(self, epoch: int) -> int:
+        """Pixels a side in epoch 0, 1, …; the last is at the assignment's size however short."""
+        if epoch == self.epochs - 1:
+            return self.resolutions[-1][1]
         return next(side for end, side in self.resolutions if epoch < end * self.epochs - 1e-9)
 
 
@@ -193,13 +196,15 @@ class Run:
             "others": self.others.state_dict(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Continue from what ``state`` returned.
 
         Raises:
             CheckpointError: it is of another recipe or seed, or parts of it are missing.
         """
         try:
+            if not isinstance(state, dict):
+                raise TypeError(f"a {type(state).__name__}, not a dict")
             if (state["seed"], state["recipe"]) != (self.seed, dataclasses.asdict(self.recipe)):
                 raise CheckpointError(
                     "The checkpoint belongs to a run with another recipe or seed. "
@@ -354,7 +359,7 @@ def _half(value: Tensor) -> Tensor:
     return value.half() if value.is_floating_point() else value
 
 
-def _load_checkpoint(path: Path) -> dict[str, Any]:
+def _load_checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a damaged file

@@ -19,6 +19,7 @@ import tarfile
 import threading
 import zlib
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def same(found, expected):
 class Python2Pickler(pickle._Pickler):
     """Writes bytes as Python 2 wrote its strings, which is what the official archive holds."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, value):
         self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
