@@ -141,7 +141,8 @@ def _unpack(opened: zipfile.ZipFile, folder: Path, submission: Submission) -> No
             f"含有 {len(infos)} 個檔案，最多讀取 {MAX_MEMBERS} 個",
         )
         return
-    left, seen = MAX_TOTAL, set()
+    left = MAX_TOTAL
+    seen: set[str] = set()
     for info in infos:
         name = _name(info)
         if _LITTER.search(name):

@@ -110,7 +110,9 @@ def check(
 
     def register(function: Callable[[Evidence], Text | None]) -> Callable[[Evidence], Text | None]:
         name = function.__name__.replace("_", "-")
-        assert item in GROUPS and name not in CHECKS and function.__doc__, name
+        assert item in GROUPS, item
+        assert name not in CHECKS, f"{name} is there twice"
+        assert function.__doc__, name
         assert all(need in CHECKS for need in needs), (name, needs)
         en = function.__doc__.split("\n\n")[0].strip()
         CHECKS[name] = Check(name, item, points, en, zh, hint, tuple(needs), runs, manual, function)

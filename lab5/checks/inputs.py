@@ -9,14 +9,14 @@ import numpy as np
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as Picture
 
 _SHAPE = (3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def parity() -> np.ndarray:
-    """(8, 3, 32, 32) float32 for comparing two implementations of one network."""
-    return scenes(8, seed=1)
+    """(4, 3, 32, 32) float32 for comparing two implementations of one network."""
+    return scenes(4, seed=1)
 
 
 def scenes(count: int, seed: int) -> np.ndarray:
@@ -44,13 +44,13 @@ def scenes(count: int, seed: int) -> np.ndarray:
     return ((pixels - mean[:, None, None]) / std[:, None, None]).astype(np.float32)
 
 
-def pictures() -> dict[str, Image]:
+def pictures() -> dict[str, Picture]:
     """Pictures of many modes and sizes; the name says which."""
     from PIL import Image
 
     rng = np.random.default_rng(7)
 
-    def made(width: int, height: int) -> Image:
+    def made(width: int, height: int) -> Picture:
         coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
         smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         noise = rng.integers(-12, 13, (height, width, 3))
@@ -81,7 +81,7 @@ def pictures() -> dict[str, Image]:
     }
 
 
-def comparison_pictures() -> list[Image]:
+def comparison_pictures() -> list[Picture]:
     """Three pictures on which the stand-in models disagree."""
     found = pictures()
     return [found[name] for name in ("RGB 32x32", "RGB 64x64", "L 50x40")]

@@ -224,11 +224,11 @@ class OnnxFile:
             and not any(a.name == "transB" and a.i for a in node.attribute)
         )
         if node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm"):
-            return self._quantised(node.op_type, *inputs[3:6], transposed)
+            return self._quantised(node.op_type, inputs[3:6], transposed)
         if node.op_type not in _FLOAT_OPERATORS or len(inputs) < 2:
             return None
         if (dequantizer := self._dequantizer(inputs[1])) is not None:
-            return self._quantised(node.op_type, *[*dequantizer.input, ""][:3], transposed)
+            return self._quantised(node.op_type, [*dequantizer.input, ""][:3], transposed)
         weight = self._constant(inputs[1])
         if weight is None or weight.ndim < 2:
             return None
@@ -239,9 +239,8 @@ class OnnxFile:
         self._fold(node, layer)
         return layer
 
-    def _quantised(
-        self, op: str, weight: str, scale: str, zero: str, transposed: bool
-    ) -> Layer | None:
+    def _quantised(self, op: str, names: list[str], transposed: bool) -> Layer | None:
+        weight, scale, zero = names
         integers, factor = self._constant(weight), self._constant(scale)
         if integers is None or factor is None or integers.ndim < 2:
             return None
@@ -298,7 +297,8 @@ def reference_model(layers: list[Layer]) -> bytes | None:
     if list(map(len, (threes, ones, last))) != [17, 3, 1]:
         return None
     ones.sort(key=lambda layer: layer.weight.shape[0])
-    tensors, nodes = [], []
+    tensors: list[Any] = []
+    nodes: list[Any] = []
 
     def put(name: str, value: np.ndarray) -> str:
         tensors.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
@@ -342,7 +342,7 @@ def reference_model(layers: list[Layer]) -> bytes | None:
         nodes.append(helper.make_node("Gemm", names, [OUTPUT_NAME], transB=1))
     except ValueError:
         return None
-    shape = ["N", 3, IMAGE_SIZE, IMAGE_SIZE]
+    shape: list[str | int | None] = ["N", 3, IMAGE_SIZE, IMAGE_SIZE]
     graph = helper.make_graph(
         nodes,
         "reference",

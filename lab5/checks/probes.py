@@ -182,7 +182,8 @@ class Component:
     """Anything made with gradio: remembers how it was made and what was called on it."""
 
     def __init__(self, log: list[Component], kind: str, args: Any, kwargs: Any) -> None:
-        self.kind, self.args, self.kwargs, self.calls = kind, args, kwargs, []
+        self.kind, self.args, self.kwargs = kind, args, kwargs
+        self.calls: list[tuple[str, Any, Any]] = []
         self._log = log
         log.append(self)
 
@@ -397,8 +398,8 @@ def _exports(
         return {name: value.clone() for name, value in state.items()}
 
     def export(*args: Any, **kwargs: Any) -> Any:
-        model = args[0] if args else kwargs.get("model")
-        given = args[2] if len(args) > 2 else kwargs.get("f", kwargs.get("path"))
+        model: Any = args[0] if args else kwargs.get("model")
+        given: Any = args[2] if len(args) > 2 else kwargs.get("f", kwargs.get("path"))
         record: dict[str, Any] = {
             "file": PurePath(str(given)).name if isinstance(given, str | PurePath) else None,
             "loaded": False,
@@ -424,7 +425,7 @@ def _exports(
 
     Sessions(program)
     real_load, real_export = torch.load, torch.onnx.export
-    torch.load, torch.onnx.export = load, export
+    torch.load, torch.onnx.export = load, export  # type: ignore[assignment]
     Path("best_model.pth").touch()
     try:
         direct, through = program.reaching(_mentions_export)
@@ -608,10 +609,9 @@ def _preprocess(program: Program) -> dict[str, Any]:
         try:
             value = space[name](picture)
             if hasattr(value, "detach"):
-                found.setdefault("type", type(value).__name__)
                 value = value.detach().cpu().numpy()
-            call = {"type": type(value).__name__, "value": np.asarray(value)}
-            call["dtype"] = str(call["value"].dtype)
+            array = np.asarray(value)
+            call = {"value": array, "dtype": str(array.dtype)}
         except BaseException as error:
             call = {"error": describe(error)}
         found["calls"][label] = call

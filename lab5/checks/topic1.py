@@ -15,8 +15,10 @@ from lab5.checks.evidence import Evidence
 from lab5.checks.onnx_file import DYNAMIC_OPERATORS, QUANTISED_OPERATORS
 
 PARITY: Final = 1e-3  # largest difference of logits, relative to the largest logit (at least 1)
-MAX_RELATIVE_L2: Final = 0.5  # random normal calibration: see docs/rubric.md; uniform 0..1: 0.87
-MIN_AGREEMENT: Final = 0.8
+MAX_RELATIVE_L2: Final = (
+    0.3  # random normal calibration gives 0.06 to 0.1 here, uniform 0..1 gives 0.7
+)
+MIN_AGREEMENT: Final = 0.85  # 0.98; 0.75
 SIZE_RANGE: Final = (0.2, 0.35)  # INT8 file to FP32 file
 MAX_SLOWDOWN: Final = 1.5  # INT8 time to FP32 time; int8 activations on x86 make it 6
 
@@ -475,11 +477,12 @@ def int8_weight_type(e: Evidence) -> None:
 )  # fmt: skip
 def int8_from_fp32(e: Evidence) -> None:
     """The INT8 file was made from this FP32 file: its weights are within half a step."""
-    sources = [layer for layer in e.fp32.layers]
+    sources = e.fp32.layers
     for number, layer in enumerate(_convolutions(e), 1):
         same = [s for s in sources if s.weight.shape == layer.weight.shape]
         steps = min(
-            (_steps(layer, w) for s in same for w in (s.folded, s.weight)), default=float("inf")
+            (_steps(layer, w) for s in same for w in (s.folded, s.weight) if w is not None),
+            default=float("inf"),
         )
         if not steps <= 0.51:
             raise Fault(
