@@ -124,6 +124,15 @@ def _read_checkpoint(path: Path) -> Any:
             f"{path} is empty (0 bytes). Copy best_model.pth again; the upload was cut off.",
             zh=f"{path} 是空檔（0 位元組）。請重新複製 best_model.pth，可能是上傳中斷。",
         )
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start.startswith((b"PK", b"\x80")):  # a zip, or a pickle from before torch 1.6
+        raise CheckpointError(
+            f"{path} is no PyTorch file; a web page or a Git LFS pointer was saved under its name? "
+            "Download best_model.pth itself.",
+            zh=f"{path} 不是 PyTorch 檔案，可能存到的是網頁或 Git LFS 指標。"
+            "請下載 best_model.pth 檔案本身。",
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -170,6 +179,12 @@ def _mismatch(expected: dict[str, Tensor], state: dict[str, Any]) -> list[str]:
                 faults.append(f"{name}: a {type(found).__name__}, expected a tensor")
             elif found.shape != want.shape:
                 faults.append(f"{name}: shape {tuple(found.shape)}, expected {tuple(want.shape)}")
-            elif not bool(torch.isfinite(found).all()):
+            elif not (found.layout is torch.strided and found.device == want.device) or (
+                found.is_quantized or found.is_complex()
+            ):
+                faults.append(f"{name}: no plain tensor of real numbers")
+            elif not bool(torch.isfinite(found.to(want.dtype)).all()):
                 faults.append(f"{name}: not finite")
+            elif name.endswith("running_var") and bool((found < 0).any()):
+                faults.append(f"{name}: a negative variance")
     return faults
