@@ -11,7 +11,9 @@ import base64
 import io
 import os
 import platform
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lab5.assignment import CLASSES, IMAGE_SIZE
-from lab5.errors import ReportError
+from lab5.errors import QuantizationError, ReportError
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 IMAGES: Final = 300  # test images compared unless told otherwise: about a second on two cores
 SYNTHETIC_IMAGES: Final = 100
+SQNR_IMAGES: Final = 16  # each has 4,096 to 65,536 values a layer: enough for a decibel
 EXAMPLES: Final = 6  # pictures shown with both top-3
 _BLOCK: Final = 5  # timed runs before it is the other model's turn
 
@@ -97,7 +100,10 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class LayerSqnr:
-    """Signal to quantisation noise of one layer in dB; None where it cannot be told."""
+    """Signal to quantisation noise of one layer in dB, as lab5.sqnr defines it.
+
+    ``weight`` is None without weights; ``activation`` sums up all the noise before it.
+    """
 
     name: str
     weight: float | None
@@ -106,10 +112,10 @@ class LayerSqnr:
 
 @dataclass(frozen=True)
 class Example:
-    """One 32x32 picture (PNG, base64) and both top-3 as (class, probability)."""
+    """One 32x32 picture (PNG, base64), what it shows, and both top-3 as (class, probability)."""
 
     png: str
-    label: str | None
+    label: str
     fp32: tuple[tuple[str, float], ...]
     int8: tuple[tuple[str, float], ...]
 
@@ -177,7 +183,13 @@ def measure(
         )
         sessions = [build_session(str(path), PROVIDERS) for path in (fp32, int8)]
         shown = test.images if test is not None else _synthetic()
-        logits = [_logits(session, shown) for session in sessions]  # two of (N, 10)
+        first, second = (_logits(session, shown) for session in sessions)  # (N, 10) each
+        if test is not None:
+            examples = _examples(first, second, shown, [CLASSES[i] for i in test.labels])
+        else:
+            drawings, labels = _drawings()
+            drawn = (_logits(session, drawings) for session in sessions)
+            examples = _examples(*drawn, drawings, labels)
     except ReportError:
         raise
     except Exception as error:  # onnxruntime raises a dozen types
@@ -192,10 +204,10 @@ def measure(
         int8_bytes=_file_size(int8),
         fp32_latency=latencies[0],
         int8_latency=latencies[1],
-        agreement=_agreement(*logits, synthetic=test is None),
-        accuracy=_accuracy(*logits, test, len(dataset.test)) if dataset and test else None,
+        agreement=_agreement(first, second, synthetic=test is None),
+        accuracy=_accuracy(first, second, test, len(dataset.test)) if dataset and test else None,
         sqnr=_sqnr(fp32, int8, shown),
-        examples=_examples(*logits, shown, test),
+        examples=examples,
         machine=_machine(),
     )
 
@@ -216,7 +228,8 @@ def _latencies(
 
 
 def _latency(times: np.ndarray) -> Latency:
-    return Latency(*map(float, np.percentile(times, (5, 25, 50, 75, 95))), runs=len(times))
+    p5, p25, median, p75, p95 = map(float, np.percentile(times, (5, 25, 50, 75, 95)))
+    return Latency(p5, p25, median, p75, p95, runs=len(times))
 
 
 def _logits(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
@@ -283,9 +296,9 @@ def _confusion_matrix(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _examples(
-    fp32: np.ndarray, int8: np.ndarray, images: np.ndarray, test: Split | None
+    fp32: np.ndarray, int8: np.ndarray, images: np.ndarray, labels: Sequence[str]
 ) -> tuple[Example, ...]:
-    """Half of them where the two models differ, if there are so many; the rest from the first."""
+    """Up to half of them where the two models differ; the rest from the first."""
     from lab5.compare import softmax, top_k
 
     differ = np.flatnonzero(fp32.argmax(1) != int8.argmax(1))[: EXAMPLES // 2]
@@ -293,12 +306,24 @@ def _examples(
     return tuple(
         Example(
             _png(images[i]),
-            CLASSES[test.labels[i]] if test else None,
+            labels[i],
             tuple(top_k(softmax(fp32[i])).items()),
             tuple(top_k(softmax(int8[i])).items()),
         )
         for i in (*differ, *rest)
     )
+
+
+def _drawings() -> tuple[np.ndarray, list[str]]:
+    """The project's own pictures (N, 32, 32, 3) uint8 and what they show, in place of CIFAR-10's."""
+    from PIL import Image
+
+    from lab5.examples import draw_examples
+
+    with tempfile.TemporaryDirectory(prefix="lab5-") as folder:
+        paths = draw_examples(Path(folder))
+        images = [np.asarray(Image.open(path).resize((IMAGE_SIZE, IMAGE_SIZE))) for path in paths]
+    return np.stack(images), [path.stem for path in paths]
 
 
 def _png(pixels: np.ndarray) -> str:
@@ -317,7 +342,14 @@ def _synthetic() -> np.ndarray:
 
 
 def _sqnr(fp32: Path, int8: Path, images: np.ndarray) -> tuple[LayerSqnr, ...]:
-    return ()
+    from lab5.preprocess import preprocess_batch
+    from lab5.sqnr import sqnr
+
+    try:
+        rows = sqnr(fp32, int8, preprocess_batch(images[:SQNR_IMAGES]))
+    except QuantizationError:  # a pair that is not FP32 and QOperator: the rest still stands
+        return ()
+    return tuple(LayerSqnr(row.layer, row.weight, row.activation) for row in rows)
 
 
 _INT8_FLAGS: Final = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm")

@@ -211,7 +211,7 @@ def _picture_rows(
     wide = bool(pictures) and all(p.width > p.height for p in pictures)
     columns = 2 if wide and not slots else 3
     width = (_TEXT_WIDTH - _GUTTER * (columns - 1)) / columns
-    tallest = 96.0 if count <= columns else 78.0  # mm
+    tallest = 58.0 if prefix == "emulated" else 96.0 if count <= columns else 78.0  # mm
     cells: list[dict[str, Any]] = []
     for i, picture in enumerate(pictures):
         files[f"{prefix}-{i}.jpg"] = picture.jpeg
@@ -222,6 +222,7 @@ def _picture_rows(
                 "caption": picture.caption + label,
                 "alt": say("截圖：", "Screenshot: ") + picture.caption + label,
                 "height": min(tallest, width * picture.height / picture.width),
+                "width": min(width, tallest * picture.width / picture.height),
             }
         )
     cells += [{"text": text, "height": 30.0} for text in slots]
@@ -244,13 +245,14 @@ _LISTED: Final = 12  # what was left out, by name
 
 
 def _left_out(supplied: Supplied, missing: set[str], say: Say) -> list[Block]:
+    from lab5.report_student import breakable
+
     items = [
-        [{"t": x.name[:60], "c": True}, {"t": say(f"：{x.zh}", f": {x.en}")}]
+        [{"t": breakable(x.name[:60]), "c": True}, {"t": say(f"：{x.zh}", f": {x.en}")}]
         for x in supplied.left_out[:_LISTED]
     ]
-    if more := len(supplied.left_out) - _LISTED:
-        if more > 0:
-            items.append([{"t": say(f"還有 {more} 個", f"{more} more")}])
+    if (more := len(supplied.left_out) - _LISTED) > 0:
+        items.append([{"t": say(f"還有 {more} 個", f"{more} more")}])
     if missing:
         shown = sorted(missing)[:_LISTED]
         listed = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip() for c in shown)
@@ -281,7 +283,7 @@ def _typeset(data: dict[str, Any], files: Files) -> bytes:
         try:
             return typst.compile(
                 Path(folder) / "main.typ",
-                root=folder,  # typst reads nothing outside
+                root=Path(folder),  # typst reads nothing outside
                 font_paths=[ASSETS],
                 ignore_system_fonts=True,
                 format="pdf",

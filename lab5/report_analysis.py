@@ -15,6 +15,7 @@ Say = Callable[[str, str], str]  # the zh-TW or the English one of two texts
 Files = dict[str, bytes]  # pictures by the name under which report.typ finds them
 
 MB = 1e6  # bytes; file sizes are decimal, as file managers show them
+DB_A_BIT = 6.02  # 20 log10(2)
 HOW_TO_GET_DATA = "python -m lab5.data"
 _MINUS = "−"
 
@@ -53,14 +54,13 @@ def analysis(m: Measurements, say: Say) -> tuple[list[Block], Files]:
         _heading(say("與作業說明的比較", "Against the assignment's expectations")),
         _expectations(m, say),
     ]
-    left = _class_table(m.accuracy, say) if m.accuracy else []
-    right = _sqnr(m, say)
+    sqnr = _sqnr(m, say)
     if m.accuracy is None:
-        blocks.append(_no_data(say))
-    if left and right:
-        blocks.append({"kind": "columns", "widths": [1, 1.15], "cells": [left, right]})
+        blocks += [_no_data(say), *sqnr]
     else:
-        blocks += left or right
+        classes, confusions = _class_table(m.accuracy, say), _confusion_table(m.accuracy, say)
+        cells = [[*classes, *confusions], sqnr] if sqnr else [classes, confusions]
+        blocks.append({"kind": "columns", "widths": [1, 1.1], "cells": cells})
     blocks.append(_heading(say("圖片與兩個模型的 top-3", "Pictures and both models' top-3")))
     blocks += _examples(m, say, files)
     blocks += [_heading(say("量測條件", "How it was measured")), _conditions(m, say)]
@@ -172,7 +172,7 @@ def _agreement(a: Agreement, say: Say) -> str:
 def _accuracy(a: Accuracy, say: Say) -> str:
     pair = _pair(a)
     low, high = pair.interval
-    interval = f"{_signed(low, '', 2)} … {_signed(high, '', 2)}"
+    interval = f"{_signed(low, '', 2)} {say('到', 'to')} {_signed(high, '', 2)}"
     text = say(
         f"{a.images:,} 張測試影像中 FP32 答對 {_percent(a.fp32, a.images)}，INT8 {_percent(a.int8, a.images)}，"
         f"相差 {_signed(pair.difference, ' pp', 2)}（95% 信賴區間 {interval}）；只有 FP32 答對的 {a.only_fp32} 張，"
@@ -188,23 +188,28 @@ def _accuracy(a: Accuracy, say: Say) -> str:
 
 
 def _worst_layer(m: Measurements, say: Say) -> str:
-    layers = [layer for layer in m.sqnr if layer.activation is not None]
-    if not layers:
-        layers = list(m.sqnr)
-    worst = min(layers, key=lambda x: _db(x.activation, x.weight))
-    best = max(layers, key=lambda x: _db(x.activation, x.weight))
-    low, high = _db(worst.activation, worst.weight), _db(best.activation, best.weight)
-    return say(
-        f"量化雜訊最大的是 {worst.name}，SQNR {low:.1f} dB；最小的是 {best.name}，{high:.1f} dB。"
-        "每 6 dB 約等於 1 個位元；誤差沿網路累積，所以越深通常越低。",
-        f"quantisation noise is largest at {worst.name}, SQNR {low:.1f} dB, and smallest at {best.name}, "
-        f"{high:.1f} dB. 6 dB are about one bit; errors add up along the network.",
-    )
-
-
-def _db(activation: float | None, weight: float | None) -> float:
-    value = activation if activation is not None else weight
-    return math.inf if value is None else value
+    activations = [(x.activation, x.name) for x in m.sqnr if x.activation is not None]
+    weights = [(x.weight, x.name) for x in m.sqnr if x.weight is not None]
+    texts = []
+    if activations:
+        low, name = min(activations)
+        texts.append(
+            say(
+                f"一路累積的量化雜訊在 {name} 最大（SQNR {low:.1f} dB，約 {low / DB_A_BIT:.1f} 位元），"
+                f"到輸出 {activations[-1][1]} 為 {activations[-1][0]:.1f} dB。",
+                f"the noise that adds up along the network is largest at {name} (SQNR {low:.1f} dB, about "
+                f"{low / DB_A_BIT:.1f} bits) and {activations[-1][0]:.1f} dB at the output. ",
+            )
+        )
+    if weights:
+        low, name = min(weights)
+        texts.append(
+            say(
+                f"權重本身失真最多的是 {name}（{low:.1f} dB）。",
+                f"Rounding hurts the weights of {name} most ({low:.1f} dB).",
+            )
+        )
+    return "".join(texts).strip()
 
 
 # Tables
@@ -258,10 +263,8 @@ def _expectations(m: Measurements, say: Say) -> Block:
             say("結果", "Verdict"),
         ],
         rows,
-        caption=say(
-            "作業說明的預期與這一對模型的實測。",
-            "What the assignment expects and what this pair does.",
-        ),
+        caption=None,
+        alt=say("作業說明的預期與實測", "The assignment's expectations and what was measured"),
         widths=[1.1, 1.2, 1.2, 1.3],
         right=[],
     )
@@ -269,11 +272,16 @@ def _expectations(m: Measurements, say: Say) -> Block:
 
 def _class_table(a: Accuracy, say: Say) -> list[Block]:
     rows = [
-        [c.name, str(c.images), _percent(c.fp32, c.images), _percent(c.int8, c.images)]
-        + [_signed(100 * (c.int8 - c.fp32) / c.images, "", 1) if c.images else "–"]
+        [
+            c.name,
+            str(c.images),
+            _percent(c.fp32, c.images),
+            _percent(c.int8, c.images),
+            _signed(100 * (c.int8 - c.fp32) / c.images, "", 1) if c.images else "–",
+        ]
         for c in a.classes
     ]
-    blocks = [
+    return [
         _heading(say("各類別準確率", "Accuracy by class")),
         _table(
             [say("類別", "Class"), say("張數", "Images"), "FP32", "INT8", "Δ pp"],
@@ -286,16 +294,20 @@ def _class_table(a: Accuracy, say: Say) -> list[Block]:
             right=[1, 2, 3, 4],
         ),
     ]
+
+
+def _confusion_table(a: Accuracy, say: Say) -> list[Block]:
+    heading = _heading(say("改變的混淆", "Confusions that changed"))
     if not a.confusions:
-        return [*blocks, _small(say("沒有任何混淆改變。", "No confusion changed."))]
+        return [heading, _small(say("沒有任何混淆改變。", "None changed."))]
     return [
-        *blocks,
+        heading,
         _table(
-            [say("混淆（真實 → 預測）", "Confusion (label → answer)"), "FP32", "INT8"],
-            [[f"{c.label} → {c.predicted}", str(c.fp32), str(c.int8)] for c in a.confusions[:5]],
+            [say("真實 → 預測", "Label → answer"), "FP32", "INT8"],
+            [[f"{c.label} → {c.predicted}", str(c.fp32), str(c.int8)] for c in a.confusions[:6]],
             caption=say(
-                f"次數有改變的混淆，共 {len(a.confusions)} 種，列出變化最大的。",
-                f"Confusions whose count changed: the largest of {len(a.confusions)}.",
+                f"次數有改變的混淆共 {len(a.confusions)} 種，列出變化最大的。",
+                f"{len(a.confusions)} confusions changed their count; the largest changes.",
             ),
             widths=[3, 1, 1],
             right=[1, 2],
@@ -328,10 +340,10 @@ def _conditions(m: Measurements, say: Say) -> Block:
         say(
             f"機器：{machine.cpu}，{machine.cores} 個邏輯核心，{machine.system}。版本：{versions}。"
             f"時間：ONNX Runtime CPU、單執行緒、batch 1，兩個模型輪流執行，各計時 {runs} 次，暖機的不計；"
-            "不含前處理。大小：1 MB = 10⁶ 位元組。",
+            "不含前處理。大小：1 MB 為 1,000,000 位元組。",
             f"Machine: {machine.cpu}, {machine.cores} logical cores, {machine.system}. Versions: {versions}. "
             f"Times: ONNX Runtime on the CPU, one thread, batch 1, both models by turns, {runs} timed runs "
-            "each after warming up, without preprocessing. Sizes: 1 MB = 10⁶ bytes.",
+            "each after warming up, without preprocessing. Sizes: 1 MB is 1,000,000 bytes.",
         )
     )
 
@@ -341,14 +353,20 @@ def _small(text: str) -> Block:
 
 
 def _table(
-    header: list[str], rows: list[list[str]], *, caption: str, widths: list[float], right: list[int]
+    header: list[str],
+    rows: list[list[str]],
+    *,
+    caption: str | None,
+    widths: list[float],
+    right: list[int],
+    alt: str | None = None,
 ) -> Block:
     return {
         "kind": "table",
         "header": header,
         "rows": rows,
         "caption": caption,
-        "alt": caption,
+        "alt": alt or caption,
         "widths": widths,
         "right": right,
     }
@@ -359,7 +377,7 @@ def _table(
 
 def _latency_plot(m: Measurements, say: Say) -> Block:
     named = (("FP32", m.fp32_latency), ("INT8", m.int8_latency))
-    limit, ticks = _axis(max(x.p95 for _, x in named))
+    limit, ticks = _axis(1.3 * max(x.p95 for _, x in named))  # room for the label behind the bar
     return {
         "kind": "latency",
         "limit": limit,
@@ -381,42 +399,32 @@ def _latency_plot(m: Measurements, say: Say) -> Block:
 
 
 def _sqnr(m: Measurements, say: Say) -> list[Block]:
-    values = [v for layer in m.sqnr for v in (layer.weight, layer.activation) if v is not None]
-    values = [v for v in values if math.isfinite(v)]
-    if not values:
+    layers = [(x.name, x.activation, x.weight) for x in m.sqnr if x.weight is not None]
+    if not layers:
         return []
-    limit, ticks = _axis(max(values))
-    layers = [
-        {"name": x.name, "weight": _finite(x.weight), "activation": _finite(x.activation)}
-        for x in m.sqnr
-    ]
+    limit, ticks = _axis(max(max(a or 0, w) for _, a, w in layers))
+    activations, weights = say("activation", "activations"), say("權重", "weights")
     return [
         _heading(say("各層的 SQNR", "SQNR by layer")),
         {
             "kind": "sqnr",
             "limit": limit,
             "ticks": ticks,
-            "margin": 3 + 1.35 * max(len(x.name) for x in m.sqnr),  # mm
+            "margin": 3 + 1.35 * max(len(name) for name, _, _ in layers),  # mm
             "axis": say("SQNR（dB，越高越好）", "SQNR (dB, higher is better)"),
-            "activation": say("activation", "activations"),
-            "weight": say("權重", "weights"),
-            "layers": layers,
+            "activation": activations,
+            "weight": weights,
+            "layers": [{"name": name, "activation": a, "weight": w} for name, a, w in layers],
             "caption": say(
-                "訊號對量化雜訊的比；由上到下為網路的順序。",
-                "Signal to quantisation noise, in the order of the network.",
+                "各層權重的捨入誤差，與輸出到此為止累積的雜訊；由上到下為網路的順序。",
+                "Rounding of each layer's weights, and all noise in its output so far; network order.",
             ),
             "alt": say("各層 SQNR（dB）：", "SQNR by layer in dB: ")
             + "; ".join(
-                f"{x['name']} {say('activation', 'activations')} {_one(x['activation'])}, "
-                f"{say('權重', 'weights')} {_one(x['weight'])}"
-                for x in layers
+                f"{name} {activations} {_one(a)}, {weights} {_one(w)}" for name, a, w in layers
             ),
         },
     ]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _one(value: float | None) -> str:
@@ -440,21 +448,28 @@ def _examples(m: Measurements, say: Say, files: Files) -> list[Block]:
     items = []
     for i, example in enumerate(m.examples):
         files[f"example-{i}.png"] = base64.b64decode(example.png)
-        title = example.label or say("合成影像", "synthetic")
         items.append(
             {
                 "file": f"example-{i}.png",
-                "title": title,
-                "alt": say(f"32×32 圖片：{title}", f"32×32 picture: {title}"),
+                "title": example.label,
+                "alt": say(f"32×32 圖片：{example.label}", f"32×32 picture: {example.label}"),
                 "fp32": [[name, f"{100 * p:.1f}%"] for name, p in example.fp32],
                 "int8": [[name, f"{100 * p:.1f}%"] for name, p in example.int8],
             }
         )
     differ = sum(x.fp32[0][0] != x.int8[0][0] for x in m.examples)
-    text = say(
-        f"其中 {differ} 張刻意選自 top-1 不同的圖片，其餘依序取前幾張。",
-        f"{differ} of them were picked because the top-1 differs; the others are simply the first.",
-    )
+    if m.agreement.synthetic:
+        text = say(
+            f"專案自繪的圖片，不是測試影像，不能代表準確率；其中 {differ} 張的 top-1 不同。",
+            "Drawings made by the project, not test images: they say nothing of accuracy. "
+            f"{differ} of them differ in top-1.",
+        )
+    else:
+        text = say(
+            f"上方為真實類別；其中 {differ} 張刻意選自 top-1 不同的圖片，其餘依序取前幾張。",
+            f"Headed by the true class. {differ} of them were picked because the top-1 differs; the others "
+            "are simply the first.",
+        )
     return [{"kind": "examples", "items": items}, _small(text)]
 
 
@@ -468,5 +483,5 @@ def _percent(part: int, whole: int) -> str:
 
 def _signed(value: float, unit: str, digits: int) -> str:
     text = f"{abs(value):.{digits}f}"
-    sign = "±" if float(text) == 0 else "+" if value > 0 else _MINUS
+    sign = "" if float(text) == 0 else "+" if value > 0 else _MINUS
     return f"{sign}{text}{unit}"

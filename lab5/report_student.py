@@ -32,7 +32,7 @@ MAX_BYTES: Final = 64 << 20
 MAX_CAPTION: Final = 120  # characters
 MAX_REFLECTION: Final = 20_000  # characters
 _SHOWN: Final = (1000, 1400)  # pixels; about 300 a printed inch
-_FORMATS: Final = ("PNG", "JPEG", "MPO", "WEBP", "HEIF", "AVIF", "BMP", "GIF", "TIFF")
+_FORMATS: Final = ("PNG", "JPEG", "WEBP", "HEIF", "AVIF", "BMP", "GIF", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Supplied:
     def reflection_length(self) -> int:
         """Characters that are not white space."""
         runs = [run["t"] for block in self.reflection for run in block.get("runs", ())]
-        return len(re.sub(r"\s", "", "".join(runs)))
+        return len(re.sub(rf"[\s{_SPACE}]", "", "".join(runs)))
 
 
 def read_submission(folder: Path | None) -> Supplied:
@@ -94,7 +94,8 @@ def _read_screenshots(folder: Path, supplied: Supplied) -> None:
     ]
     captions = _read_captions(folder / CAPTIONS, supplied)
     seen: dict[str, str] = {}
-    with ThreadPoolExecutor(2) as pool:  # two pictures in memory at a time
+    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's doubts about a picture: the limits here decide
         for start in range(0, len(files), 2):
             pair = files[start : start + 2]
             for file, picture in zip(pair, pool.map(_read_picture, pair), strict=True):
@@ -131,7 +132,7 @@ def _sort_in(
     else:
         seen[digest] = file.name
         caption = caption or re.sub(r"[\s_-]+", " ", file.stem)
-        place.append(Screenshot(_shortened(caption), jpeg, width, height, emulated))
+        place.append(Screenshot(breakable(_shortened(caption)), jpeg, width, height, emulated))
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
@@ -164,8 +165,7 @@ def _read_picture(file: Path) -> LeftOut | tuple[bytes, int, int, bool]:
     if file.stat().st_size > MAX_BYTES:
         return left_out(f"超過 {MAX_BYTES >> 20} MiB", f"larger than {MAX_BYTES >> 20} MiB")
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
-            warnings.simplefilter("ignore")
+        with Image.open(file, formats=_FORMATS) as image:
             size = f"{image.width} × {image.height}"
             image.draft("RGB", _SHOWN)  # a JPEG is decoded at a fraction of its size
             if image.width * image.height > MAX_PIXELS:
@@ -250,14 +250,25 @@ def _read_reflection(file: Path, supplied: Supplied) -> None:
     supplied.reflection = markdown_blocks(text[:MAX_REFLECTION])
 
 
+_MAX_NESTING: Final = 40  # tokens inside tokens; each level of a list is two of them
+
+
 def markdown_blocks(text: str) -> list[dict[str, Any]]:
-    """Markdown's basics as a flat list of report.typ's blocks; HTML stays text, comments go."""
+    """Markdown's basics as a flat list of report.typ's blocks; HTML stays text, comments go.
+
+    Text that is nested deeper than anyone reads is shown as it stands.
+    """
     from markdown_it import MarkdownIt
 
     blocks: list[dict[str, Any]] = []
     lists: list[int | None] = []  # the open lists: the next number, or None for bullets
     quotes, marker, heading = 0, None, False
-    for token in MarkdownIt("commonmark").enable("strikethrough").parse(text):
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING})
+    parser.enable("strikethrough").disable("reference")  # a definition would vanish
+    tokens = parser.parse(text)
+    if any(token.level >= _MAX_NESTING - 1 for token in tokens):  # what is deeper has been dropped
+        return [{"kind": "code", "runs": [{"t": breakable(text)}]}]
+    for token in tokens:
         match token.type:
             case "bullet_list_open":
                 lists.append(None)
@@ -275,7 +286,9 @@ def markdown_blocks(text: str) -> list[dict[str, Any]]:
             case "hr":
                 blocks.append({"kind": "rule"})
             case "fence" | "code_block":
-                blocks.append({"kind": "code", "runs": [{"t": token.content.rstrip("\n")}]})
+                blocks.append(
+                    {"kind": "code", "runs": [{"t": breakable(token.content.rstrip("\n"))}]}
+                )
             case "html_block" | "inline":
                 runs = _runs(token.children or [token], bold=heading)
                 if not any(run["t"].strip() for run in runs):
@@ -298,7 +311,7 @@ def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
 
     def add(text: str, code: bool = False) -> None:
         style = {"b": depth["strong"] > 0, "i": depth["em"] > 0, "s": depth["s"] > 0, "c": code}
-        runs.append({"t": text} | {name: True for name, on in style.items() if on})
+        runs.append({"t": breakable(text)} | {name: True for name, on in style.items() if on})
 
     for token in tokens:
         kind = token.type.removesuffix("_open").removesuffix("_close")
@@ -332,7 +345,6 @@ def characters() -> frozenset[str]:
 REPLACEMENT: Final = "□"
 # What looks the same where the fonts lack the first.
 _ALIKE: Final = str.maketrans({"≒": "≈", "∼": "~", "‾": "¯", "\t": "    ", "\xad": None})
-_LONG: Final = re.compile(r"[!-~\u00a1-\u024f]{24}(?=[!-~\u00a1-\u024f])")
 
 
 def typeset(text: str, missing: set[str]) -> str:
@@ -340,7 +352,7 @@ def typeset(text: str, missing: set[str]) -> str:
     out = []
     for char in unicodedata.normalize("NFC", text).translate(_ALIKE):
         kind = unicodedata.category(char)
-        if char in characters() or char == "\n":
+        if char in characters() or char in ("\n", _SPACE):
             out.append(char)
         elif kind in ("Zs", "Zl", "Zp"):
             out.append(" ")
@@ -350,8 +362,16 @@ def typeset(text: str, missing: set[str]) -> str:
             missing.add(char)
             if kind[0] != "M":  # a mark only changes the character before it
                 out.append(REPLACEMENT)
-    # A long word may break anywhere.
-    return _LONG.sub(lambda match: match[0] + "\u200b", "".join(out))
+    return "".join(out)
+
+
+_SPACE: Final = "\u200b"  # zero width: a line may break there
+_LONG: Final = re.compile(r"[!-~\u00a1-\u024f]{12}(?=[!-~\u00a1-\u024f])")
+
+
+def breakable(text: str) -> str:
+    """Let a word that is too long for a line break anywhere."""
+    return _LONG.sub(lambda match: match[0] + _SPACE, text)
 
 
 def _shortened(caption: str) -> str:
