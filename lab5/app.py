@@ -1,25 +1,23 @@
 """2.3 and 2.4: the Gradio page, served locally and through a public link.
 
 ``build_interface`` and ``launch_public`` are the assignment's own calls, which the notebook is filled
-with too; ``build_demo`` adds around them what a public page needs. gradio is imported at first use,
-so that ``--help`` answers at once.
+with too; ``lab5.page`` adds around them what a page in public needs.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import os
+import signal
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab5.assignment import CHECKPOINT
 from lab5.cli import command, console
-from lab5.errors import UsageError
-
-if TYPE_CHECKING:
-    import gradio as gr
+from lab5.errors import AppError, UsageError
 
 Pair = tuple[Path, Path]  # the FP32 and the INT8 file
 
@@ -44,14 +42,6 @@ def launch_public(demo):
     demo.launch(share=True)
 
 
-def build_demo(fp32: Path, int8: Path) -> gr.Interface:
-    """The page for a pair of models, not yet served."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    from lab5.compare import make_comparison
-
-    return build_interface(make_comparison(fp32, int8))
-
-
 def find_pair(folders: tuple[Path, ...]) -> Pair | None:
     """The newest ``<id>_FP32.onnx`` that has its ``<id>_INT8.onnx`` beside it."""
     pairs = [
@@ -66,20 +56,22 @@ def find_pair(folders: tuple[Path, ...]) -> Pair | None:
 def make_pair(weights: Path) -> Pair:
     """Both models of ``weights`` in the user's cache, made when they are not there yet."""
     from lab5.data import cache_dir
-    from lab5.files import replacing
 
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    folder = cache_dir() / f"models-{digest}"
+    digest = hashlib.sha256(weights.read_bytes())
+    for step in ("export", "calibration", "quantize"):  # made anew when one of them changed
+        digest.update(Path(__file__).with_name(f"{step}.py").read_bytes())
+    folder = cache_dir() / f"models-{digest.hexdigest()[:16]}"
     fp32, int8 = folder / "lab5_FP32.onnx", folder / "lab5_INT8.onnx"
     if not int8.exists():
-        from lab5.calibration import CIFARLikeCalibReader
+        from lab5.calibration import make_reader
         from lab5.export import export_fp32
         from lab5.model import load_model
         from lab5.quantize import quantize
 
         folder.mkdir(parents=True, exist_ok=True)
-        export_fp32(load_model(weights)[0], fp32)
-        quantize(fp32, int8, CIFARLikeCalibReader())
+        model, _ = load_model(weights)
+        export_fp32(model, fp32)
+        quantize(fp32, int8, make_reader("auto", model))
     return fp32, int8
 
 
@@ -140,9 +132,43 @@ def _parser() -> argparse.ArgumentParser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
-    fp32, int8 = _pair(args)
-    demo = build_demo(fp32, int8)
-    demo.launch(share=args.share, server_name=args.host, server_port=args.port)
+    if args.port is not None and not 1 <= args.port <= 65535:
+        raise UsageError("--port is 1 to 65535.", zh="--port 要在 1 到 65535 之間。")
+    pair = _pair(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
+    with tempfile.TemporaryDirectory(prefix="lab5-page-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        from lab5.page import build_demo
+
+        serve(build_demo(*pair), share=args.share, host=args.host, port=args.port)
+
+
+def serve(demo, *, share: bool, host: str, port: int | None) -> None:
+    """Serve until interrupted; without a share server in reach, say so and serve locally.
+
+    Raises:
+        AppError: the address cannot be used.
+    """
+    demo.launch = functools.partial(
+        demo.launch, server_name=host, server_port=port, prevent_thread_lock=True
+    )
+    try:
+        if share:
+            launch_public(demo)
+        else:
+            demo.launch(share=False)
+    except OSError as error:
+        raise AppError(
+            f"The page cannot be served at {host}:{port or '7860 to 7959'}: {error}. "
+            "Choose another --port or --host.",
+            zh=f"無法在 {host}:{port or '7860 到 7959'} 提供網頁。請換一個 --port 或 --host。",
+        ) from error
+    if share and not demo.share_url:
+        console.print(
+            f"連不上公開連結的伺服器，只在本機提供：{demo.local_url}\n"
+            f"No share server in reach: serving locally only, at {demo.local_url}"
+        )
+    demo.block_thread()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"""The page around the assignment's interface: two languages, examples, and safe in public."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+# Read when gradio is imported or an interface is built.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_FLAGGING_MODE"] = "never"
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from lab5.app import build_interface
+from lab5.assignment import APP_TITLE, CLASSES
+from lab5.compare import TEXTS, Language, Models, Scores, top_k
+from lab5.errors import AppError, DataError
+from lab5.examples import draw_examples
+from lab5.uploads import MAX_FILE, Guard, read_upload
+
+QUEUE: Final = 64  # visitors that may wait; the next one is told that the queue is full
+WORKERS: Final = 2  # answers in the making; their measurements take turns
+SESSIONS: Final = 200  # visitors that gradio remembers
+KEPT: Final = 600  # seconds that an upload stays
+SWEEP: Final = 60  # seconds between two clean-ups
+
+TRANSLATIONS: Final = {
+    "en": {
+        "title": APP_TITLE,
+        "description": "Upload an image to compare FP32 and INT8 model inference. Best is a small "
+        f"picture (about 32x32) of one of these: {', '.join(CLASSES)}.",
+        "examples": "Examples",
+        "picture": "Picture",
+    },
+    "zh-TW": {
+        "title": "CIFAR-10 圖片分類器：FP32 與 INT8 比較",
+        "description": "上傳一張圖片，比較 FP32 與 INT8 模型的推論。最好是小圖（約 32x32），"
+        f"內容是這十類之一：{'、'.join(CLASSES)}。",
+        "examples": "範例圖片",
+        "picture": "圖片",
+    },
+}
+
+
+def language_of(accept_language: str | None) -> Language:
+    """The page's language for a browser's ``Accept-Language``: its first choice decides."""
+    return "zh-TW" if (accept_language or "").strip().lower().startswith("zh") else "en"
+
+
+def build_demo(fp32: Path, int8: Path) -> gr.Interface:
+    """The page for a pair of models; ``launch()`` serves it with everything a public page needs.
+
+    Raises:
+        AppError: onnxruntime cannot run one of the models on a (1, 3, 32, 32) picture.
+    """
+    try:
+        models = Models(fp32, int8)
+    except Exception as error:  # onnxruntime raises a type of its own for each fault
+        raise AppError(
+            f"{fp32} and {int8} cannot be run: {error}. Make them with python -m lab5.package <id>.",
+            zh=f"無法執行 {fp32} 與 {int8}。請用 python -m lab5.package <學號> 產生。",
+        ) from error
+
+    def compare_fp32_int8(image: Any, request: gr.Request) -> tuple[Scores, Scores, str]:
+        language = language_of(request.headers.get("accept-language"))
+        if image is None:
+            return {}, {}, TEXTS[language]["no picture"]
+        try:
+            size, x = read_upload(image)
+        except DataError as error:
+            message, title = (error.en, "Not read") if language == "en" else (error.zh, "無法讀取")
+            raise gr.Error(message, title=title, print_exception=False) from None
+        comparison = models(x)
+        return (
+            top_k(comparison.fp32),
+            top_k(comparison.int8),
+            comparison.text(size, language),
+        )
+
+    demo = build_interface(compare_fp32_int8)
+    _translate(demo)
+    _read_safely(demo.main_input_components[0])
+    with tempfile.TemporaryDirectory() as folder, demo:
+        gr.Examples(
+            [str(path) for path in draw_examples(Path(folder))],
+            demo.input_components,
+            demo.output_components,
+            compare_fp32_int8,
+            run_on_click=True,
+            label=gr.I18n()("examples"),
+        )
+    demo.delete_cache = (SWEEP, KEPT)
+    demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)
+    demo.launch = functools.partial(  # type: ignore[method-assign]
+        demo.launch,
+        i18n=gr.I18n(**TRANSLATIONS),
+        max_file_size=MAX_FILE,
+        state_session_capacity=SESSIONS,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["gradio", "settings"],
+        app_kwargs={"middleware": [Middleware(Guard)], "lifespan": _sweeping},
+    )
+    return demo
+
+
+def _translate(demo: gr.Interface) -> None:
+    """Swap title, description and the picture's label for ones in the browser's language."""
+    text = gr.I18n()
+    title, description = [b for b in demo.blocks.values() if isinstance(b, gr.Markdown)]
+    title.value = text("title")
+    description.value = text("description")
+    demo.main_input_components[0].label = text("picture")
+
+
+def _read_safely(picture: Any) -> None:
+    """Hand uploads on unread, for ``read_upload``, and never fetch one from an address."""
+    move = picture.async_move_resource_to_block_cache
+
+    async def only_uploads(path: str) -> str | None:
+        if "://" in str(path):
+            raise gr.Error("Please upload the picture itself.", print_exception=False)
+        return await move(path)
+
+    picture.preprocess = lambda payload: payload
+    picture.async_move_resource_to_block_cache = only_uploads
+
+
+@contextlib.asynccontextmanager
+async def _sweeping(app: Any) -> AsyncIterator[None]:
+    """While the page runs: gradio deletes old uploads, this their empty folders."""
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            for folder in Path(app.uploaded_file_dir).glob("*/"):
+                with contextlib.suppress(OSError):  # not empty, or gone
+                    if time.time() - folder.stat().st_mtime > SWEEP:
+                        folder.rmdir()
+
+    task = asyncio.create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
