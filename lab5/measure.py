@@ -188,8 +188,8 @@ def measure(
             examples = _examples(first, second, shown, [CLASSES[i] for i in test.labels])
         else:
             drawings, labels = _drawings()
-            drawn = (_logits(session, drawings) for session in sessions)
-            examples = _examples(*drawn, drawings, labels)
+            drawn = [_logits(session, drawings) for session in sessions]
+            examples = _examples(drawn[0], drawn[1], drawings, labels)
     except ReportError:
         raise
     except Exception as error:  # onnxruntime raises a dozen types
