@@ -208,7 +208,7 @@ def measure(
         accuracy=_accuracy(first, second, test, len(dataset.test)) if dataset and test else None,
         sqnr=_sqnr(fp32, int8, shown),
         examples=examples,
-        machine=_machine(),
+        machine=this_machine(),
     )
 
 
@@ -356,7 +356,7 @@ _INT8_FLAGS: Final = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "a
 _PACKAGES: Final = ("torch", "onnx", "onnxruntime", "numpy")
 
 
-def _machine() -> Machine:
+def this_machine() -> Machine:
     facts = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
