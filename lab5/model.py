@@ -6,6 +6,7 @@ The parameter names are those of the handed-out resnet18.py, so the teacher's ch
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,8 @@ def _read_checkpoint(path: Path) -> Any:
             zh=f"{path} 是空檔（0 位元組）。請重新複製 best_model.pth，可能是上傳中斷。",
         )
     with path.open("rb") as file:
-        start = file.read(2)
-    if not start.startswith((b"PK", b"\x80")):  # a zip, or a pickle from before torch 1.6
+        start = file.read(4)
+    if not start.startswith((b"PK\3\4", b"\x80")):  # a zip, or a pickle from before torch 1.6
         raise CheckpointError(
             f"{path} is no PyTorch file; a web page or a Git LFS pointer was saved under its name? "
             "Download best_model.pth itself.",
@@ -134,7 +135,9 @@ def _read_checkpoint(path: Path) -> Any:
             "請下載 best_model.pth 檔案本身。",
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the errors below say it better
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors (a whole pickled model, or code). Nothing of it was run. "

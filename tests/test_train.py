@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(dataset, uninte
 
 @pytest.mark.slow
 def test_it_learns(dataset, tmp_path):
-    recipe = dataclasses.replace(TINY, epochs=10, filter_lr=0.03, other_lr=0.02, translate=0)
+    recipe = dataclasses.replace(TINY, epochs=6, filter_lr=0.03, other_lr=0.02, translate=0)
     log = training.train(dataset, recipe, seed=0, out=tmp_path / "a.pth")
     assert log["history"][-1]["loss"] < 0.8 * log["history"][0]["loss"]
 
@@ -263,7 +263,7 @@ def test_a_loss_that_explodes_is_an_error(dataset, tmp_path):
         DataError, "no longer finite",
         training.train, dataset, recipe, seed=0, out=tmp_path / "a.pth",
     )  # fmt: skip
-    assert names(tmp_path) == []
+    assert "a.pth" not in names(tmp_path)
 
 
 # The parts
