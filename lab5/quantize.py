@@ -11,6 +11,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -75,7 +76,7 @@ def quantize(fp32: Path, int8: Path, reader: Any, method: str = "MinMax") -> Non
     batches = _checked_images(reader)
     from lab5.calibration import BatchReader
 
-    with replacing(int8) as temporary, _quiet():
+    with replacing(int8) as temporary, quiet():
         # The graph, not its path: given a path, onnxruntime writes a second file beside it.
         quantize_to_int8(graph, str(temporary), BatchReader(batches, INPUT_NAME), method)
         verify_int8(temporary)
@@ -114,7 +115,7 @@ def check_settings(
 
 
 @contextmanager
-def _quiet():
+def quiet() -> Iterator[None]:
     """Without onnxruntime's advice to pre-process, which folds nothing here."""
     root = logging.getLogger()
     level = root.level
