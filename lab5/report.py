@@ -146,7 +146,7 @@ def _document(
             [say("學號", "Student"), names.student_id],
             [say("日期", "Date"), date.isoformat()],
         ],
-        "footer": f"EAI Lab 5 · {names.student_id}",
+        "header": f"EAI Lab 5 · {names.student_id}",
         "tiles": tiles(m, say),
         "blocks": blocks,
     }
@@ -173,29 +173,24 @@ def _in_font(data: Any, missing: set[str]) -> Any:
 def _screenshots(supplied: Supplied, say: Say) -> tuple[list[Block], Files]:
     blocks: list[Block] = []
     files: Files = {}
-    lacking = max(0, MIN_SCREENSHOTS - len(supplied.devices))
-    if supplied.devices:
-        count = len(supplied.devices)
+    count = len(supplied.devices)
+    if count:
         text = say(f"學生提供的截圖 {count} 張。", f"{count} screenshots supplied by the student.")
         blocks.append({"kind": "text", "runs": [{"t": text}]})
-    if lacking:
+    if count < MIN_SCREENSHOTS:
         blocks.append({"kind": "todo", "runs": [{"t": say(*NO_SCREENSHOTS)}]})
     slots = [
-        say(
-            f"第 {MIN_SCREENSHOTS - lacking + i + 1} 張截圖",
-            f"screenshot {MIN_SCREENSHOTS - lacking + i + 1}",
-        )
-        for i in range(lacking)
+        say(f"第 {n} 張截圖", f"screenshot {n}")
+        for n in range(len(supplied.devices) + 1, MIN_SCREENSHOTS + 1)
     ]
-    if supplied.devices or slots:
-        blocks.append(_picture_rows("device", supplied.devices, slots, say, files))
+    blocks.append(_picture_rows(supplied.devices, slots, say, files))
     if supplied.emulated:
         text = say(
             "模擬裝置的畫面（由瀏覽器模擬，不是實機，不計入 3.1 的三張）",
             "Emulated screens (a browser's emulation, no real device; not counted for 3.1)",
         )
         blocks.append({"kind": "heading", "level": 2, "text": text})
-        blocks.append(_picture_rows("emulated", supplied.emulated, [], say, files))
+        blocks.append(_picture_rows(supplied.emulated, [], say, files, emulated=True))
     return blocks, files
 
 
@@ -204,21 +199,27 @@ _GUTTER: Final = 4.0  # mm
 
 
 def _picture_rows(
-    prefix: str, pictures: list[Screenshot], slots: list[str], say: Say, files: Files
+    pictures: list[Screenshot],
+    slots: list[str],
+    say: Say,
+    files: Files,
+    *,
+    emulated: bool = False,
 ) -> Block:
     """Pictures in rows of three, two when all are wide; as high as the page can spare."""
     count = len(pictures) + len(slots)
     wide = bool(pictures) and all(p.width > p.height for p in pictures)
     columns = 2 if wide and not slots else 3
     width = (_TEXT_WIDTH - _GUTTER * (columns - 1)) / columns
-    tallest = 58.0 if prefix == "emulated" else 96.0 if count <= columns else 78.0  # mm
+    tallest = 58.0 if emulated else 96.0 if count <= columns else 78.0  # mm
+    label = say("（模擬）", " (emulated)") if emulated else ""
     cells: list[dict[str, Any]] = []
     for i, picture in enumerate(pictures):
-        files[f"{prefix}-{i}.jpg"] = picture.jpeg
-        label = say("（模擬）", " (emulated)") if picture.emulated else ""
+        name = f"{'emulated' if emulated else 'device'}-{i}.jpg"
+        files[name] = picture.jpeg
         cells.append(
             {
-                "file": f"{prefix}-{i}.jpg",
+                "file": name,
                 "caption": picture.caption + label,
                 "alt": say("截圖：", "Screenshot: ") + picture.caption + label,
                 "height": min(tallest, width * picture.height / picture.width),

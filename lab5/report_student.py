@@ -6,7 +6,6 @@ characters that the fonts have. Nothing here is ever parsed as markup by typst.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import unicodedata
@@ -31,6 +30,12 @@ MAX_PIXELS: Final = 32_000_000  # decoded at once; a phone's screen has 4 millio
 MAX_BYTES: Final = 64 << 20
 MAX_CAPTION: Final = 120  # characters
 MAX_REFLECTION: Final = 20_000  # characters
+_NO_PICTURES: Final = (
+    ".md",
+    ".txt",
+    ".ini",
+    ".db",
+)  # the guide, captions, what systems leave behind
 _SHOWN: Final = (1000, 1400)  # pixels; about 300 a printed inch
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "HEIF", "AVIF", "BMP", "GIF", "TIFF")
 
@@ -43,7 +48,6 @@ class Screenshot:
     jpeg: bytes
     width: int  # pixels of ``jpeg``
     height: int
-    emulated: bool
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,15 @@ class Supplied:
     """What a submission folder holds."""
 
     devices: list[Screenshot] = field(default_factory=list)
-    emulated: list[Screenshot] = field(default_factory=list)
+    emulated: list[Screenshot] = field(default_factory=list)  # by a browser; never one of the three
     left_out: list[LeftOut] = field(default_factory=list)
     reflection: list[dict[str, Any]] = field(default_factory=list)  # blocks of report.typ
+
+    def pictures(self, emulated: bool) -> list[Screenshot]:
+        return self.emulated if emulated else self.devices
+
+    def leave_out(self, file: Path, zh: str, en: str) -> None:
+        self.left_out.append(LeftOut(file.name, zh, en))
 
     @property
     def reflection_length(self) -> int:
@@ -83,56 +93,55 @@ def read_submission(folder: Path | None) -> Supplied:
 # Screenshots
 
 
+@dataclass(frozen=True)
+class _Picture:
+    jpeg: bytes
+    width: int
+    height: int
+    emulated: bool
+
+
 def _read_screenshots(folder: Path, supplied: Supplied) -> None:
     if not folder.is_dir():
         return
     files = [
         file
         for file in sorted(folder.iterdir(), key=lambda f: _natural(f.name))
-        if not file.name.startswith(".")
-        and file.suffix.lower() not in (".md", ".txt", ".ini", ".db")
+        if not file.name.startswith(".") and file.suffix.lower() not in _NO_PICTURES
     ]
     captions = _read_captions(folder / CAPTIONS, supplied)
-    seen: dict[str, str] = {}
+    seen: dict[bytes, str] = {}
     with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's doubts about a picture: the limits here decide
-        for start in range(0, len(files), 2):
-            pair = files[start : start + 2]
+        for start in range(0, len(files), 2):  # two pictures in memory at a time
+            pair = [f for f in files[start : start + 2] if _room(supplied, f, _named_emulated(f))]
             for file, picture in zip(pair, pool.map(_read_picture, pair), strict=True):
-                caption = captions.get(file.name.lower(), captions.get(file.stem.lower(), ""))
-                _sort_in(file, picture, caption, seen, supplied)
+                if isinstance(picture, LeftOut):
+                    supplied.left_out.append(picture)
+                elif first := seen.get(picture.jpeg):
+                    supplied.leave_out(
+                        file, f"與 {first} 是同一張圖", f"the same picture as {first}"
+                    )
+                elif _room(supplied, file, picture.emulated):
+                    seen[picture.jpeg] = file.name
+                    caption = captions.get(file.name.lower()) or captions.get(file.stem.lower())
+                    caption = _shortened(caption or re.sub(r"[\s_-]+", " ", file.stem))
+                    supplied.pictures(picture.emulated).append(
+                        Screenshot(breakable(caption), picture.jpeg, picture.width, picture.height)
+                    )
 
 
-def _sort_in(
-    file: Path,
-    picture: LeftOut | tuple[bytes, int, int, bool],
-    caption: str,
-    seen: dict[str, str],
-    supplied: Supplied,
-) -> None:
-    if isinstance(picture, LeftOut):
-        supplied.left_out.append(picture)
-        return
-    jpeg, width, height, emulated = picture
-    digest = hashlib.sha256(jpeg).hexdigest()
-    place, limit = (
-        (supplied.emulated, MAX_EMULATED) if emulated else (supplied.devices, MAX_DEVICES)
-    )
-    if digest in seen:
-        first = seen[digest]
-        supplied.left_out.append(
-            LeftOut(file.name, f"與 {first} 是同一張圖", f"the same picture as {first}")
-        )
-    elif len(place) == limit:
-        supplied.left_out.append(
-            LeftOut(
-                file.name, f"報告最多放 {limit} 張", f"the report shows {limit} of them at most"
-            )
-        )
-    else:
-        seen[digest] = file.name
-        caption = caption or re.sub(r"[\s_-]+", " ", file.stem)
-        place.append(Screenshot(breakable(_shortened(caption)), jpeg, width, height, emulated))
+def _named_emulated(file: Path) -> bool:
+    return file.name.lower().startswith("emulated-")
+
+
+def _room(supplied: Supplied, file: Path, emulated: bool) -> bool:
+    """Asked before a picture is read, too: to decode fifty would take seconds for nothing."""
+    limit = MAX_EMULATED if emulated else MAX_DEVICES
+    if len(supplied.pictures(emulated)) < limit:
+        return True
+    supplied.leave_out(file, f"報告最多放 {limit} 張", f"the report shows {limit} of them at most")
+    return False
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
@@ -151,8 +160,8 @@ def _read_captions(file: Path, supplied: Supplied) -> dict[str, str]:
     }
 
 
-def _read_picture(file: Path) -> LeftOut | tuple[bytes, int, int, bool]:
-    """A picture, upright, without transparency, scaled down: (JPEG, width, height, emulated)."""
+def _read_picture(file: Path) -> LeftOut | _Picture:
+    """A picture, upright, without transparency, scaled down."""
     from PIL import Image, ImageOps
     from pillow_heif import register_heif_opener
 
@@ -182,10 +191,10 @@ def _read_picture(file: Path) -> LeftOut | tuple[bytes, int, int, bool]:
             if max(image.size) > MAX_ASPECT * min(image.size):
                 return left_out(f"{size} 像素，太狹長", f"{size} pixels, too narrow to show")
             image.load()
-            emulated = (
-                file.name.lower().startswith("emulated-") or image.info.get("lab5") == "emulated"
-            )
+            emulated = _named_emulated(file) or image.info.get("lab5") == "emulated"
             upright = _on_white(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        return left_out("像素過多，請先縮小", "far too many pixels; scale it down first")
     except Exception as error:  # Pillow's plugins raise anything on a damaged file
         reason = type(error).__name__
         return left_out(
@@ -199,7 +208,7 @@ def _read_picture(file: Path) -> LeftOut | tuple[bytes, int, int, bool]:
     shown = upright.resize((round(width * scale), round(height * scale)), reducing_gap=2.0)
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue(), shown.width, shown.height, emulated
+    return _Picture(buffer.getvalue(), shown.width, shown.height, emulated)
 
 
 def _on_white(image):
@@ -224,9 +233,7 @@ def _read_text(file: Path, supplied: Supplied) -> str:
     with file.open("rb") as stream:
         data = stream.read(4 * MAX_REFLECTION + 1)
     if len(data) > 4 * MAX_REFLECTION:
-        supplied.left_out.append(
-            LeftOut(file.name, "檔案太長，只讀了開頭", "too long; only its beginning was read")
-        )
+        supplied.leave_out(file, "檔案太長，只讀了開頭", "too long; only its beginning was read")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     for encoding in ("utf-8-sig", "cp950"):
@@ -240,12 +247,10 @@ def _read_text(file: Path, supplied: Supplied) -> str:
 def _read_reflection(file: Path, supplied: Supplied) -> None:
     text = _read_text(file, supplied)
     if len(text) > MAX_REFLECTION:
-        supplied.left_out.append(
-            LeftOut(
-                file.name,
-                f"只放前 {MAX_REFLECTION:,} 字",
-                f"only its first {MAX_REFLECTION:,} characters are shown",
-            )
+        supplied.leave_out(
+            file,
+            f"只放前 {MAX_REFLECTION:,} 字",
+            f"only its first {MAX_REFLECTION:,} characters are shown",
         )
     supplied.reflection = markdown_blocks(text[:MAX_REFLECTION])
 
