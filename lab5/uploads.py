@@ -42,7 +42,8 @@ def read_upload(upload: Any) -> tuple[tuple[int, int], np.ndarray]:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                return _upright(image), preprocess(image)
+                x = preprocess(image)
+                return _upright(image), x
         except FileNotFoundError:
             raise DataError(
                 "This picture is no longer on the server; please upload it again.",
@@ -79,7 +80,7 @@ def _source(upload: Any) -> Path | io.BytesIO:
 
 
 def _upright(image: Any) -> tuple[int, int]:
-    """The size as a person sees it: orientations 5 to 8 lie on their side."""
+    """The size of a decoded picture as a person sees it: orientations 5 to 8 lie on their side."""
     width, height = image.size
     return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
 
