@@ -65,8 +65,8 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
     "synthetic_images": {
         "def synthetic_images": "由權重本身產生校準影像，固定亂數種子，每次結果相同",
     },
-    "ImageReader": {
-        "class ImageReader": "把影像分批交給 onnxruntime 校準",
+    "BatchReader": {
+        "class BatchReader": "把影像分批交給 onnxruntime 校準",
     },
     "quiet_reader": {
         "def quiet_reader": "原本的 reader 若給的是雜訊，改用合成影像校準，INT8 才準",

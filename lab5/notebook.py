@@ -257,13 +257,13 @@ def _calibration(cell: _Cell, known: set[str]) -> list[str]:
             f"reader = quiet_reader(reader, {cell.calibration == 'synthetic'}, torch_model)",
         ]
     if cell.calibration == "cifar10":
-        text = _with_imports(module, ["ImageReader"], known)
+        text = _with_imports(module, ["BatchReader"], known)
         return [
             "from torchvision.datasets import CIFAR10",
             text,
             f'images = CIFAR10("cifar10", download=True).data[:{REAL_IMAGES}] / np.float32(255)\n'
             "images = ((images - CIFAR10_MEAN) / CIFAR10_STD).transpose(0, 3, 1, 2)\n"
-            "reader = ImageReader(np.ascontiguousarray(images), INPUT_NAME)",
+            "reader = BatchReader([np.ascontiguousarray(images)], INPUT_NAME)",
         ]
     return [
         f"reader = CIFARLikeCalibReader(\n    image_dir={cell.calibration!r}, input_name=INPUT_NAME, "
