@@ -1,0 +1,630 @@
+"""The report as a reader gets it: its PDF is read back with pypdf."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pypdf
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from lab5 import report_student
+from lab5.assignment import MIN_REFLECTION_CHARS, FileNames
+from lab5.errors import ReportError, UsageError
+from lab5.report import LANGUAGES, NO_REFLECTION, NO_SCREENSHOTS, main, make_report
+from lab5.report_student import (
+    MAX_DEVICES,
+    MAX_EMULATED,
+    MAX_REFLECTION,
+    characters,
+    markdown_blocks,
+    read_submission,
+    typeset,
+)
+from tests.figures import accuracy, example, figures, latency, without_data
+
+NAMES = FileNames("N26140692")
+DAY = datetime.date(2026, 3, 14)
+REFLECTION = "量化讓檔案只剩四分之一，但校準資料比我想的重要。"
+
+
+def screenshot(colour: str = "navy", size: tuple[int, int] = (390, 844)) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    image.paste(colour, (20, 20, size[0] - 20, size[1] // 2))
+    return image
+
+
+@pytest.fixture
+def submission(tmp_path) -> Path:
+    """Three screenshots with captions and a reflection: all that 3.1 and 3.3 ask for."""
+    folder = tmp_path / "submission"
+    (folder / "screenshots").mkdir(parents=True)
+    for name, colour in (("phone.png", "navy"), ("tablet.jpg", "teal"), ("pixel_ship.webp", "red")):
+        screenshot(colour).save(folder / "screenshots" / name)
+    (folder / "screenshots" / "captions.txt").write_text("phone: iPhone，貓\n", encoding="utf-8")
+    (folder / "reflection.md").write_text(REFLECTION, encoding="utf-8")
+    return folder
+
+
+def make(path: Path, submission: Path | None = None, lang: str = "zh-TW", m=None, date=DAY):
+    missing = make_report(path, NAMES, m or figures(), submission, lang, date=date)
+    return pypdf.PdfReader(path), missing
+
+
+def text_of(reader: pypdf.PdfReader) -> str:
+    """What the pages say, without white space: lines break anywhere."""
+    return re.sub(r"[\s\u200b]", "", "".join(page.extract_text() for page in reader.pages))
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s", "", text)
+
+
+def pictures_of(reader: pypdf.PdfReader) -> list[tuple[int, int]]:
+    return [image.image.size for page in reader.pages for image in page.images]
+
+
+def structure(reader: pypdf.PdfReader) -> list[pypdf.generic.DictionaryObject]:
+    """Every element of the tags, with the page's reading order."""
+    found, todo = [], [reader.trailer["/Root"]["/StructTreeRoot"]]
+    while todo:
+        node = todo.pop().get_object()
+        if isinstance(node, pypdf.generic.DictionaryObject):
+            found.append(node)
+            children = node.get("/K", [])
+            todo += children if isinstance(children, list) else [children]
+    return found
+
+
+class TestFull:
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_nothing_is_missing(self, tmp_path, submission, lang):
+        reader, missing = make(tmp_path / "r.pdf", submission, lang)
+        assert missing == []
+        assert len(reader.pages) <= 3
+        text = text_of(reader)
+        for words in (*NO_SCREENSHOTS, *NO_REFLECTION):
+            assert squeezed(words) not in text
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_figures_are_text(self, tmp_path, submission, lang):
+        text = text_of(make(tmp_path / "r.pdf", submission, lang)[0])
+        for figure in (
+            "N26140692",
+            "2026-03-14",
+            "6.51ms",
+            "1.93ms",
+            "44.69MB",
+            "11.23MB",
+            "3.37",  # times faster
+            "99.62%",  # agreement
+            "90.00%",  # FP32 accuracy
+            "89.97%",  # INT8 accuracy
+            "−0.03pp",
+            "cat→dog3134",
+            "layer4.1.left.3",
+            "TestCPU",
+            "onnxruntime1.20",
+        ):
+            assert figure in text, figure
+
+    def test_students_part_is_there(self, tmp_path, submission):
+        reader, _ = make(tmp_path / "r.pdf", submission)
+        text = text_of(reader)
+        assert squeezed(REFLECTION) in text
+        assert "iPhone，貓" in text  # from captions.txt
+        assert "pixelship" in text  # from the file's name
+        large = [size for size in pictures_of(reader) if min(size) >= 200]
+        assert len(large) == 3
+
+    def test_is_a4(self, tmp_path, submission):
+        for page in make(tmp_path / "r.pdf", submission)[0].pages:
+            assert [round(float(x)) for x in page.mediabox[2:]] == [595, 842]
+
+    def test_same_data_same_bytes(self, tmp_path, submission):
+        first, second, other = (tmp_path / name for name in ("a.pdf", "b.pdf", "c.pdf"))
+        make(first, submission)
+        make(second, submission)
+        make(other, submission, date=datetime.date(2026, 3, 15))
+        assert first.read_bytes() == second.read_bytes()
+        assert first.read_bytes() != other.read_bytes()
+
+
+class TestAccessible:
+    def test_bookmarks(self, tmp_path, submission):
+        outline = make(tmp_path / "r.pdf", submission)[0].outline
+        titles = [entry.title for entry in outline if not isinstance(entry, list)]
+        assert [title[:3] for title in titles] == ["3.1", "3.2", "3.3"]
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_language_title_and_tags(self, tmp_path, lang):
+        reader, _ = make(tmp_path / "r.pdf", lang=lang)
+        root = reader.trailer["/Root"]
+        assert root["/Lang"].startswith(lang[:2])
+        assert root["/MarkInfo"]["/Marked"]
+        assert reader.metadata.title
+        assert reader.metadata.creation_date is None  # the same bytes every day
+
+    def test_every_picture_and_plot_has_alternative_text(self, tmp_path, submission):
+        tags = structure(make(tmp_path / "r.pdf", submission)[0])
+        alternatives = [str(tag["/Alt"]) for tag in tags if "/Alt" in tag]
+        for words in ("iPhone，貓", "6.51 ms", "conv1.0", "32×32 圖片：ship"):
+            assert any(words in alt for alt in alternatives), words
+        figures_ = [tag for tag in tags if tag.get("/S") == "/Figure"]
+        assert len(figures_) >= 3 + 2 + 2  # screenshots, plots, examples
+        assert all(tag.get("/Alt") for tag in figures_)
+
+    def test_fonts_are_embedded_and_ours(self, tmp_path, submission):
+        reader, _ = make(tmp_path / "r.pdf", submission)
+        for page in reader.pages:
+            for font in page["/Resources"]["/Font"].values():
+                descendant = font.get_object()["/DescendantFonts"][0].get_object()
+                assert "NotoSansTC" in descendant["/BaseFont"]
+                assert "/FontFile2" in descendant["/FontDescriptor"].get_object()
+
+
+class TestEmpty:
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    @pytest.mark.parametrize("there", [True, False])
+    def test_says_what_belongs_there(self, tmp_path, lang, there):
+        reader, missing = make(tmp_path / "r.pdf", tmp_path if there else None, lang)
+        assert [part.item for part in missing] == ["3.1", "3.3"]
+        assert all(part.zh and part.en for part in missing)
+        text = text_of(reader)
+        index = LANGUAGES.index(lang)
+        assert squeezed(NO_SCREENSHOTS[index]) in text
+        assert squeezed(NO_REFLECTION[index]) in text
+        assert not [size for size in pictures_of(reader) if min(size) >= 200]
+
+    def test_a_folder_that_is_not_there(self, tmp_path):
+        assert len(make(tmp_path / "r.pdf", tmp_path / "nowhere")[1]) == 2
+
+    @pytest.mark.parametrize(
+        ("text", "enough"),
+        [
+            ("", False),
+            ("   \n\n", False),
+            ("九個字不算是夠長的", False),
+            ("剛好有十個字就足夠了", True),
+            ("<!-- 這是註解，註解不算是學生自己寫的心得 -->", False),
+            ("# \n\n---\n\n- \n- \n", False),
+        ],
+    )
+    def test_ten_characters(self, tmp_path, text, enough):
+        (tmp_path / "reflection.md").write_text(text, encoding="utf-8")
+        reader, missing = make(tmp_path / "r.pdf", tmp_path)
+        assert ("3.3" not in [part.item for part in missing]) is enough
+        assert (squeezed(NO_REFLECTION[0]) not in text_of(reader)) is enough
+
+    def test_two_screenshots_are_not_three(self, tmp_path, submission):
+        (submission / "screenshots" / "phone.png").unlink()
+        reader, missing = make(tmp_path / "r.pdf", submission)
+        assert [part.item for part in missing] == ["3.1"]
+        assert "2" in missing[0].en
+        assert squeezed(NO_SCREENSHOTS[0]) in text_of(reader)
+        assert "第3張截圖" in text_of(reader)
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_without_the_data_set(self, tmp_path, lang):
+        text = text_of(make(tmp_path / "r.pdf", lang=lang, m=without_data())[0])
+        assert "python-mlab5.data" in text
+        assert "90.00%" not in text
+        assert "100.0%" in text  # agreement, on the synthetic images
+        assert ("合成" if lang == "zh-TW" else "synthetic") in text
+
+
+class TestEmulated:
+    @pytest.fixture
+    def emulated(self, tmp_path) -> Path:
+        folder = tmp_path / "submission"
+        (folder / "screenshots").mkdir(parents=True)
+        for i, colour in enumerate(("navy", "teal", "red")):
+            screenshot(colour).save(folder / "screenshots" / f"emulated-iphone-{i}.png")
+        return folder
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_is_labelled_and_not_counted(self, tmp_path, emulated, lang):
+        reader, missing = make(tmp_path / "r.pdf", emulated, lang)
+        assert "3.1" in [part.item for part in missing]
+        label = "（模擬）" if lang == "zh-TW" else "(emulated)"
+        assert text_of(reader).count(label) >= 3
+        assert squeezed(NO_SCREENSHOTS[LANGUAGES.index(lang)]) in text_of(reader)
+
+    def test_is_told_by_its_metadata_whatever_its_name(self, tmp_path):
+        mark = PngInfo()
+        mark.add_text("lab5", "emulated")
+        (tmp_path / "screenshots").mkdir()
+        screenshot().save(tmp_path / "screenshots" / "my-iphone.png", pnginfo=mark)
+        supplied = read_submission(tmp_path)
+        assert (len(supplied.devices), len(supplied.emulated)) == (0, 1)
+
+    def test_takes_no_place_of_a_device(self, tmp_path, submission):
+        for i in range(MAX_EMULATED + 2):
+            image = screenshot(size=(300 + i, 600))
+            image.save(submission / "screenshots" / f"emulated-{i}.png")
+        supplied = read_submission(submission)
+        assert len(supplied.devices) == 3
+        assert len(supplied.emulated) == MAX_EMULATED
+        assert len(supplied.left_out) == 2
+
+
+def exif_rotated(path: Path) -> None:
+    image = Image.new("RGB", (600, 300), "white")
+    image.paste("red", (0, 0, 100, 300))  # the left becomes the top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+
+
+GOOD = {
+    "a.png": lambda p: screenshot().save(p),
+    "a.jpg": lambda p: screenshot().save(p),
+    "a.webp": lambda p: screenshot().save(p),
+    "a.avif": lambda p: screenshot().save(p),
+    "a.gif": lambda p: screenshot().save(p, save_all=True, append_images=[screenshot("red")]),
+    "a.bmp": lambda p: screenshot().save(p),
+    "a.tiff": lambda p: screenshot().save(p),
+    "cmyk.jpg": lambda p: screenshot().convert("CMYK").save(p),
+    "grey.png": lambda p: screenshot().convert("L").save(p),
+    "one-bit.png": lambda p: screenshot().convert("1").save(p),
+    "palette.png": lambda p: screenshot().convert("P").save(p, transparency=0),
+    "alpha.png": lambda p: Image.new("RGBA", (300, 600), (255, 0, 0, 0)).save(p),
+    "sixteen.png": lambda p: Image.new("I;16", (300, 600), 65535).save(p),
+    "no-suffix": lambda p: screenshot().save(p, "PNG"),
+    "wrong-suffix.png": lambda p: screenshot().save(p, "JPEG"),
+    "wide.jpg": lambda p: screenshot(size=(12_000, 1_300)).save(p),
+    "large.jpg": lambda p: screenshot(size=(8_000, 8_000)).save(p),
+}
+
+BAD = {
+    "corrupt.png": lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500)),
+    "truncated.png": lambda p: p.write_bytes(b"".join(_halves(screenshot()))),
+    "text.jpg": lambda p: p.write_text("no picture", encoding="utf-8"),
+    "empty.png": lambda p: p.write_bytes(b""),
+    "code.eps": lambda p: p.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 300\n"),
+    "vector.svg": lambda p: p.write_text("<svg/>"),
+    "tiny.png": lambda p: Image.new("RGB", (199, 900)).save(p),
+    "narrow.png": lambda p: Image.new("RGB", (300, 4_000)).save(p),
+    "huge.png": lambda p: Image.new("1", (12_000, 12_000)).save(p),
+    "bomb.png": lambda p: Image.new("1", (50_000, 50_000)).save(p),
+    "folder.png": lambda p: p.mkdir(),
+    "link.png": lambda p: p.symlink_to("/etc/hostname"),
+    "dangling.png": lambda p: p.symlink_to("/nowhere/at/all"),
+}
+
+
+def _halves(image: Image.Image) -> list[bytes]:
+    buffer = io.BytesIO()
+    Image.effect_noise(image.size, 50).save(buffer, "PNG")
+    return [buffer.getvalue()[: len(buffer.getvalue()) // 2]]
+
+
+class TestScreenshots:
+    @pytest.mark.parametrize("name", GOOD)
+    def test_usual_picture(self, tmp_path, name):
+        (tmp_path / "screenshots").mkdir()
+        GOOD[name](tmp_path / "screenshots" / name)
+        supplied = read_submission(tmp_path)
+        assert supplied.left_out == []
+        (shown,) = supplied.devices
+        with Image.open(io.BytesIO(shown.jpeg)) as image:
+            assert image.mode == "RGB"
+            assert image.size == (shown.width, shown.height)
+        assert min(shown.width, shown.height) >= 200  # a grader counts no smaller one
+        assert shown.width * shown.height <= 3_000_000
+
+    def test_heic(self, tmp_path):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        (tmp_path / "screenshots").mkdir()
+        screenshot().save(tmp_path / "screenshots" / "IMG_0001.HEIC", "HEIF")
+        supplied = read_submission(tmp_path)
+        assert (len(supplied.devices), supplied.left_out) == (1, [])
+
+    def test_transparency_is_white(self, tmp_path):
+        (tmp_path / "screenshots").mkdir()
+        GOOD["alpha.png"](tmp_path / "screenshots" / "alpha.png")
+        (shown,) = read_submission(tmp_path).devices
+        with Image.open(io.BytesIO(shown.jpeg)) as image:
+            assert image.getpixel((10, 10)) == (255, 255, 255)
+
+    def test_exif_rotation(self, tmp_path):
+        (tmp_path / "screenshots").mkdir()
+        exif_rotated(tmp_path / "screenshots" / "rotated.jpg")
+        (shown,) = read_submission(tmp_path).devices
+        with Image.open(io.BytesIO(shown.jpeg)) as image:
+            assert image.height > image.width
+            red, green, _ = image.getpixel((image.width // 2, 20))
+            assert red > 200 > 100 > green
+            assert ImageOps.exif_transpose(image).size == image.size  # nothing left to rotate
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_bad_picture_is_left_out_with_a_reason(self, tmp_path, submission, name):
+        BAD[name](submission / "screenshots" / name)
+        supplied = read_submission(submission)
+        assert [(x.name, bool(x.zh), bool(x.en)) for x in supplied.left_out] == [(name, True, True)]
+        assert len(supplied.devices) == 3
+
+    def test_reasons_are_in_the_report_and_in_what_is_missing(self, tmp_path):
+        (tmp_path / "screenshots").mkdir()
+        BAD["tiny.png"](tmp_path / "screenshots" / "tiny.png")
+        reader, missing = make(tmp_path / "r.pdf", tmp_path, "en")
+        assert "tiny.png" in missing[0].en
+        assert "Appendix:leftoutofthisreport" in text_of(reader)
+        assert "tiny.png:199×900pixels" in text_of(reader)
+
+    def test_the_same_picture_thrice_is_one(self, tmp_path):
+        (tmp_path / "screenshots").mkdir()
+        for name in "abc":
+            screenshot().save(tmp_path / "screenshots" / f"{name}.png")
+        supplied = read_submission(tmp_path)
+        assert len(supplied.devices) == 1
+        assert [x.name for x in supplied.left_out] == ["b.png", "c.png"]
+
+    def test_fifty(self, tmp_path):
+        (tmp_path / "screenshots").mkdir()
+        for i in range(50):
+            screenshot(size=(300 + i, 600)).save(tmp_path / "screenshots" / f"shot{i}.png")
+        reader, missing = make(tmp_path / "r.pdf", tmp_path)
+        assert "3.1" not in [part.item for part in missing]
+        assert len([s for s in pictures_of(reader) if min(s) >= 200]) == MAX_DEVICES
+        assert "shot12.png" in text_of(reader)  # natural order: 0 to 11 are shown
+        assert "還有26個" in text_of(reader)
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp950"])
+    def test_captions(self, tmp_path, submission, encoding):
+        text = "PHONE.PNG：手機，貓\nnothing.png: x\nno caption\ntablet\t平板"
+        (submission / "screenshots" / "captions.txt").write_bytes(text.encode(encoding))
+        captions = [shown.caption for shown in read_submission(submission).devices]
+        assert captions == ["手機，貓", "pixel ship", "平板"]
+
+
+INERT = [
+    '#panic("x")',
+    '#read("/etc/passwd")',
+    '#image("/etc/passwd")',
+    "$ x^2 $",
+    "]] }} ) #set page(width: 1cm)",
+    "@reference <label>",
+    "= 3.3 heading",
+    '#import "@preview/x:0.1.0"',
+    "\\ / // /* comment */",
+    '{"kind": "heading"}',
+    "{{7*7}} %s %(x)s {0}",
+]
+
+
+class TestInert:
+    @pytest.mark.parametrize("code", INERT)
+    def test_code_is_text(self, tmp_path, submission, code):
+        name = code.replace("/", "_")[:100]
+        screenshot("green").save(submission / "screenshots" / f"{name}.png")
+        (submission / "screenshots" / "captions.txt").write_text(f"phone: {code}")
+        (submission / "reflection.md").write_text(f"```\n{code}\n```\n\nten characters\n")
+        reader, missing = make(tmp_path / "r.pdf", submission)
+        assert missing == []
+        assert text_of(reader).count(squeezed(code)) >= 2  # the caption and the reflection
+        assert [e.title[:3] for e in reader.outline if not isinstance(e, list)] == [
+            "3.1",
+            "3.2",
+            "3.3",
+        ]
+
+    def test_no_links_no_scripts(self, tmp_path, submission):
+        (submission / "reflection.md").write_text(
+            "[a](javascript:alert(1)) [b](https://example.com/) <script>alert(1)</script> ![c](/etc/passwd)"
+        )
+        reader, _ = make(tmp_path / "r.pdf", submission)
+        assert not any("/Annots" in page for page in reader.pages)
+        assert "/OpenAction" not in reader.trailer["/Root"]
+        assert "https://example.com/" in text_of(reader)  # the address is printed
+
+    def test_long_words_stay_on_the_page(self, tmp_path, submission):
+        (submission / "reflection.md").write_text("A" * 3_000)
+        reader, _ = make(tmp_path / "r.pdf", submission)
+        lines = [line for page in reader.pages for line in page.extract_text().splitlines()]
+        assert sum(line.count("A") for line in lines if "AAAA" in line) == 3_000
+        # 170 mm of text hold 83 A of 9.5 pt; a word that did not break would be one line of 3,000.
+        assert max(line.count("A") for line in lines) < 90
+
+    @settings(max_examples=10)  # a PDF each
+    @given(st.text(max_size=300))
+    def test_any_reflection_makes_a_report(self, tmp_path_factory, text):
+        folder = tmp_path_factory.mktemp("any")
+        (folder / "reflection.md").write_text(text, encoding="utf-8", errors="replace", newline="")
+        reader, _ = make(folder / "r.pdf", folder)
+        assert "3.3" in text_of(reader)
+
+
+class TestText:
+    @given(st.text())
+    def test_typeset_gives_only_what_the_fonts_have(self, text):
+        missing: set[str] = set()
+        result = typeset(text, missing)
+        assert set(result) <= characters() | {"\n", "\u200b"}
+        assert not missing & characters()
+        # Nothing visible vanishes without being named; a mark alone may.
+        base = [c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LN"]
+        assert all(c in result or c in missing for c in base)
+
+    @given(st.text(alphabet="甲乙丙丁戊己庚辛"))
+    def test_typeset_keeps_what_the_fonts_have(self, text):
+        missing: set[str] = set()
+        assert typeset(text, missing) == text
+        assert missing == set()
+
+    def test_a_missing_glyph_is_visible_and_reported(self, tmp_path, submission):
+        (submission / "reflection.md").write_text(
+            "我很開心😀，简体的说话也可以。", encoding="utf-8"
+        )
+        text = text_of(make(tmp_path / "r.pdf", submission)[0])
+        assert "我很開心□，□体的□□也可以" in text or "我很開心□，□□的□□也可以" in text
+        assert "U+1F600GRINNINGFACE" in text
+        assert "U+8BF4" in text
+
+    @given(st.text(alphabet="甲乙丙丁 \n*_>#-()[]123."))
+    def test_markdown_loses_no_word(self, text):
+        runs = [run["t"] for block in markdown_blocks(text) for run in block.get("runs", ())]
+        words = re.findall("[甲乙丙丁]", text)
+        assert sorted(words) == sorted(re.findall("[甲乙丙丁]", "".join(runs)))
+
+    def test_markdown_basics(self):
+        blocks = markdown_blocks(
+            "# 標題\n\n一段 **粗** *斜* `碼` ~~刪~~\n\n3. 三\n4. 四\n   - 內\n\n> 引用\n\n---\n\n    code\n"
+        )
+        assert [b["kind"] for b in blocks] == [
+            "text", "text", "item", "item", "item", "quote", "rule", "code",
+        ]  # fmt: skip
+        assert blocks[0]["runs"] == [{"t": "標題", "b": True}]
+        assert {"t": "碼", "c": True} in blocks[1]["runs"]
+        assert {"t": "刪", "s": True} in blocks[1]["runs"]
+        assert [(b["marker"], b["indent"]) for b in blocks[2:5]] == [("3.", 0), ("4.", 0), ("•", 1)]
+
+    @pytest.mark.parametrize(
+        "deep", ["> " * 300 + "底", "".join("  " * i + "- 底\n" for i in range(90))]
+    )
+    def test_deep_nesting_is_shown_as_it_stands(self, deep):
+        (block,) = markdown_blocks(deep)
+        assert block["kind"] == "code"
+        assert "底" in block["runs"][0]["t"]
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp950"])
+    def test_encodings(self, tmp_path, encoding):
+        (tmp_path / "reflection.md").write_bytes(REFLECTION.encode(encoding))
+        (block,) = read_submission(tmp_path).reflection
+        assert block["runs"][0]["t"] == REFLECTION
+
+    def test_bytes_that_are_no_text(self, tmp_path):
+        (tmp_path / "reflection.md").write_bytes(bytes(range(256)) * 40)
+        assert make(tmp_path / "r.pdf", tmp_path)[0].pages
+
+    def test_a_book_is_cut_and_says_so(self, tmp_path):
+        (tmp_path / "reflection.md").write_text("字" * (MAX_REFLECTION + 1), encoding="utf-8")
+        supplied = read_submission(tmp_path)
+        assert supplied.reflection_length == MAX_REFLECTION
+        assert [x.name for x in supplied.left_out] == ["reflection.md"]
+
+
+class TestSentences:
+    """What the report concludes follows the figures."""
+
+    def said(self, tmp_path, **changes) -> str:
+        return text_of(make(tmp_path / "r.pdf", lang="en", m=figures(**changes))[0])
+
+    def test_expectations_hold(self, tmp_path):
+        text = self.said(tmp_path)
+        assert "about75%smaller74.9%smallerholds" in text
+        assert "2to4timesfaster3.37timesholds" in text
+        assert "below1%+0.03pp(10,000)holds" in text
+
+    def test_size_does_not_hold(self, tmp_path):
+        assert "74.0%smallerdoesnothold" in self.said(tmp_path, int8_bytes=11_618_486)
+
+    def test_larger(self, tmp_path):
+        assert "INT8isnotsmaller" in self.said(tmp_path, int8_bytes=50_000_000)
+
+    def test_slower(self, tmp_path):
+        text = self.said(tmp_path, int8_latency=latency(13.02))
+        assert "INT8is2.00timesslower" in text
+        assert "0.50timesdoesnothold" in text
+
+    def test_faster_than_promised(self, tmp_path):
+        assert "6.51timesexceeded" in self.said(tmp_path, int8_latency=latency(1.0))
+
+    def test_no_clear_difference(self, tmp_path):
+        assert "nocleardifference" in self.said(tmp_path, int8_latency=latency(6.4))
+
+    def test_loss_does_not_hold(self, tmp_path):
+        text = self.said(tmp_path, accuracy=accuracy(only_fp32=500, only_int8=10))
+        assert "+4.90pp(10,000)doesnothold" in text
+        assert "arealdifference" in text
+
+    def test_too_few_images(self, tmp_path):
+        text = self.said(tmp_path, accuracy=accuracy(3, 1, images=100))
+        assert "toofewimagestobesure" in text
+        assert "nodifferencecanbeshown" in text
+
+    def test_sure_answers_that_flipped_are_called_out(self, tmp_path):
+        from lab5.measure import Agreement
+
+        text = self.said(tmp_path, agreement=Agreement(False, 1_000, 900, 0.4, 0.80, 0.95))
+        assert "notonlyuncertainanswersflipped" in text
+
+    def test_layers(self, tmp_path):
+        text = self.said(tmp_path)
+        assert "largestatfc(SQNR24.2dB,about4.0bits)" in text
+        assert "weightsoffcmost(32.5dB)" in text
+
+    def test_without_sqnr(self, tmp_path):
+        text = self.said(tmp_path, sqnr=())
+        assert "SQNR" not in text
+        assert "cat→dog" in text
+
+    def test_no_vnni_is_not_claimed(self, tmp_path):
+        from lab5.measure import Machine
+
+        text = self.said(tmp_path, machine=Machine("Old CPU", 1, (), "Linux", {}))
+        assert "vnni" not in text
+
+    def test_pictures_say_how_they_were_picked(self, tmp_path):
+        text = self.said(tmp_path, examples=(example("cat", "dog"), example("ship", "ship")))
+        assert "1ofthemwerepicked" in text
+
+
+class TestWriting:
+    def test_an_older_report_survives_a_failure(self, tmp_path, monkeypatch):
+        path = tmp_path / "r.pdf"
+        path.write_text("old")
+        broken = tmp_path / "assets"
+        broken.mkdir()
+        (broken / "characters.txt").write_bytes(
+            (report_student.ASSETS / "characters.txt").read_bytes()
+        )
+        (broken / "report.typ").write_text("#panic()")
+        monkeypatch.setattr(report_student, "ASSETS", broken)
+        with pytest.raises(ReportError, match="typst"):
+            make_report(path, NAMES, figures(), None)
+        assert path.read_text() == "old"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["assets", "r.pdf"]
+
+    def test_unknown_language(self, tmp_path):
+        with pytest.raises(UsageError):
+            make_report(tmp_path / "r.pdf", NAMES, figures(), None, "fr")
+
+    def test_command_needs_the_models(self, tmp_path, capsys):
+        assert main(["N26140692", "--out", str(tmp_path)]) == 2
+        assert "N26140692_FP32.onnx" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("arguments", [["../x"], ["N1", "--submission", "/nowhere"]])
+    def test_wrong_usage(self, tmp_path, capsys, arguments):
+        for name in ("N1_FP32.onnx", "N1_INT8.onnx"):
+            (tmp_path / name).touch()
+        assert main([*arguments, "--out", str(tmp_path)]) == 2
+        assert capsys.readouterr().err
+
+    def test_command_refuses_what_is_no_model(self, tmp_path):
+        for name in ("N1_FP32.onnx", "N1_INT8.onnx"):
+            (tmp_path / name).write_bytes(b"no model")
+        run = subprocess.run(
+            [sys.executable, "-m", "lab5.report", "N1", "--out", str(tmp_path)],
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 1
+        assert "Traceback" not in run.stderr
+        assert not (tmp_path / "N1_report.pdf").exists()
+
+
+def test_the_placeholder_is_longer_than_a_reflection_must_be():
+    """So a grader has to know it: it must never count as one."""
+    assert min(map(len, NO_REFLECTION)) > MIN_REFLECTION_CHARS
