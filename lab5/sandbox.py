@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 _PACKAGES: Final = Path(__file__).resolve().parent.parent
+PATIENCE: Final = 5
 _MAX_RESULT: Final = 64 << 20  # bytes of one job's result
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -53,7 +55,8 @@ class Sandbox:
     """Limits of a child process.
 
     Args:
-        seconds: wall-clock time of a job.
+        seconds: processor time of a job; it may take ``PATIENCE`` times as long by the clock, so that a
+            busy machine makes no hang of what is slow.
         memory: bytes of address space; 0 for no limit.
         file_size: bytes of any file that it writes.
         fork: every job in a process of its own, forked after ``preload`` (POSIX only).
@@ -80,10 +83,11 @@ class Sandbox:
         while at < len(jobs):
             server = _Server(self, function, jobs, at, folder)
             try:
-                while at < len(jobs) and (outcome := server.outcome(at)):
+                while at < len(jobs):
+                    outcome = server.outcome(at)
                     yield at, outcome
                     at += 1
-                    if outcome.ended == "timeout":
+                    if server.silent:
                         break
             finally:
                 server.stop()
@@ -96,6 +100,7 @@ class _Server:
         self, limits: Sandbox, function: str, jobs: Sequence[Any], start: int, folder: Path
     ) -> None:
         self.limits, self.folder = limits, folder
+        self.silent = False  # it is gone or hangs: no further result will come
         request = folder / "request.json"
         request.write_text(
             dumps(
@@ -129,7 +134,7 @@ class _Server:
 
     def outcome(self, index: int) -> Outcome:
         """Wait for a job's result; a child that is gone or late is that job's doing."""
-        deadline = time.monotonic() + self.limits.seconds + (10 if self.limits.preload else 0)
+        deadline = time.monotonic() + self.limits.seconds * PATIENCE
         result = _result(self.folder, index)
         pause = 0.002
         while time.monotonic() < deadline:
@@ -137,10 +142,12 @@ class _Server:
             if result.exists():
                 return _read(result)
             if gone:
+                self.silent = True
                 return Outcome("crashed", error=self._last_words())
             time.sleep(pause)
             pause = min(pause * 1.5, 0.03)
-        return Outcome("timeout", error=f"{self.limits.seconds:g} s")
+        self.silent = True
+        return Outcome("timeout", error=f"{self.limits.seconds * PATIENCE:g} s")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -257,8 +264,11 @@ def serve() -> None:
         _, status = os.waitpid(child, 0)
         if not _result(folder, index).exists():
             code = os.waitstatus_to_exitcode(status)
+            late = code == -signal.SIGXCPU
             error = f"signal {-code}" if code < 0 else f"exit status {code}"
-            _write(folder, index, dumps({"ended": "crashed", "error": error}))
+            _write(
+                folder, index, dumps({"ended": "timeout" if late else "crashed", "error": error})
+            )
         shutil.rmtree(folder / f"work-{index}", ignore_errors=True)
 
 
@@ -294,19 +304,16 @@ def _limit(order: dict[str, Any]) -> None:
         import resource
     except ImportError:  # Windows
         return
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: order["file_size"],
-    }
+    limits = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_FSIZE: (order["file_size"],) * 2}
     if order["memory"]:
-        limits[resource.RLIMIT_AS] = order["memory"]
-    if order["fork"]:
-        limits[resource.RLIMIT_CPU] = int(order["seconds"] * 2) + 10
-    for kind, limit in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(kind, (limit, limit))
+        limits[resource.RLIMIT_AS] = (order["memory"],) * 2
+    if order["fork"]:  # a signal, then, should that be ignored, the end
+        limits[resource.RLIMIT_CPU] = (math.ceil(order["seconds"]), math.ceil(order["seconds"]) + 2)
+    for kind, (soft, hard) in limits.items():
+        ceiling = resource.getrlimit(kind)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(kind, (soft, hard))
 
 
 def _leave_network() -> None:

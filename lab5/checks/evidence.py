@@ -67,7 +67,7 @@ class Evidence:
     ) -> None:
         self.archive, self.folder = archive, folder
         self.weights, self.template, self.static = weights, template, static
-        self.sandbox = sandbox or Sandbox(preload=_PRELOAD)
+        self.sandbox = sandbox or Sandbox(seconds=15, preload=_PRELOAD)
         self._probes: dict[str, Outcome] = {}
 
     @cached_property
@@ -110,8 +110,8 @@ class Evidence:
         if outcome.ended == "timeout":
             raise Fault(
                 (
-                    f"It was still running after {self.sandbox.seconds:g} seconds.",
-                    f"執行超過 {self.sandbox.seconds:g} 秒仍未結束。",
+                    f"It was still running after {self.sandbox.seconds:g} seconds of computing.",
+                    f"運算超過 {self.sandbox.seconds:g} 秒仍未結束。",
                 ),
                 want=("it ends", "會結束"),
                 got=("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),

@@ -626,7 +626,7 @@ def _find_function(program: Program, *names: str) -> str | None:
 
 
 def _compare(program: Program) -> dict[str, Any]:
-    """Call the comparison on pictures, with its own ``preprocess`` or, where that fails, with ours."""
+    """Call the comparison on pictures, with our ``preprocess`` or, where that fails, with its own."""
     from lab5.preprocess import preprocess
 
     name = _find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
@@ -637,7 +637,7 @@ def _compare(program: Program) -> dict[str, Any]:
         return found
     index = program.definition(name)
     assert index is not None
-    for instead in ({}, {"preprocess": preprocess}):
+    for instead in ({"preprocess": preprocess}, {}):
         _gradio()
         sessions = Sessions(program)
         space: dict[str, Any] = {}

@@ -285,8 +285,7 @@ def compare_probabilities(e: Evidence) -> None:
     for kind, label, probabilities in _results(e):
         got = sorted((value for _, value in label), reverse=True)
         want = sorted(probabilities, reverse=True)[: len(got)]
-        scale = 100 if got and max(got) > 1.5 else 1  # in per cent: gr.Label shows that wrongly
-        if not got or scale != 1 or not np.allclose(got, want, atol=6e-3):
+        if not label or not _is_softmax(label, probabilities):
             raise Fault(
                 (f"The {kind.upper()} values are others.", f"{kind.upper()} 的數值不同。"),
                 want=np.array2string(np.array(want), precision=4),
@@ -301,28 +300,31 @@ def compare_probabilities(e: Evidence) -> None:
 def compare_labels(e: Evidence) -> None:
     """The class names are the assignment's, in its order."""
     for _, label, probabilities in _results(e):
-        order = np.argsort(-probabilities)
-        given = [name for name, _ in sorted(label, key=lambda pair: -pair[1])]
-        want = [CLASSES[i] for i in order[: len(given)]]
-        if not set(given) <= set(CLASSES):
-            strange = sorted(set(given) - set(CLASSES))
+        strange = sorted({name for name, _ in label} - set(CLASSES))
+        if strange:
             raise Fault(
                 ("There are other names.", "有其他名稱。"),
                 want=", ".join(CLASSES),
                 got=", ".join(strange),
             )
-        if set(given) != set(want) and _is_softmax(label, probabilities):
+        wanted = [CLASSES[i] for i in np.argsort(-probabilities)[: len(label)]]
+        values = [probabilities[CLASSES.index(name)] for name, _ in label]
+        # the same probabilities under other names: the order of the names is at fault
+        if _is_softmax(label, probabilities) and not _close([value for _, value in label], values):
             raise Fault(
                 ("The names are in another order.", "名稱順序不同。"),
-                want=", ".join(want),
-                got=", ".join(given),
+                want=", ".join(wanted),
+                got=", ".join(name for name, _ in label),
             )
 
 
+def _close(found: list[float], wanted: Any) -> bool:
+    return bool(np.allclose(found, wanted, atol=6e-3))  # two decimals are enough
+
+
 def _is_softmax(label: list[tuple[str, float]], probabilities: np.ndarray) -> bool:
-    """The values are right, so that a wrong name is the names' fault."""
     got = sorted((value for _, value in label), reverse=True)
-    return bool(np.allclose(got, sorted(probabilities, reverse=True)[: len(got)], atol=6e-3))
+    return _close(got, sorted(probabilities, reverse=True)[: len(got)])
 
 
 _NUMBER: Final = re.compile(
