@@ -117,9 +117,9 @@ def read(path: Path) -> Cifar10:
             if members:
                 return _read_members(members)
         return read_pictures(path)
-    if not path.exists():
+    if not path.is_file():  # a pipe would be waited for
         raise DataMissing(
-            f"There is nothing at {path}. Expected cifar-10-python.tar.gz, its unpacked folder, "
+            f"There is no file or folder at {path}. Expected cifar-10-python.tar.gz, its unpacked folder, "
             "or a folder of pictures with one folder per class.",
             zh=f"找不到 {path}。應為 cifar-10-python.tar.gz、其解壓縮後的資料夾，"
             "或每個類別一個資料夾的圖片。",

@@ -255,9 +255,12 @@ def fails(match, function, *args):
 
 
 def test_nothing_there(tmp_path):
-    fails("There is nothing at", data.read, tmp_path / "none")
+    fails("There is no file or folder at", data.read, tmp_path / "none")
     with pytest.raises(DataMissing):
         data.read(tmp_path / "none")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+        fails("There is no file or folder at", data.read, tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(

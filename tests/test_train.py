@@ -421,4 +421,4 @@ def test_wrong_usage(tmp_path, capsys):
     assert train.main(["--epochs", "0"]) == 2
     assert "至少" in capsys.readouterr().err
     assert train.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "a.pth")]) == 1
-    assert "There is nothing at" in capsys.readouterr().err
+    assert "There is no file or folder at" in capsys.readouterr().err
