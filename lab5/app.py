@@ -75,40 +75,47 @@ def make_pair(weights: Path) -> Pair:
     return fp32, int8
 
 
+def find_models() -> Pair:
+    """The student's pair, from here or ``submission/``; otherwise one made from the weights here.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if pair := find_pair((Path(), Path("submission"))):
+        return pair
+    fixtures = Path(__file__).parent.parent / "fixtures"
+    weights = next((f for f in (Path(CHECKPOINT), fixtures / CHECKPOINT) if f.exists()), None)
+    if weights is None:
+        raise UsageError(
+            f"There are no models here and no {CHECKPOINT} to make them from. "
+            "Give --fp32 and --int8, or run python -m lab5.package <id> first.",
+            zh=f"這裡沒有模型，也沒有 {CHECKPOINT} 可供產生。"
+            "請用 --fp32 與 --int8 指定，或先執行 python -m lab5.package <學號>。",
+        )
+    console.print(f"模型由 {weights} 產生 / models made from {weights}")
+    return make_pair(weights)
+
+
 def _pair(args: argparse.Namespace) -> Pair:
-    if args.fp32 and args.int8:
-        pair: Pair | None = (args.fp32, args.int8)
-    elif args.fp32 or args.int8:
+    if bool(args.fp32) != bool(args.int8):
         raise UsageError(
             "Give both --fp32 and --int8, or neither.", zh="--fp32 與 --int8 要一起給，或都不給。"
         )
-    elif args.dir:
-        pair = find_pair((args.dir,))
-        if pair is None:
-            raise UsageError(
-                f"{args.dir} holds no <id>_FP32.onnx with its <id>_INT8.onnx. "
-                "Make them with python -m lab5.package <id>.",
-                zh=f"{args.dir} 裡沒有成對的 <學號>_FP32.onnx 與 <學號>_INT8.onnx。"
-                "請先執行 python -m lab5.package <學號>。",
-            )
-    else:
-        pair = find_pair((Path(), Path("submission")))
-    if pair is None:
-        fixtures = Path(__file__).parent.parent / "fixtures"
-        weights = next((f for f in (Path(CHECKPOINT), fixtures / CHECKPOINT) if f.exists()), None)
-        if weights is None:
-            raise UsageError(
-                f"There are no models here and no {CHECKPOINT} to make them from. "
-                "Give --fp32 and --int8, or run python -m lab5.package <id> first.",
-                zh=f"這裡沒有模型，也沒有 {CHECKPOINT} 可供產生。"
-                "請用 --fp32 與 --int8 指定，或先執行 python -m lab5.package <學號>。",
-            )
-        console.print(f"no models here: made from {weights}")
-        pair = make_pair(weights)
-    for path in pair:
-        if not path.is_file():
-            raise UsageError(f"There is no file {path}.", zh=f"找不到 {path}。")
-    return pair
+    if args.fp32:
+        for path in (args.fp32, args.int8):
+            if not path.is_file():
+                raise UsageError(f"There is no file {path}.", zh=f"找不到 {path}。")
+        return args.fp32, args.int8
+    if not args.dir:
+        return find_models()
+    if pair := find_pair((args.dir,)):
+        return pair
+    raise UsageError(
+        f"{args.dir} holds no <id>_FP32.onnx with its <id>_INT8.onnx. "
+        "Make them with python -m lab5.package <id>.",
+        zh=f"{args.dir} 裡沒有成對的 <學號>_FP32.onnx 與 <學號>_INT8.onnx。"
+        "請先執行 python -m lab5.package <學號>。",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="write a Hugging Face Space instead / 匯出 Space"
+    )
     return parser
 
 
@@ -135,6 +145,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.port is not None and not 1 <= args.port <= 65535:
         raise UsageError("--port is 1 to 65535.", zh="--port 要在 1 到 65535 之間。")
     pair = _pair(args)
+    if args.export:
+        from lab5.spaces import export_space
+
+        for file in export_space(*pair, args.export):
+            console.print(f"{file}  {file.stat().st_size:,}")
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     with tempfile.TemporaryDirectory(prefix="lab5-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads

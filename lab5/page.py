@@ -39,6 +39,8 @@ TRANSLATIONS: Final = {
         f"picture (about 32x32) of one of these: {', '.join(CLASSES)}.",
         "examples": "Examples",
         "picture": "Picture",
+        "Clear": "Clear",
+        "Submit": "Submit",
     },
     "zh-TW": {
         "title": "CIFAR-10 圖片分類器：FP32 與 INT8 比較",
@@ -46,6 +48,8 @@ TRANSLATIONS: Final = {
         f"內容是這十類之一：{'、'.join(CLASSES)}。",
         "examples": "範例圖片",
         "picture": "圖片",
+        "Clear": "清除",
+        "Submit": "送出",
     },
 }
 
@@ -113,11 +117,14 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
 
 
 def _translate(demo: gr.Interface) -> None:
-    """Swap title, description and the picture's label for ones in the browser's language."""
+    """Swap title, description, buttons and the picture's label for ones in the browser's language."""
     text = gr.I18n()
-    title, description = [b for b in demo.blocks.values() if isinstance(b, gr.Markdown)]
-    title.value = text("title")
+    blocks = list(demo.blocks.values())
+    title, description = (b for b in blocks if isinstance(b, gr.Markdown))
+    title.value = f"<h1 style='text-align: center'>{text('title')}</h1>"
     description.value = text("description")
+    for button in (b for b in blocks if isinstance(b, gr.Button)):
+        button.value = text(button.value)
     demo.main_input_components[0].label = text("picture")
 
 

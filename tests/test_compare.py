@@ -1,0 +1,208 @@
+"""2.2: what the comparison says, and that it is so."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lab5 import compare
+from lab5.app import make_pair
+from lab5.assignment import CLASSES
+from lab5.compare import TEXTS, Comparison, Models, make_comparison, softmax, timed_run, top_k
+from lab5.preprocess import preprocess
+from lab5.session import PROVIDERS, build_session
+
+logits = st.lists(st.floats(-50, 50, width=32), min_size=10, max_size=10, unique=True).map(
+    lambda values: np.array(values, np.float32)
+)
+
+
+@pytest.fixture(scope="session")
+def pair(weights) -> tuple[Path, Path]:
+    return make_pair(weights)
+
+
+@pytest.fixture(scope="session")
+def picture() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+class Counting:
+    """A session that counts its runs and takes a while for each."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.runs, self.seconds = 0, seconds
+
+    def run(self, names, feed):
+        self.runs += 1
+        time.sleep(self.seconds)
+        return [(names, feed, self.runs)]
+
+
+def test_a_timed_run_warms_up_once_and_then_repeats():
+    session = Counting()
+    output, times = timed_run(session, "output", {"input": 1}, repeats=7)
+    assert session.runs == 8
+    assert times.shape == (7,)
+    assert output == (["output"], {"input": 1}, 1)
+
+
+def test_a_timed_run_reports_milliseconds():
+    _, times = timed_run(Counting(0.02), "output", {}, repeats=3)
+    assert (times >= 20).all()
+    assert times.max() < 20_000
+
+
+@pytest.mark.parametrize(("at_most_ms", "runs"), [(0, 3), (50, 3), (115, 6)])
+def test_a_timed_run_keeps_to_its_budget_after_three_repeats(at_most_ms, runs):
+    _, times = timed_run(Counting(0.02), "output", {}, repeats=50, at_most_ms=at_most_ms)
+    assert 3 <= len(times) <= runs  # fewer on a machine that sleeps longer than asked
+
+
+@given(logits)
+def test_softmax_is_torchs(values):
+    np.testing.assert_allclose(
+        softmax(values), torch.softmax(torch.from_numpy(values), 0), atol=1e-6
+    )
+
+
+def test_softmax_of_a_batch_is_softmax_of_each():
+    batch = np.random.default_rng(0).standard_normal((4, 10))
+    np.testing.assert_allclose(softmax(batch), [softmax(row) for row in batch])
+
+
+@given(logits)
+def test_top_3_are_the_likeliest_in_order(values):
+    top = top_k(softmax(values))
+    assert list(top) == [CLASSES[i] for i in sorted(range(10), key=lambda i: -values[i])[:3]] or (
+        sorted(top.values(), reverse=True) == list(top.values())  # equal after rounding
+    )
+    assert len(top) == 3
+    assert all(isinstance(p, float) and 0 <= p <= 1 for p in top.values())
+
+
+def test_both_answers_are_those_of_the_models(pair, picture):
+    top_fp32, top_int8, _ = make_comparison(*pair)(picture)
+    for path, top in zip(pair, (top_fp32, top_int8), strict=True):
+        (found,) = build_session(str(path), PROVIDERS).run(None, {"input": preprocess(picture)})
+        assert top == pytest.approx(top_k(softmax(found[0])), abs=1e-5)
+
+
+def test_without_a_picture_it_asks_for_one(pair):
+    compare_fp32_int8 = make_comparison(*pair)
+    assert compare_fp32_int8.__name__ == "compare_fp32_int8"
+    assert compare_fp32_int8(None) == ({}, {}, "Please upload a picture first.")
+    assert compare_fp32_int8(None, "zh-TW") == ({}, {}, "請先上傳一張圖片。")
+
+
+def comparison(fp32=(0.9, 0.1), int8=(0.8, 0.2), fp32_ms=(6, 7, 8), int8_ms=(1, 2, 3)):
+    def probabilities(first_two):
+        return np.array([*first_two, *[0.0] * 8])
+
+    return Comparison(
+        probabilities(fp32), probabilities(int8), np.array(fp32_ms), np.array(int8_ms), 44.7, 11.3
+    )
+
+
+def test_the_text_states_every_figure():
+    assert comparison().text((32, 32)).splitlines() == [
+        "FP32: 7.00 ms (median of 3 runs, 6.00 to 8.00 ms)",
+        "INT8: 2.00 ms (median of 3 runs, 1.00 to 3.00 ms)",
+        "Speedup: 3.50x",
+        "Same answer: yes (airplane)",
+        "Largest difference in probability: 10.00 percentage points (airplane)",
+        "File size: FP32 44.7 MB, INT8 11.3 MB (75% smaller)",
+    ]
+
+
+def test_the_chinese_text_states_the_same_figures():
+    made = comparison(fp32=(0.4, 0.1), int8=(0.1, 0.4), fp32_ms=(1, 7, 90))
+    numbers = [re.findall(r"[\d.]+", made.text((999, 300), lang)) for lang in ("en", "zh-TW")]
+    assert sorted(map(float, (n for n in numbers[0] if n != "."))) == pytest.approx(
+        sorted(map(float, (n for n in numbers[1] if n != "."))), abs=1e-9
+    )
+
+
+def test_both_languages_have_the_same_texts_with_the_same_places():
+    def places(text):
+        return sorted(re.findall(r"{(\w+)", text))
+
+    english, chinese = TEXTS["en"], TEXTS["zh-TW"]
+    assert {k: places(v) for k, v in english.items()} == {k: places(v) for k, v in chinese.items()}
+
+
+@pytest.mark.parametrize(
+    ("made", "size", "warning"),
+    [
+        (comparison(), (32, 32), None),
+        (comparison(), (256, 256), None),
+        (comparison(), (257, 10), "The picture is large (257x10)"),
+        (comparison(), (10, 4000), "The picture is large (10x4000)"),
+        (comparison(fp32=(0.49, 0.1)), (32, 32), "The network is not sure (49%)"),
+        (comparison(fp32=(0.51, 0.1)), (32, 32), None),
+        (comparison(fp32_ms=(6, 7, 15)), (32, 32), "the machine was busy"),
+        (comparison(int8_ms=(1, 1, 1, 9)), (32, 32), "the machine was busy"),
+    ],
+)
+def test_a_warning_only_where_one_is_due(made, size, warning):
+    lines = [line for line in made.text(size).splitlines() if line.startswith("⚠")]
+    assert len(lines) == (warning is not None)
+    assert warning is None or warning in lines[0]
+
+
+def test_disagreement_names_both_answers():
+    text = comparison(fp32=(0.6, 0.4), int8=(0.4, 0.6)).text((32, 32))
+    assert "Same answer: no (FP32 says airplane, INT8 says automobile)" in text
+
+
+def test_sizes_count_the_data_file_beside_the_model(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(bytes(1_000_000))
+    (tmp_path / "a.onnx.data").write_bytes(bytes(2_000_000))
+    assert compare._megabytes(tmp_path / "a.onnx") == 3.0
+
+
+def test_measurements_of_two_visitors_take_turns(pair, picture, monkeypatch):
+    at_once, most = 0, 0
+    count = threading.Lock()
+
+    class Watched:
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+        def run(self, *args):
+            nonlocal at_once, most
+            with count:
+                at_once += 1
+                most = max(most, at_once)
+            result = self.session.run(*args)
+            with count:
+                at_once -= 1
+            return result
+
+    monkeypatch.setattr(compare, "build_session", lambda *args: Watched(build_session(*args)))
+    models, x = Models(*pair), preprocess(picture)
+    threads = [threading.Thread(target=models, args=(x,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_the_same_picture_gets_the_same_answer_every_time(pair, picture):
+    compare_fp32_int8 = make_comparison(*pair)
+    first, second = compare_fp32_int8(picture), compare_fp32_int8(picture)
+    assert first[:2] == second[:2]

@@ -1,0 +1,286 @@
+"""The page over HTTP: the answers, the languages, and what a stranger with the public link can do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from pictures import READABLE, UNREADABLE, saved, scene
+from PIL import Image
+
+from lab5.app import make_pair
+from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
+from lab5.uploads import MAX_FILE, MAX_MESSAGE
+
+API = "/gradio_api"
+CALL = f"{API}/call/compare_fp32_int8"
+
+
+@pytest.fixture(scope="module")
+def pair(weights):
+    return make_pair(weights)
+
+
+@pytest.fixture(scope="module")
+def demo(pair, tmp_path_factory):
+    """The page as ``python -m lab5.app`` serves it, on a free port."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        from lab5.page import build_demo
+
+        demo = build_demo(*pair)
+        demo.launch(prevent_thread_lock=True, quiet=True)
+        yield demo
+        demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(demo):
+    with httpx.Client(base_url=demo.local_url, timeout=120) as client:
+        yield client
+
+
+def send(client: httpx.Client, name: str, data: bytes) -> str:
+    """Upload a file: its path on the server."""
+    answer = client.post(f"{API}/upload", files={"files": (name, data)})
+    answer.raise_for_status()
+    return answer.json()[0]
+
+
+def ask(client: httpx.Client, picture, language: str = "en-US,en") -> tuple[str, list | dict]:
+    """Submit a picture: the event (``complete`` or ``error``) and its data."""
+    headers = {"Accept-Language": language}
+    started = client.post(CALL, json={"data": [picture]}, headers=headers)
+    started.raise_for_status()
+    found = client.get(f"{CALL}/{started.json()['event_id']}", headers=headers).text
+    event, data = found.strip().split("\n")[-2:]
+    return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+def file(path: str) -> dict:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def data_url(data: bytes) -> dict:
+    return {"url": "data:image/png;base64," + base64.b64encode(data).decode(), "path": None}
+
+
+# The assignment's page
+
+
+def test_the_interface_is_the_assignments(demo):
+    import gradio as gr
+
+    assert isinstance(demo, gr.Interface)
+    assert [(type(c), c.type) for c in demo.input_components] == [(gr.Image, "pil")]
+    assert [(type(c), c.label) for c in demo.output_components] == [
+        (gr.Label, LABEL_FP32),
+        (gr.Label, LABEL_INT8),
+        (gr.Textbox, LABEL_COMPARISON),
+    ]
+    assert demo.title == APP_TITLE
+
+
+def test_an_answer_has_both_top_3_and_the_comparison(client):
+    event, (fp32, int8, text) = ask(client, file(send(client, "a.png", saved(scene(), "PNG"))))
+    assert event == "complete"
+    for label in (fp32, int8):
+        assert len(label["confidences"]) == 3
+        assert {c["label"] for c in label["confidences"]} <= set(CLASSES)
+        assert label["label"] == label["confidences"][0]["label"]
+    assert [line.split(":")[0] for line in text.splitlines()[:3]] == ["FP32", "INT8", "Speedup"]
+
+
+def test_submitting_nothing_asks_for_a_picture(client):
+    assert ask(client, None)[1][2] == "Please upload a picture first."
+    assert ask(client, None, "zh-TW,zh;q=0.9")[1][2] == "請先上傳一張圖片。"
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("zh-TW,zh;q=0.9,en;q=0.8", "zh-TW"),
+        ("zh-Hant", "zh-TW"),
+        ("ZH", "zh-TW"),
+        ("en-US,en;q=0.9,zh-TW;q=0.8", "en"),
+        ("ja", "en"),
+        ("*", "en"),
+        ("", "en"),
+        (None, "en"),
+    ],
+)
+def test_the_browsers_first_language_decides(header, language):
+    from lab5.page import language_of
+
+    assert language_of(header) == language
+
+
+def test_title_and_description_come_in_both_languages(client):
+    translations = client.get("/config").json()["i18n_translations"]
+    assert set(translations) == {"en", "zh-TW"}
+    assert set(translations["en"]) == set(translations["zh-TW"])
+    assert translations["en"]["title"] == APP_TITLE
+    for texts in translations.values():
+        assert all(name in texts["description"] for name in CLASSES)
+
+
+# Any picture
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_every_kind_of_picture_gets_an_answer(kind, client):
+    name, make, _ = READABLE[kind]
+    event, data = ask(client, file(send(client, name, make())))
+    assert event == "complete"
+    assert data[2].startswith("FP32: ")
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_cannot_be_read_gets_a_sentence_in_the_readers_language(kind, client):
+    name, make, why = UNREADABLE[kind]
+    picture = file(send(client, name, make()))
+    event, data = ask(client, picture)
+    assert event == "error"
+    assert why in data["error"]
+    assert set(data) <= {"error", "duration", "visible", "title"}
+    assert "/" not in data["error"]
+    assert ask(client, picture, "zh-TW")[1]["error"].endswith("。")
+
+
+def test_a_data_url_gets_the_answer_of_its_file(client):
+    data = saved(scene(), "PNG")
+    by_file, by_url = ask(client, file(send(client, "a.png", data))), ask(client, data_url(data))
+    assert by_file[1][:2] == by_url[1][:2]
+
+
+# A stranger with the public link
+
+
+def test_no_file_of_the_server_is_readable(client, demo, pair):
+    secret = Path(__file__)
+    for path in (secret, pair[0], "/etc/passwd", "/proc/self/environ", "../../../etc/passwd"):
+        for route in (
+            f"{API}/file={path}",
+            f"{API}/file={quote(str(path), safe='')}",
+            f"/file={path}",
+        ):
+            assert client.get(route).status_code in (403, 404), route
+        event, data = ask(client, file(str(path)))
+        assert event == "error"
+        assert not data or not data.get("error") or str(path) not in data["error"]
+
+
+def test_the_server_fetches_nothing_for_a_visitor(client):
+    for address in ("http://127.0.0.1:9/a.png", "https://example.org/a.png", "ftp://example.org/a"):
+        assert ask(client, file(address))[0] == "error"
+        assert client.get(f"{API}/file={address}").status_code in (403, 404)
+        assert client.get(f"{API}/proxy={address}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "route", ["/monitoring", "/monitoring/summary", f"{API}/monitoring/summary"]
+)
+def test_there_is_no_monitoring_page(client, route):
+    assert client.get(route).status_code == 404
+
+
+def test_links_that_write_files_and_run_history_are_closed(client):
+    for route in (
+        "deep_link?session_hash=x",
+        "runs",
+        "run-history/records",
+        "dev/reload",
+        "vibe-code",
+    ):
+        assert client.get(f"{API}/{route}").status_code == 404
+
+
+def test_analytics_and_flagging_are_off(demo, client):
+    assert demo.analytics_enabled is False
+    assert demo.flagging_mode == "never"
+    assert client.get("/config").json()["analytics_enabled"] is False
+    assert not any(
+        c["props"].get("value") == "Flag" for c in client.get("/config").json()["components"]
+    )
+
+
+def test_an_upload_above_the_limit_is_refused(client):
+    answer = client.post(f"{API}/upload", files={"files": ("a.png", bytes(MAX_FILE + 1))})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("route", [CALL, f"{API}/queue/join"])
+def test_a_message_above_the_limit_is_refused(client, route):
+    body = {"data": [{"url": "data:image/png;base64," + "A" * MAX_MESSAGE, "path": None}]}
+    assert client.post(route, json=body).status_code == 413
+
+
+def test_a_body_without_a_length_is_limited_too(client):
+    def endless():
+        for _ in range(4 * MAX_MESSAGE // 65536):
+            yield bytes(65536)
+
+    try:
+        status = client.post(CALL, content=endless()).status_code
+    except httpx.TransportError:  # the server hung up while more was coming
+        status = 0
+    assert status != 200
+
+
+def test_nobody_gets_round_the_queue(client):
+    for route in ("run", "api"):
+        answer = client.post(f"{API}/{route}/compare_fp32_int8", json={"data": [None]})
+        assert answer.status_code == 404
+
+
+def test_errors_show_no_path_and_no_traceback(client, demo):
+    for picture in (file("/nowhere/a.png"), {"path": 5}, {"nonsense": True}, "text", [1], 7):
+        started = client.post(CALL, json={"data": [picture]})
+        found = started.text
+        if started.status_code == 200:
+            found = client.get(f"{CALL}/{started.json()['event_id']}").text
+        for word in ("Traceback", "site-packages", ".py", str(Path.home())):
+            assert word not in found
+
+
+def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
+    import asyncio
+
+    from gradio.route_utils import delete_files_created_by_app
+
+    from lab5 import page
+
+    frequency, age = demo.delete_cache
+    assert frequency <= 60
+    assert age <= 600
+    path = Path(send(client, "mine.png", saved(Image.new("RGB", (9, 9), "teal"), "PNG")))
+    assert path.exists()
+    delete_files_created_by_app(demo, age=0)
+    assert not path.exists()
+    monkeypatch.setattr(page, "SWEEP", 0)
+
+    async def a_moment():
+        async with page._sweeping(demo.app):
+            await asyncio.sleep(0.5)
+
+    asyncio.run(a_moment())
+    assert not path.parent.exists()
+    event, data = ask(client, file(str(path)))
+    assert event == "error"
+    assert data is None or "no longer on the server" in data["error"]
+
+
+def test_a_name_with_folders_in_it_stays_in_the_upload_folder(client, demo):
+    path = Path(send(client, "../../../" + secrets.token_hex(4) + ".png", b"x"))
+    assert Path(demo.app.uploaded_file_dir).resolve() in path.resolve().parents
+
+
+def test_other_sites_may_not_read_the_answers(client):
+    headers = {"Origin": "https://evil.example"}
+    answer = client.get("/config", headers=headers)
+    assert answer.headers.get("access-control-allow-origin") != "https://evil.example"
