@@ -308,7 +308,7 @@ def _network(program: Program) -> dict[str, Any]:
     if whole is None:
         return found
     space: dict[str, Any] = {}
-    targets = [i for name in (block, whole) if name and (i := program.definition(name)) is not None]
+    targets = [i for name in (block, whole) if name for i in program.bindings(name)]
     found["errors"] = program.run(targets, space, missing=Anything)
     net, error = _build(space.get(whole), space.get(block) if block else None)
     if net is None:
@@ -430,7 +430,7 @@ def _exports(
     try:
         direct, through = program.reaching(_mentions_export)
         space: dict[str, Any] = {}
-        targets = direct or [i for name in through if (i := program.definition(name)) is not None]
+        targets = direct or [i for name in through for i in program.bindings(name)]
         with _quiet():
             errors = program.run(targets, space, instead=dict(instead), missing=Anything)
             if not direct:
@@ -524,7 +524,7 @@ def _quantize(program: Program) -> dict[str, Any]:
         if direct:
             errors = program.run(direct, space, instead=idle, missing=Anything)
         else:
-            targets = [i for name in through if (i := program.definition(name)) is not None]
+            targets = [i for name in through for i in program.bindings(name)]
             errors = program.run(targets, space, instead=idle, missing=Anything)
             for name in through:
                 try:
@@ -549,13 +549,11 @@ def _session(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
         name = "build_session"  # it may be an assignment: ``build_session = lambda …``
-        if program.definition(name) is None:
+        if not program.bindings(name):
             return found
         found["function"] = name
     space: dict[str, Any] = {}
-    index = program.definition(name)
-    assert index is not None
-    found["errors"] = program.run([index], space, missing=Anything)
+    found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     every = ort.get_available_providers()
     last = ["CPUExecutionProvider"]
     more = [p for p in every if "CUDA" not in p and "Tensorrt" not in p and p not in last]
@@ -602,9 +600,7 @@ def _preprocess(program: Program) -> dict[str, Any]:
     _gradio()
     Sessions(program)
     space: dict[str, Any] = {}
-    index = program.definition(name)
-    assert index is not None
-    found["errors"] = program.run([index], space, missing=Anything)
+    found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     for label, picture in inputs.pictures().items():
         try:
             value = space[name](picture)
@@ -622,7 +618,7 @@ def _find_function(program: Program, *names: str) -> str | None:
     found = [n for n in program.functions() if n != "preprocess_32x32"]
     if (name := _pick(found, *names)) is not None:
         return name
-    return names[0] if program.definition(names[0]) is not None else None
+    return names[0] if program.bindings(names[0]) else None
 
 
 def _compare(program: Program) -> dict[str, Any]:
@@ -635,13 +631,13 @@ def _compare(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
         return found
-    index = program.definition(name)
-    assert index is not None
     for instead in ({"preprocess": preprocess}, {}):
         _gradio()
         sessions = Sessions(program)
         space: dict[str, Any] = {}
-        found["errors"] = program.run([index], space, instead=instead, missing=Anything)
+        found["errors"] = program.run(
+            program.bindings(name), space, instead=instead, missing=Anything
+        )
         found["calls"] = []
         for picture in inputs.comparison_pictures():
             call = _compared(space, name, picture, sessions)
@@ -711,9 +707,7 @@ def _none(program: Program) -> dict[str, Any]:
     _gradio()
     sessions = Sessions(program)
     space: dict[str, Any] = {}
-    index = program.definition(name)
-    assert index is not None
-    found["errors"] = program.run([index], space, missing=Anything)
+    found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     return found | _compared(space, name, None, sessions)
 
 
@@ -726,7 +720,8 @@ def _mentions_gradio(node: ast.AST) -> bool:
 def _interface_function(program: Program) -> str | None:
     """The name of the function that the page calls."""
     page = _page(program)
-    return next((f["fn"] for f in page["interfaces"] if f.get("fn")), None)
+    names = [f["fn"] for f in page["interfaces"] if f["fn"]]
+    return next((name for name in names if program.bindings(name)), None)
 
 
 def _page(program: Program) -> dict[str, Any]:
@@ -746,9 +741,11 @@ def _page(program: Program) -> dict[str, Any]:
         )
 
     direct, through = program.reaching(mentions)
-    compare = _find_function(program, "compare_fp32_int8")
-    demos = {name: Component(gradio.made, "?", (), {}) for name in program.broken - {compare}}
-    space: dict[str, Any] = dict(demos)
+    space: dict[str, Any] = {
+        name: Component(gradio.made, "?", (), {})
+        for name, kind in program.broken.items()
+        if kind == "="
+    }
     with _quiet():
         errors = program.run(direct, space, missing=_broken_function)
     interfaces, launches = [], []

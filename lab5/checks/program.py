@@ -88,7 +88,7 @@ class Program:
 
     statements: list[Statement] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)  # cell number, message
-    broken: set[str] = field(default_factory=set)  # names whose definition does not parse
+    broken: dict[str, str] = field(default_factory=dict)  # names that do not parse -> "def" …
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Program:
@@ -112,8 +112,10 @@ class Program:
                 self._statements(number, chunk)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 self.errors.append((number, str(error)))
-                self.broken.update(re.findall(r"^(?:def|class)\s+(\w+)", chunk, re.MULTILINE))
-                self.broken.update(re.findall(r"^(\w+)\s*=(?!=)", chunk, re.MULTILINE))
+                for kind, name in re.findall(r"^(def|class)\s+(\w+)", chunk, re.MULTILINE):
+                    self.broken[name] = kind
+                for name in re.findall(r"^(\w+)\s*=(?!=)", chunk, re.MULTILINE):
+                    self.broken[name] = "="
 
     def _statements(self, number: int, source: str) -> None:
         tree = ast.parse(source)
@@ -121,13 +123,9 @@ class Program:
 
     # Looking things up
 
-    def definition(self, name: str) -> int | None:
-        """The last statement that defines the function or class ``name``."""
-        for index in reversed(range(len(self.statements))):
-            statement = self.statements[index]
-            if name in statement.binds and not statement.is_import:
-                return index
-        return None
+    def bindings(self, name: str) -> list[int]:
+        """The statements that make ``name`` what it is in the end: one, or those that change it too."""
+        return self._binding(name, len(self.statements))
 
     def functions(self) -> list[str]:
         return [
