@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab5.assignment import EXPECTED_LOSS_PP, EXPECTED_SIZE_CUT, EXPECTED_SPEEDUP
+from lab5.compare import BUSY
 from lab5.measure import Accuracy, Agreement, Measurements
 
 Block = dict[str, Any]
@@ -98,14 +99,19 @@ def _findings(m: Measurements, say: Say) -> list[list[dict[str, Any]]]:
 def _speed(m: Measurements, say: Say) -> str:
     fp32, int8 = m.fp32_latency, m.int8_latency
     text = say(
-        f"每張圖的中位數 FP32 為 {fp32.median:.2f} ms，INT8 為 {int8.median:.2f} ms（batch 1、單執行緒），",
+        f"每張圖的中位數 FP32 為 {fp32.median:.2f} ms，INT8 為 {int8.median:.2f} ms（batch 1、單執行緒）。",
         f"the median per image is {fp32.median:.2f} ms in FP32 and {int8.median:.2f} ms in INT8 "
-        "(batch 1, one thread): ",
+        "(batch 1, one thread). ",
     )
+    if any(x.p95 > BUSY * x.p5 for x in (fp32, int8)):
+        text += say(
+            "量測時機器忙碌，時間很不穩定，請在閒置時重做報告。",
+            "The machine was busy and the times are unsteady: make the report again when it is idle. ",
+        )
     if int8.p5 <= fp32.p95 and fp32.p5 <= int8.p95:
         return text + say(
             "兩者 5–95% 的範圍重疊，這次量測看不出明確的快慢。",
-            "their 5–95% ranges overlap, so this measurement shows no clear difference.",
+            "Their 5–95% ranges overlap, so this measurement shows no clear difference.",
         )
     if m.speedup < 1:
         return text + say(

@@ -544,6 +544,13 @@ class TestSentences:
     def test_no_clear_difference(self, tmp_path):
         assert "nocleardifference" in self.said(tmp_path, int8_latency=latency(6.4))
 
+    def test_a_busy_machine_is_admitted(self, tmp_path):
+        from dataclasses import replace
+
+        assert "machinewasbusy" not in self.said(tmp_path)
+        unsteady = replace(latency(1.93), p95=9.0)
+        assert "machinewasbusy" in self.said(tmp_path, int8_latency=unsteady)
+
     def test_loss_does_not_hold(self, tmp_path):
         text = self.said(tmp_path, accuracy=accuracy(only_fp32=500, only_int8=10))
         assert "+4.90pp(10,000)doesnothold" in text
