@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import struct
 import subprocess
 import sys
 import unicodedata
+import zlib
 from pathlib import Path
 
 import pypdf
@@ -295,11 +297,21 @@ BAD = {
     "tiny.png": lambda p: Image.new("RGB", (199, 900)).save(p),
     "narrow.png": lambda p: Image.new("RGB", (300, 4_000)).save(p),
     "huge.png": lambda p: Image.new("1", (12_000, 12_000)).save(p),
-    "bomb.png": lambda p: Image.new("1", (50_000, 50_000)).save(p),
+    "bomb.png": lambda p: p.write_bytes(_claiming(50_000, 50_000)),
     "folder.png": lambda p: p.mkdir(),
     "link.png": lambda p: p.symlink_to("/etc/hostname"),
     "dangling.png": lambda p: p.symlink_to("/nowhere/at/all"),
 }
+
+
+def _claiming(width: int, height: int) -> bytes:
+    """A small PNG whose header promises that many pixels."""
+    buffer = io.BytesIO()
+    Image.new("1", (300, 300)).save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
 
 
 def _halves(image: Image.Image) -> list[bytes]:
