@@ -400,7 +400,7 @@ def _call_with_arguments(cell: _Cell, pattern: str) -> bool:
     """Whether the cell calls ``pattern`` with more than ``...`` between the parentheses."""
     code = cell.code()
     match = re.search(pattern, code)
-    return bool(match) and not re.match(r"[\s.,]*(pass)?[\s,]*\)", code[match.end() :])
+    return match is not None and not re.match(r"[\s.,]*(pass)?[\s,]*\)", code[match.end() :])
 
 
 def _fill_launch(cell: _Cell, line: int) -> None:
