@@ -170,6 +170,7 @@ class Program:
     def needed(self, targets: Iterable[int]) -> list[int]:
         """``targets`` and the statements that they need, in the notebook's order."""
         wanted: set[int] = set()
+        targets = list(targets)
         queue = list(targets)
         while queue:
             index = queue.pop()
@@ -178,9 +179,14 @@ class Program:
             wanted.add(index)
             statement = self.statements[index]
             for name in statement.uses:
-                # a function's names are looked up when it is called, after all cells have run
-                end = len(self.statements) if statement.is_definition else index
-                queue += self._binding(name, end) or self._binding(name, len(self.statements))
+                # a function's names are looked up when it is called: by a target, or after all cells
+                last = len(self.statements)
+                found = [
+                    i
+                    for end in ([*targets, last] if statement.is_definition else [index])
+                    for i in self._binding(name, end)
+                ]
+                queue += found or self._binding(name, last)
         return sorted(wanted)
 
     def _binding(self, name: str, end: int) -> list[int]:

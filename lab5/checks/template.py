@@ -15,7 +15,7 @@ from lab5.checks.evidence import Evidence
 from lab5.checks.program import Cell, NotebookUnreadable, read_cells, without_shell
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
-_BLANK: Final = re.compile(r"\s*(pass|\.\.\.)?\s*(#.*)?$")
+_BLANK: Final = re.compile(r"\s*(pass|(demo\s*=\s*)?(gr\.Interface\()?\.\.\.\)?)?\s*(#.*)?$")
 
 
 def _template(e: Evidence) -> list[Cell]:
