@@ -104,7 +104,7 @@ def export_fp32(model: nn.Module, path: Path) -> None:
 @contextlib.contextmanager
 def _quiet():
     """The exporters print progress; the package has its own."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
 
