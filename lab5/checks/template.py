@@ -89,9 +89,18 @@ def _lost(e: Evidence, wanted: object) -> list[str]:
         for line in _lines(cell):
             if cell.kind == "code" and wanted(line):  # type: ignore[operator]
                 renamed = TEMPLATE_FP32 in line or TEMPLATE_INT8 in line
-                if not renamed and re.sub(r"\s+", "", line) not in everywhere:
+                kept = re.sub(r"\s+", "", line) in everywhere or _imported(line, everywhere)
+                if not renamed and not kept:
                     lost.append(line)
     return lost
+
+
+def _imported(line: str, everywhere: set[str]) -> bool:
+    """An import that now imports more."""
+    words = set(re.findall(r"\w+", line))
+    return bool(re.match(r"(from|import)\s", line)) and any(
+        words <= set(re.findall(r"\w+", other)) for other in everywhere
+    )
 
 
 @check(
