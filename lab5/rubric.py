@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from lab5.cli import command
@@ -46,6 +47,9 @@ def as_markdown() -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(
+        prog="python -m lab5.rubric", description="Every check as Markdown / 所有檢查項目"
+    ).parse_args(argv)
     print(as_markdown(), end="")
 
 

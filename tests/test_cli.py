@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pkgutil
 import re
 import subprocess
 import sys
@@ -17,10 +16,9 @@ from lab5 import cli, errors
 
 PACKAGE = Path(lab5.__file__).parent
 COMMANDS = sorted(
-    f"lab5.{module.name}" if module.name != "__main__" else "lab5"
-    for module in pkgutil.iter_modules([str(PACKAGE)])
-    if '__name__ == "__main__"' in (PACKAGE / f"{module.name}.py").read_text(encoding="utf-8")
-    or module.name == "__main__"
+    f"lab5.{path.stem}"
+    for path in PACKAGE.glob("*.py")
+    if "\n@command\n" in path.read_text(encoding="utf-8")
 )
 # Each takes longer to import than --help may take altogether (0.3 s).
 HEAVY = {"torch", "onnx", "onnxruntime", "gradio", "rich", "PIL", "nbformat", "typst", "pypdf"}
