@@ -95,18 +95,20 @@ def _button(page: Any, *names: str) -> Any:
     return page.get_by_role("button", name=re.compile(f"^({'|'.join(names)})$"))
 
 
-def take_screenshots(url: str, pictures: list[Path], out: Path, language: str) -> list[Path]:
-    """One screenshot for each device and picture; the paths of the files."""
+def take_screenshots(
+    running: tuple[Any, Any], url: str, pictures: list[Path], out: Path, language: str
+) -> list[Path]:
+    """One screenshot for each device and picture, by a ``chromium()``; the paths of the files."""
+    browser, devices = running
     made = []
-    with chromium() as (browser, devices):
-        for device, descriptor in DEVICES.items():
-            page = open_page(browser, devices[descriptor], url, language)
-            for n, picture in enumerate(pictures, 1):
-                submit(page, picture)
-                path = out / f"emulated-{device}-{n}.png"
-                _save(page.screenshot(full_page=True), path, f"{descriptor}, {browser.version}")
-                made.append(path)
-            page.context.close()
+    for device, descriptor in DEVICES.items():
+        page = open_page(browser, devices[descriptor], url, language)
+        for n, picture in enumerate(pictures, 1):
+            submit(page, picture)
+            path = out / f"emulated-{device}-{n}.png"
+            _save(page.screenshot(full_page=True), path, f"{descriptor}, {browser.version}")
+            made.append(path)
+        page.context.close()
     return made
 
 
@@ -167,7 +169,8 @@ def main(argv: list[str] | None = None) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pictures = args.pictures or draw_examples(folder)[:3]
         url = args.url or stack.enter_context(_own_page())
-        for path in take_screenshots(url, pictures, args.out, args.lang):
+        running = stack.enter_context(chromium())
+        for path in take_screenshots(running, url, pictures, args.out, args.lang):
             console.print(str(path))
 
 

@@ -1,0 +1,202 @@
+"""The page as a person meets it: a real browser, three devices, two languages."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+from conftest import need
+from pictures import saved, scene
+
+from lab5.app import make_pair
+from lab5.assignment import LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
+from lab5.errors import AppError
+from lab5.examples import draw_examples
+from lab5.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
+
+pytestmark = pytest.mark.browser
+
+LANGUAGES = ["zh-TW", "en"]
+TITLE = {"zh-TW": "CIFAR-10 圖片分類器：FP32 與 INT8 比較", "en": "CIFAR-10 Image Classifier"}
+FIRST_LINE = {"zh-TW": "次的中位數", "en": "median of"}
+CLEAR = {"zh-TW": "清除", "en": "Clear"}
+SUBMIT = {"zh-TW": "送出", "en": "Submit"}
+
+
+@pytest.fixture(scope="module")
+def url(weights, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        from lab5.page import build_demo
+
+        demo = build_demo(*make_pair(weights))
+        demo.launch(prevent_thread_lock=True, quiet=True)
+        yield demo.local_url
+        demo.close()
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Chromium with a camera that shows a test pattern."""
+    try:
+        with chromium(
+            "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
+        ) as browser:
+            yield browser
+    except AppError as error:
+        need(False, error.en)
+
+
+@pytest.fixture
+def visit(running, url):
+    """Open the page as a device in a language; the test fails if the page logs an error."""
+    browser, devices = running
+    opened, faults = [], []
+
+    def open_it(device: str, language: str):
+        page = open_page(browser, devices[DEVICES[device]], url, language)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+        opened.append(page)
+        return page
+
+    yield open_it
+    for page in opened:
+        page.context.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return draw_examples(tmp_path_factory.mktemp("examples"))
+
+
+def button(page, names, language):
+    return page.get_by_role("button", name=names[language], exact=True)
+
+
+def comparison(page) -> str:
+    return page.get_by_label(LABEL_COMPARISON).input_value()
+
+
+def wait_for_comparison(page) -> str:
+    box = page.get_by_label(LABEL_COMPARISON).element_handle()
+    page.wait_for_function("box => box.value !== ''", arg=box)
+    return comparison(page)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_upload_answer_clear(device, language, visit, examples):
+    page = visit(device, language)
+    assert TITLE[language] in page.get_by_role("heading", level=1).inner_text()
+    answer = submit(page, examples[0])
+    assert FIRST_LINE[language] in answer.splitlines()[0]
+    text = page.locator("body").inner_text()
+    assert LABEL_FP32 in text
+    assert LABEL_INT8 in text
+    assert text.count("%") >= 6  # three confidences for each model
+    width, window = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= window, "the page scrolls sideways"
+    button(page, CLEAR, language).click()
+    page.wait_for_function(
+        "box => box.value === ''", arg=page.get_by_label(LABEL_COMPARISON).element_handle()
+    )
+    assert page.locator("[data-testid=image] img").count() == 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nothing_is_cut_off_or_overlaps(device, visit, examples):
+    page = visit(device, "zh-TW")
+    submit(page, examples[0])
+    box = page.get_by_label(LABEL_COMPARISON)
+    assert box.evaluate("b => b.scrollHeight <= b.clientHeight + 2"), "the text is cut off"
+    sizes = [
+        b.bounding_box() for b in page.get_by_role("button", name=re.compile("清除|送出")).all()
+    ]
+    assert all(size["height"] >= 36 for size in sizes), "too small for a thumb"
+
+
+def test_chinese_is_not_boxes(visit):
+    """A missing glyph is drawn as the same box for every character."""
+    page = visit("phone", "zh-TW")
+    pictures = page.evaluate(
+        """() => ['圖', '類', '較'].map(character => {
+            const canvas = document.createElement('canvas');
+            const pen = canvas.getContext('2d');
+            pen.font = '40px ' + getComputedStyle(document.querySelector('h1')).fontFamily;
+            pen.fillText(character, 10, 60);
+            return canvas.toDataURL();
+        })"""
+    )
+    need(len(set(pictures)) == 3, "no Chinese font: apt-get install fonts-noto-cjk")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_example_answers_at_one_click_and_a_bad_file_after_it_is_refused(
+    language, visit, tmp_path
+):
+    page = visit("phone", language)
+    page.locator(".gallery-item").first.click()
+    assert FIRST_LINE[language] in wait_for_comparison(page)
+    button(page, CLEAR, language).click()
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"this is no picture")
+    page.locator("input[type=file]").first.set_input_files(bad)
+    page.locator("[data-testid=image] img").wait_for(state="attached")
+    button(page, SUBMIT, language).click()
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    sentence = {
+        "zh-TW": "這個檔案不是可以讀取的圖片",
+        "en": "This file is no picture that can be read",
+    }
+    assert sentence[language] in toast.inner_text()
+    assert str(tmp_path) not in toast.inner_text()
+    assert comparison(page) == ""
+
+
+def test_submitting_nothing_asks_for_a_picture(visit):
+    page = visit("desktop", "en")
+    button(page, SUBMIT, "en").click()
+    assert wait_for_comparison(page) == "Please upload a picture first."
+
+
+def test_a_picture_from_the_camera(visit):
+    page = visit("phone", "en")
+    page.get_by_label("Capture from camera").click()
+    page.get_by_label("Click to Access Webcam").or_(
+        page.get_by_text("Click to Access Webcam")
+    ).click()
+    page.get_by_label("capture photo").click()
+    page.locator("[data-testid=image] img").wait_for()
+    button(page, SUBMIT, "en").click()
+    assert FIRST_LINE["en"] in wait_for_comparison(page)
+
+
+def test_a_picture_from_the_clipboard(visit):
+    page = visit("desktop", "en")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async data => {
+            const blob = await (await fetch('data:image/png;base64,' + data)).blob();
+            await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+        }""",
+        base64.b64encode(saved(scene(), "PNG")).decode(),
+    )
+    page.get_by_label("Paste from clipboard").click()
+    page.locator("[data-testid=image] img").wait_for()
+    button(page, SUBMIT, "en").click()
+    assert FIRST_LINE["en"] in wait_for_comparison(page)
+
+
+def test_screenshots_are_named_and_labelled_as_emulated(running, url, examples, tmp_path):
+    from PIL import Image
+
+    made = take_screenshots(running, url, examples[:1], tmp_path, "zh-TW")
+    assert [path.name for path in made] == [f"emulated-{device}-1.png" for device in DEVICES]
+    for path in made:
+        with Image.open(path) as image:
+            assert "Emulated by Chromium, not a real device" in image.text["Title"]
+            assert image.width >= 390
