@@ -84,14 +84,15 @@ def match_batchnorm(model, images, steps, rate):
         losses.clear()
         with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
             model(x)
+            loss = sum(losses)
         adam.zero_grad()
-        sum(losses).backward()
+        loss.backward()
         adam.step()
         x.data = x.data.clamp(black, white)
     return x.detach().contiguous().numpy()
 
 
-def synthetic_images(model, count=64, steps=12, rate=0.1, seed=0):
+def synthetic_images(model, count=64, steps=6, rate=0.1, seed=0):
     """Images for calibration made from the network alone: (count, 3, 32, 32) float32, normalised.
 
     Deterministic: the same weights give the same images, on one thread or more.
@@ -121,6 +122,7 @@ def quiet_reader(reader, always, model):
 
     Noise is told by values that no pixel can have.
     """
+    reader.rewind()
     name, batch = next(iter(reader.get_next().items()))  # (N, 3, 32, 32)
     reader.rewind()
     pixels = batch * CIFAR10_STD[:, None, None] + CIFAR10_MEAN[:, None, None]

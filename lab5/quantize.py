@@ -37,6 +37,7 @@ _FAR: Final = 10.0
 # Floating-point operators that carry weights, and what each becomes in QOperator.
 _FLOAT: Final = ("Conv", "Gemm", "MatMul")
 _CONVOLUTION: Final = "QLinearConv"
+_ACTIVATIONS: Final = {_CONVOLUTION: (2, 7), "QGemm": (2, 8)}  # inputs: zero points of x and y
 _QUANTIZED: Final = ("QuantizeLinear", "DequantizeLinear", _CONVOLUTION)
 
 
@@ -185,8 +186,8 @@ def _checked_images(reader: Any) -> list[np.ndarray]:
 def verify_int8(path: Path) -> onnx.ModelProto:
     """Read an INT8 file back and check that it is what 1.4 asks for.
 
-    QOperator throughout, opset 13, every convolution with one int8 scale per output channel, uint8
-    activations.
+    QOperator throughout, opset 13, int8 weights, uint8 activations, every convolution with one scale
+    for each output channel.
 
     Raises:
         QuantizationError: it is not.
@@ -218,7 +219,7 @@ def verify_int8(path: Path) -> onnx.ModelProto:
         )
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == _CONVOLUTION and (fault := _fault(node, stored)):
+        if node.op_type in _ACTIVATIONS and (fault := _fault(node, stored)):
             en, zh = fault
             raise QuantizationError(
                 f"{path.name}: {node.name or node.output[0]} has {en}.",
@@ -228,23 +229,25 @@ def verify_int8(path: Path) -> onnx.ModelProto:
 
 
 def _fault(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> tuple[str, str] | None:
-    """What is wrong with a QLinearConv, in English and zh-TW."""
+    """What is wrong with a layer that has weights, in English and zh-TW."""
     from onnx import TensorProto
 
-    _, _, x_zero, weight, w_scale, _, _, y_zero = node.input[:8]
-    if {weight, w_scale, x_zero, y_zero} - set(stored):
+    zeros = [node.input[i] for i in _ACTIVATIONS[node.op_type] if i < len(node.input)]
+    weight, scale = node.input[3:5]
+    if {weight, scale, *zeros} - set(stored):
         return "weights or zero points that are not stored in the file", "的權重或零點不在檔案中"
     if stored[weight].data_type != TensorProto.INT8:
         return (
             "weights that are not int8: pass weight_type=QuantType.QInt8",
             "的權重不是 int8：請傳入 weight_type=QuantType.QInt8",
         )
-    if any(stored[name].data_type != TensorProto.UINT8 for name in (x_zero, y_zero)):
+    if any(stored[name].data_type != TensorProto.UINT8 for name in zeros):
         return (
             "int8 activations, slower than FP32 on x86: pass activation_type=QuantType.QUInt8",
             "的 activation 是 int8，在 x86 上比 FP32 慢：請傳入 activation_type=QuantType.QUInt8",
         )
-    if list(stored[w_scale].dims) != [stored[weight].dims[0]]:
+    one_each = list(stored[scale].dims) == list(stored[weight].dims[:1])
+    if node.op_type == _CONVOLUTION and not one_each:
         return (
             "one scale for all channels: pass per_channel=True",
             "的所有通道共用一個 scale：請傳入 per_channel=True",

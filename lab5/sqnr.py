@@ -149,7 +149,7 @@ def _pairs(first: onnx.ModelProto, second: onnx.ModelProto) -> list[_Tensor]:
             continue
         if node.op_type in _WEIGHTED and maker is not None and stored.keys() >= set(filters):
             values, scale, zero = (numpy_helper.to_array(stored[n]) for n in filters)
-            if maker.input[1] in weights:
+            if len(maker.input) > 1 and maker.input[1] in weights:
                 want = numpy_helper.to_array(weights[maker.input[1]])
                 weight = _weight(want, values, scale, zero, node)
         scale, zero = (numpy_helper.to_array(stored[n]) for n in step)
@@ -189,9 +189,10 @@ def _weight(
     if scale.ndim:  # one for each output channel
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         first = node.op_type == "QLinearConv" or transposed
+        if scale.size != q.shape[0 if first else -1] or zero.size not in (1, scale.size):
+            return None
         shape = [-1, *[1] * (q.ndim - 1)] if first else [-1]
-        scale = scale.reshape(shape)
-        zero = zero.reshape(shape) if zero.ndim else zero
+        scale, zero = scale.reshape(shape), zero.reshape(shape)
     return _db(_energy(want), _energy(want - _dequantized(q, scale, zero)))
 
 

@@ -117,42 +117,41 @@ def test_our_file_is_safe_and_a_full_range_one_is_not(files, capsys):
 ON_A_CPU = """
 import sys
 import numpy as np, onnxruntime as ort
-images, out, *models = sys.argv[1:]
-x = np.load(images)
+images, out, model = sys.argv[1:]
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1
-results = [
-    ort.InferenceSession(m, options, providers=["CPUExecutionProvider"]).run(None, {"input": x})[0]
-    for m in models
-]
-np.save(out, np.stack(results))
+session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+np.save(out, session.run(None, {"input": np.load(images)})[0])
 """
+# A Haswell has AVX2 and no VNNI; the rest is what qemu does not emulate and would warn about.
+HASWELL = "Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
 
 
 @pytest.mark.slow
 @pytest.mark.qemu
-def test_an_older_cpu_gives_the_same_answers(files, fp32, tmp_path):
-    """Haswell has AVX2 and no VNNI. Our file agrees there; that the full-range file does not shows
-    that the emulation takes the saturating path and that the comparison can fail."""
-    from lab5.session import build_session
+@pytest.mark.parametrize(("name", "images"), [("ours", 24), ("full", 8)])
+def test_an_older_cpu_gives_the_same_answers(files, name, images, tmp_path):
+    """Our file agrees there to one step of the output; that the full-range file does not shows that
+    the emulation takes the saturating path and that this comparison can fail."""
+    from lab5.session import PROVIDERS, build_session
 
     qemu = shutil.which("qemu-x86_64")
     need(qemu, "qemu-x86_64 is missing: apt-get install qemu-user")
-    x = CIFARLikeCalibReader(batch_size=24, num_batches=1).batches[0]
-    np.save(tmp_path / "x.npy", x)
-    models = [str(files / name) for name in ("ours.onnx", "full.onnx")]
-    haswell = [qemu, "-cpu", "Haswell", sys.executable, "-c", ON_A_CPU]
+    model, x = files / f"{name}.onnx", CIFARLikeCalibReader(batch_size=images, num_batches=1)
+    np.save(tmp_path / "x.npy", x.batches[0])
+    arguments = (tmp_path / "x.npy", tmp_path / "y.npy", model)
     subprocess.run(
-        [*haswell, str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), *models],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [qemu, "-cpu", HASWELL, sys.executable, "-c", ON_A_CPU, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         check=True,
-        timeout=300,
+        timeout=600,
     )
-    for model, there in zip(models, np.load(tmp_path / "y.npy"), strict=True):
-        here = build_session(model, ["CPUExecutionProvider"]).run(None, {"input": x})[0]
-        stored = {t.name: t for t in onnx.load(model).graph.initializer}
-        step = float(numpy_helper.to_array(stored["output_scale"]))
-        same = np.abs(here - there).max() <= 1.001 * step
-        assert same == ("ours" in model)
-        if same:
-            assert (here.argmax(1) == there.argmax(1)).all()
+    there = np.load(tmp_path / "y.npy")
+    here = build_session(str(model), PROVIDERS).run(None, {"input": x.batches[0]})[0]
+    stored = {t.name: t for t in onnx.load(model).graph.initializer}
+    steps = np.abs(here - there).max() / float(numpy_helper.to_array(stored["output_scale"]))
+    if name == "ours":
+        assert steps < 1.001
+        assert (here.argmax(1) == there.argmax(1)).all()
+    else:
+        assert steps > 1.5
