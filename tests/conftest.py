@@ -55,3 +55,27 @@ def fp32(model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("fp32") / "N26140692_FP32.onnx"
     export_fp32(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def grader(request, model, weights, tmp_path_factory):
+    """Grades the variations of the good hand-in that this session tests."""
+    from tests import handin
+    from tests.mutants import Grader, Variants
+
+    variations = [
+        item.callspec.params["variation"]
+        for item in request.session.items
+        if "variation" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
+    folder = tmp_path_factory.mktemp("variants")
+    variants = Variants(model, handin.make(folder, model), folder)
+    found = Grader(
+        variants,
+        variations,
+        tmp_path_factory.mktemp("grader"),
+        weights=weights,
+        template=FIXTURES / "EAI_lab5.ipynb",
+    )
+    yield found
+    found.close()
