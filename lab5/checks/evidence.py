@@ -180,6 +180,8 @@ class Evidence:
             )
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
+        # four images do not repay optimising
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs.parity()})[0])
 

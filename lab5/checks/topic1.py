@@ -197,11 +197,9 @@ def fp32_valid(e: Evidence) -> None:
     """The FP32 file is a valid ONNX model that onnxruntime loads."""
     import onnx
 
+    assert e.fp32.model is not None  # external data have been looked at
     try:
-        if e.fp32.model.ByteSize() < 1 << 30:
-            onnx.checker.check_model(e.fp32.model, full_check=True)
-    except Fault:
-        raise
+        onnx.checker.check_model(str(e.fp32.path), full_check=True)
     except Exception as error:
         raise Fault(
             ("onnx.checker refuses it.", "onnx.checker 檢查不通過。"),
@@ -552,7 +550,7 @@ def int8_speed(e: Evidence) -> Text:
     """INT8 is not slower than FP32, on this machine and one thread."""
     x = inputs.parity()[:1]
     ratios = []
-    for turn in range(8):  # interleaved, so that a busy machine slows both
+    for turn in range(6):  # interleaved, so that a busy machine slows both
         start = time.perf_counter()
         e.fp32.logits(x)
         middle = time.perf_counter()
