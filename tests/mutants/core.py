@@ -1,0 +1,339 @@
+"""What a variation of the good hand-in is, and how many of them are graded in little time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from lab5.checks import CHECKS, Result
+from lab5.checks.core import Blocked, judge
+from lab5.checks.evidence import _PRELOAD, _PROBES, Evidence
+from lab5.checks.program import Cell, NotebookUnreadable, read_cells
+from lab5.sandbox import Outcome, Sandbox
+from tests import handin
+from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
+
+Content = bytes | Callable[[], bytes]  # what is dear to make is made when the zip is written
+
+SECONDS = 5.0  # of one probe: a hand-in that hangs costs that much
+
+
+@dataclass(frozen=True)
+class Variation:
+    """An edit of the good hand-in. ``breaks`` is the check that must fail, None if none may."""
+
+    name: str
+    breaks: str | None
+    also: tuple[str, ...]  # what cannot but break with it
+    fast: bool
+    edit: Callable[[HandIn], None]
+
+
+FAULTS: dict[str, Variation] = {}
+HARMLESS: dict[str, Variation] = {}
+
+
+def fault(
+    breaks: str, *, also: tuple[str, ...] = (), fast: bool = False
+) -> Callable[[Callable[[HandIn], None]], Callable[[HandIn], None]]:
+    """Register a function that puts one fault into a hand-in; its docstring says which."""
+
+    def register(edit: Callable[[HandIn], None]) -> Callable[[HandIn], None]:
+        return _register(FAULTS, edit, breaks, also, fast)
+
+    return register
+
+
+def harmless(
+    *, fast: bool = False
+) -> Callable[[Callable[[HandIn], None]], Callable[[HandIn], None]]:
+    """Register a function that changes a hand-in in a way that must not cost anything."""
+
+    def register(edit: Callable[[HandIn], None]) -> Callable[[HandIn], None]:
+        return _register(HARMLESS, edit, None, (), fast)
+
+    return register
+
+
+def _register(
+    where: dict[str, Variation],
+    edit: Callable[[HandIn], None],
+    breaks: str | None,
+    also: tuple[str, ...],
+    fast: bool,
+) -> Callable[[HandIn], None]:
+    name = edit.__name__.replace("_", "-")
+    assert name not in {**FAULTS, **HARMLESS}, name
+    assert edit.__doc__, name
+    where[name] = Variation(name, breaks, also, fast, edit)
+    return edit
+
+
+class HandIn:
+    """The files of the good hand-in, to be edited."""
+
+    def __init__(self, variants: Variants) -> None:
+        self.files: dict[str, Content] = dict(variants.good)
+        self.archive = ARCHIVE
+        self.variants = variants
+        self.pack: Callable[[Path, dict[str, bytes]], Any] = handin.write_zip
+
+    def rename(self, old: str, new: str) -> None:
+        """Another name for a file, in its place."""
+        assert old in self.files
+        assert new not in self.files
+        self.files = {new if n == old else n: content for n, content in self.files.items()}
+
+    @contextlib.contextmanager
+    def notebook(self) -> Iterator[dict[str, Any]]:
+        """The notebook as JSON, written back."""
+        found = self.files[NOTEBOOK]
+        assert isinstance(found, bytes)
+        content = json.loads(found)
+        yield content
+        self.files[NOTEBOOK] = handin.notebook_bytes(content)
+
+    def code(self, old: str, new: str, *, count: int = 1) -> None:
+        """Replace ``old``, which stands ``count`` times in the code cells."""
+        found = 0
+        with self.notebook() as content:
+            for cell in content["cells"]:
+                if cell["cell_type"] == "code":
+                    source = "".join(cell["source"])
+                    found += source.count(old)
+                    cell["source"] = source.replace(old, new).splitlines(keepends=True)
+        assert found == count, f"{old!r} stands there {found} times"
+
+    def cell(self, source: str, *, at: int | None = None, kind: str = "code") -> None:
+        """Add a cell, at the end unless told."""
+        cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source}
+        if kind == "code":
+            cell |= {"execution_count": None, "outputs": []}
+        with self.notebook() as content:
+            content["cells"].insert(len(content["cells"]) if at is None else at, cell)
+
+    def graph(self, name: str, edit: Callable[[onnx.ModelProto], Any]) -> None:
+        """Edit the ONNX graph of a file."""
+        content = self.files[name]
+
+        def edited() -> bytes:
+            model = onnx.load_from_string(_made(content))
+            edit(model)
+            return bytes(model.SerializeToString())
+
+        self.files[name] = edited
+
+    def report(self, *edits: tuple[str, str], pictures: dict[str, bytes] | None = None) -> None:
+        """Set the report anew, its source edited."""
+        source = handin.REPORT_SOURCE
+        for old, new in edits:
+            assert old in source, old
+            source = source.replace(old, new)
+        self.files[REPORT] = handin.report(source, pictures)
+
+    def write(self, folder: Path) -> Path:
+        path = folder / self.archive
+        self.pack(path, {name: _made(content) for name, content in self.files.items()})
+        return path
+
+
+def _made(content: Content) -> bytes:
+    return content if isinstance(content, bytes) else content()
+
+
+class Variants:
+    """Models made from the good one in other ways, each once.
+
+    Args:
+        net: the network with trained weights, in eval mode; read it, never write to it.
+        good: the files of the good hand-in by name.
+    """
+
+    def __init__(self, net: Any, good: dict[str, bytes], folder: Path) -> None:
+        self.net, self.good, self.folder = net, good, folder
+
+    def once(self, name: str, make: Callable[[Path], object]) -> bytes:
+        """What ``make`` writes to the path that it is given."""
+        path = self.folder / f"{name}.onnx"
+        if not path.exists():
+            make(path)
+        return path.read_bytes()
+
+    def export(self, net: Any, path: Path, **options: Any) -> None:
+        """``torch.onnx.export`` as the assignment has it, but for ``options``."""
+        import torch
+
+        given = {"input_names": ["input"], "output_names": ["output"], "opset_version": 13}
+        buffer = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that this exporter is deprecated
+            torch.onnx.export(
+                net, (torch.zeros(1, 3, 32, 32),), buffer, dynamo=False, **{**given, **options}
+            )
+        path.write_bytes(buffer.getvalue())
+
+    def quantise(
+        self, fp32: bytes, path: Path, images: np.ndarray | None = None, **options: Any
+    ) -> None:
+        """``quantize_static`` as the assignment means it, but for ``options``.
+
+        Args:
+            images: (N, 3, 32, 32) to calibrate on; 20 random normal ones if None.
+        """
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+        from lab5.calibration import BatchReader
+
+        if images is None:
+            images = np.random.default_rng(0).standard_normal((20, 3, 32, 32))
+        given = {
+            "quant_format": QuantFormat.QOperator,
+            "per_channel": True,
+            "activation_type": QuantType.QUInt8,
+            "weight_type": QuantType.QInt8,
+        }
+        model = onnx.load_from_string(fp32)
+        reader = BatchReader(list(images[:, None].astype(np.float32)), "input")
+        logging.disable(logging.WARNING)  # its advice to pre-process
+        try:
+            quantize_static(model, path, reader, **{**given, **options})
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+# What the evidence takes from files alone, and from which
+_PARTS = {
+    "reference": (),
+    "fp32": ("fp32",),
+    "rebuilt": ("fp32",),
+    "int8": ("int8",),
+    "held_out": ("fp32", "int8"),
+    "report": ("report",),
+}
+
+
+class Grader:
+    """Makes all checks on variations.
+
+    What depends only on a file that a variation leaves as it is, is taken from the good hand-in; the
+    notebooks' code is run in few child processes, as to start one takes longer than to run a probe.
+
+    Args:
+        weights: the checkpoint that the good hand-in carries.
+        template: the handed-out notebook.
+    """
+
+    def __init__(
+        self,
+        variants: Variants,
+        variations: Collection[Variation],
+        folder: Path,
+        *,
+        weights: Path,
+        template: Path,
+    ) -> None:
+        self.good = variants.good
+        self._known = {"weights": weights, "template": template}
+        self.handins = {v.name: HandIn(variants) for v in variations}
+        for variation in variations:
+            variation.edit(self.handins[variation.name])
+        self._probes = _Probes(self.handins.values(), folder)
+        self._evidence = self._opened(HandIn(variants), folder)
+        self.results = _judged(self._evidence)
+
+    def __call__(self, variation: Variation, folder: Path) -> dict[str, Result]:
+        """The results of all checks, by name."""
+        evidence = self._opened(self.handins[variation.name], folder)
+        same = {
+            role: (path := evidence.zip.path(role)) is not None
+            and path.read_bytes() == self.good[name]
+            for role, name in (("fp32", FP32), ("int8", INT8), ("report", REPORT))
+        }
+        for part, roles in _PARTS.items():
+            if all(same[role] for role in roles):
+                vars(evidence)[part] = getattr(self._evidence, part)  # where cached properties look
+        if evidence.zip.path("notebook"):
+            with contextlib.suppress(Blocked):
+                evidence._probes = self._probes.of(evidence.cells) or (
+                    self._evidence._probes if evidence.cells == self._evidence.cells else {}
+                )
+        return _judged(evidence)
+
+    def close(self) -> None:
+        self._probes.close()
+
+    def _opened(self, varied: HandIn, folder: Path) -> Evidence:
+        opened = folder / "opened"
+        opened.mkdir()
+        sandbox = Sandbox(seconds=SECONDS, preload=_PRELOAD)
+        return Evidence(varied.write(folder), opened, sandbox=sandbox, **self._known)
+
+
+def _judged(evidence: Evidence) -> dict[str, Result]:
+    done: dict[str, Result] = {}
+    for name, one in CHECKS.items():
+        done[name] = judge(one, evidence, done)
+    return done
+
+
+class _Probes:
+    """The probes of all notebooks, made in the background, in one child process a core."""
+
+    def __init__(self, handins: Iterable[HandIn], folder: Path) -> None:
+        notebooks = {
+            _sources(cells): None for varied in handins if (cells := _cells(varied, folder))
+        }
+        self._found: dict[tuple[str, ...], Future[dict[str, Outcome]]] = {
+            sources: Future() for sources in notebooks
+        }
+        self._closed = False
+        share = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(share)
+        for part in range(share):
+            self._pool.submit(self._run, list(notebooks)[part::share], folder / f"probes-{part}")
+
+    def of(self, cells: list[Cell]) -> dict[str, Outcome] | None:
+        future = self._found.get(_sources(cells))
+        return future.result() if future else None
+
+    def close(self) -> None:
+        self._closed = True
+        self._pool.shutdown()
+
+    def _run(self, notebooks: list[tuple[str, ...]], folder: Path) -> None:
+        jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in _PROBES]
+        found: dict[str, Outcome] = {}
+        sandbox = Sandbox(seconds=SECONDS, preload=_PRELOAD)
+        for index, outcome in sandbox.run("lab5.checks.probes:probe", jobs, folder):
+            if self._closed:
+                return
+            found[_PROBES[index % len(_PROBES)]] = outcome
+            if len(found) == len(_PROBES):
+                self._found[notebooks[index // len(_PROBES)]].set_result(found)
+                found = {}
+
+
+def _cells(varied: HandIn, folder: Path) -> list[Cell] | None:
+    for name, content in varied.files.items():
+        if name.endswith(".ipynb") and isinstance(content, bytes):
+            path = folder / "notebook"
+            path.write_bytes(content)
+            with contextlib.suppress(NotebookUnreadable):
+                return read_cells(path)
+    return None
+
+
+def _sources(cells: list[Cell]) -> tuple[str, ...]:
+    return tuple(cell.source for cell in cells if cell.kind == "code")

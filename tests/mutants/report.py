@@ -1,0 +1,141 @@
+"""Faults of the report."""
+
+from __future__ import annotations
+
+import io
+
+from tests import handin
+from tests.handin import REPORT
+from tests.mutants.core import HandIn, fault
+
+_TIMES = "  [Inference time (ms)], [6.52], [1.61],\n"
+_SIZES = "  [File size (MB)], [44.7], [11.3],\n"
+_ACCURACY = "  [Accuracy], [90.1 %], [90.0 %])\n"
+_AGREEMENT = "The predictions agree on 99.1 % of the test images.\n"
+_THIRD = ' #image("three.png", width: 4cm)'
+_REFLECTION = (
+    "I learnt that a graph can be valid and wrong at once, and that calibration decides.\n"
+)
+
+
+def pictures(**size: tuple[int, int]) -> dict[str, bytes]:
+    """The report's three pictures, some of another size."""
+    return {
+        f"{name}.png": handin.screenshot(i, size.get(name, (390, 700)))
+        for i, name in enumerate(("one", "two", "three"))
+    }
+
+
+@fault("report-readable", fast=True)
+def report_with_a_password(h: HandIn) -> None:
+    """The PDF needs a password."""
+    import pypdf
+
+    writer, found = pypdf.PdfWriter(io.BytesIO(h.variants.good[REPORT])), io.BytesIO()
+    writer.encrypt("secret", algorithm="RC4-128")
+    writer.write(found)
+    h.files[REPORT] = found.getvalue()
+
+
+@fault("report-readable")
+def text_named_pdf(h: HandIn) -> None:
+    """The report is a text file named .pdf."""
+    h.files[REPORT] = "EAI Lab 5 報告\n".encode()
+
+
+@fault("report-readable")
+def report_of_no_bytes(h: HandIn) -> None:
+    """The report is an empty file."""
+    h.files[REPORT] = b""
+
+
+@fault("report-readable")
+def blank_report(h: HandIn) -> None:
+    """The report is one blank page."""
+    h.files[REPORT] = handin.report("#set document(date: none)\n#pagebreak(weak: false)\n", {})
+
+
+@fault("screenshots", fast=True)
+def two_screenshots(h: HandIn) -> None:
+    """The report has two screenshots."""
+    h.report((_THIRD, ""))
+
+
+@fault("screenshots")
+def no_screenshots(h: HandIn) -> None:
+    """The report has no screenshots."""
+    h.report(
+        (' #image("two.png", width: 4cm)', ""), (_THIRD, ""), ('#image("one.png", width: 4cm)', "")
+    )
+
+
+@fault("screenshots")
+def one_screenshot_three_times(h: HandIn) -> None:
+    """The same screenshot three times."""
+    h.report(('"two.png"', '"one.png"'), ('"three.png"', '"one.png"'))
+
+
+@fault("screenshots")
+def icons_for_screenshots(h: HandIn) -> None:
+    """The screenshots are 60x60 pixels."""
+    h.report(pictures=pictures(one=(60, 60), two=(60, 60), three=(60, 60)))
+
+
+@fault("analysis-times", fast=True)
+def no_times(h: HandIn) -> None:
+    """The analysis has no inference times."""
+    h.report((_TIMES, ""))
+
+
+@fault("analysis-times")
+def times_in_words(h: HandIn) -> None:
+    """The analysis says that INT8 is faster, without figures."""
+    h.report((_TIMES, "  [Inference time], [slow], [fast],\n"))
+
+
+@fault("analysis-sizes", fast=True)
+def no_sizes(h: HandIn) -> None:
+    """The analysis has no file sizes."""
+    h.report((_SIZES, ""))
+
+
+@fault("analysis-sizes")
+def sizes_in_words(h: HandIn) -> None:
+    """The analysis says that INT8 is smaller, without figures."""
+    h.report((_SIZES, "  [File size], [large], [small],\n"))
+
+
+@fault("analysis-agreement", fast=True)
+def no_agreement(h: HandIn) -> None:
+    """The analysis says nothing of accuracy or agreement."""
+    h.report((_ACCURACY, ")\n"), (_AGREEMENT, ""))
+
+
+@fault("analysis-agreement")
+def agreement_in_words(h: HandIn) -> None:
+    """The analysis says that the answers are alike, without figures."""
+    h.report((_ACCURACY, ")\n"), (_AGREEMENT, "The predictions are nearly always the same.\n"))
+
+
+@fault("reflection", fast=True)
+def no_reflection(h: HandIn) -> None:
+    """The report has no reflection."""
+    h.report(("== 3.3 Reflection and suggestions\n", ""), (_REFLECTION, ""))
+
+
+@fault("reflection")
+def reflection_too_short(h: HandIn) -> None:
+    """The reflection is one word."""
+    h.report((_REFLECTION, "Fun.\n"))
+
+
+@fault("reflection")
+def heading_without_reflection(h: HandIn) -> None:
+    """Below the heading there is nothing."""
+    h.report((_REFLECTION, ""))
+
+
+@fault("reflection")
+def words_of_the_guide(h: HandIn) -> None:
+    """The reflection is the assignment's own sentence."""
+    h.report((_REFLECTION, "撰寫對本次 Lab 的心得與建議，至少 10 字。\n"))

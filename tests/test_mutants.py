@@ -1,0 +1,86 @@
+"""Every fault is caught by its check alone; every check has a fault that it alone catches."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab5.checks import CHECKS, check_submission
+from tests.conftest import FIXTURES
+from tests.mutants import FAULTS, Variation
+
+pytestmark = pytest.mark.slow  # the whole catalogue grades a zip for each entry
+
+
+def parameters(variations: dict[str, Variation]) -> list:
+    return [
+        pytest.param(one, id=name, marks=() if one.fast else pytest.mark.slow)
+        for name, one in variations.items()
+    ]
+
+
+def needing(name: str) -> set[str]:
+    """The checks that need ``name``, directly or not."""
+    found = {name}
+    for other, one in CHECKS.items():  # in an order in which what is needed comes first
+        if found & set(one.needs):
+            found.add(other)
+    return found - {name}
+
+
+def test_the_good_hand_in_fails_nothing(grader):
+    assert {n: r for n, r in grader.results.items() if r.status not in ("pass", "manual")} == {}
+
+
+@pytest.mark.parametrize("variation", parameters(FAULTS))
+def test_a_fault_fails_its_check_alone(variation, grader, tmp_path):
+    results = grader(variation, tmp_path)
+    broken = results[variation.breaks]
+    differ = {
+        name: (result.status, result.why, result.want, result.got)
+        for name, result in results.items()
+        if (result.status, result.earned)
+        != (grader.results[name].status, grader.results[name].earned)
+    }
+    assert broken.status == "fail", differ
+    assert broken.why
+    assert broken.got or broken.want
+    may = {variation.breaks, *needing(variation.breaks)}
+    for name in variation.also:
+        assert name in differ, f"{name} does not break: take it out of also"
+        may |= {name, *needing(name)}
+    assert {n: differ[n] for n in set(differ) - may} == {}
+    assert "error" not in {result.status for result in results.values()}
+
+
+def test_every_check_has_a_fault_that_it_alone_catches():
+    alone = {fault.breaks for fault in FAULTS.values() if not fault.also}
+    assert alone == {name for name, check in CHECKS.items() if not check.manual}
+
+
+def test_there_are_sixty_faults_in_every_item():
+    assert len(FAULTS) >= 60
+    assert {CHECKS[fault.breaks].item for fault in FAULTS.values()} == {
+        check.item for check in CHECKS.values()
+    }
+
+
+def test_every_fault_says_what_it_is():
+    said = [fault.edit.__doc__ for fault in FAULTS.values()]
+    assert len(set(said)) == len(said)
+    assert all(text.endswith(".") and "\n" not in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["labels-plane-and-car", "opset-18", "folder-in-the-zip"])
+def test_the_whole_suite_finds_the_same(name, grader, tmp_path):
+    """In a child process and with nothing taken from the good hand-in."""
+    variation = FAULTS[name]
+    found = grader(variation, tmp_path)
+    whole = check_submission(
+        tmp_path / grader.handins[name].archive,
+        weights=FIXTURES / "best_model.pth",
+        template=FIXTURES / "EAI_lab5.ipynb",
+    )
+    assert {c["name"]: c["status"] for c in whole["checks"]} == {
+        name: result.status for name, result in found.items()
+    }
