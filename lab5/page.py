@@ -15,6 +15,8 @@ from typing import Any, Final
 # Read when gradio is imported or an interface is built.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_FLAGGING_MODE"] = "never"
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # for the monitoring page, which is closed
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"  # requests: each would cost a summary
 
 import gradio as gr
 from starlette.middleware import Middleware

@@ -105,7 +105,7 @@ def test_without_a_picture_it_asks_for_one(pair):
     assert compare_fp32_int8(None, "zh-TW") == ({}, {}, "請先上傳一張圖片。")
 
 
-def comparison(fp32=(0.9, 0.1), int8=(0.8, 0.2), fp32_ms=(6, 7, 8), int8_ms=(1.8, 2, 2.2)):
+def comparison(fp32=(0.9, 0.1), int8=(0.8, 0.15), fp32_ms=(6, 7, 8), int8_ms=(1.8, 2, 2.2)):
     def probabilities(first_two):
         return np.array([*first_two, *[0.0] * 8])
 
