@@ -167,7 +167,11 @@ def nothing_left_blank(e: Evidence) -> None:
 )  # fmt: skip
 def chinese_comments(e: Evidence) -> None:
     """The code has comments in Chinese of the student's own."""
-    handed_out = {line for cell in _template(e) for line in _lines(cell)} if e.template else set()
+    handed_out = (
+        {c.strip() for cell in _template(e) if cell.kind == "code" for c in _comments(cell.source)}
+        if e.template
+        else set()
+    )
     own = 0
     for cell in e.cells:
         if cell.kind == "code":

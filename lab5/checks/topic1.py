@@ -113,7 +113,7 @@ def network_output(e: Evidence) -> None:
 
 def _exports(e: Evidence) -> list[dict[str, Any]]:
     found = e.probe("export")
-    if not found["exports"]:
+    if not found["loaded"]:
         ours(found["errors"])
         raise Blocked(
             (
@@ -121,7 +121,7 @@ def _exports(e: Evidence) -> list[dict[str, Any]]:
                 "沒有執行到 torch.onnx.export，見 1.3。",
             )
         )
-    return list(found["exports"])
+    return list(found["loaded"])
 
 
 @check(
@@ -462,7 +462,8 @@ def int8_per_channel(e: Evidence) -> None:
 )  # fmt: skip
 def int8_weight_type(e: Evidence) -> None:
     """The weights are int8."""
-    types = sorted({str(layer.integers.dtype) for layer in _convolutions(e)})
+    stored = [layer.integers for layer in e.int8.layers if layer.integers is not None]
+    types = sorted({str(integers.dtype) for integers in stored})
     if types != ["int8"]:
         raise Fault(
             ("The weights have another type.", "權重型別不同。"), want="int8", got=", ".join(types)

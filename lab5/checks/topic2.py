@@ -106,7 +106,7 @@ def preprocess_sizes(e: Evidence) -> None:
 )  # fmt: skip
 def preprocess_modes(e: Evidence) -> None:
     """Pictures of every mode (RGBA, grey, palette and others) are converted to RGB."""
-    _each(e, lambda label: not label.startswith("RGB "))
+    _each(e, lambda label: not label.startswith("RGB ") and "32x32" in label)
 
 
 def _each(e: Evidence, wanted: Any) -> None:

@@ -148,7 +148,7 @@ _TOPIC: Final = (
 def analysis_agreement(e: Evidence) -> None:
     """The analysis gives agreement or accuracy as figures."""
     text = _text(e)
-    figure = rf"(?:{_NUMBER}\s*(?:[%％]|pp\b|張|筆|images?|pictures?|個百分點)|\d+\s*/\s*\d+|(?<![\w.])[01]?\.\d+)"
+    figure = rf"(?:{_NUMBER}\s*(?:[%％]|pp\b|張|筆|images?|pictures?|個百分點)|\d+\s*/\s*\d+|(?<![\w.])(?:0?\.\d+|1\.0+)(?!\d))"
     near = re.search(
         rf"(?:{_TOPIC})[\s\S]{{0,160}}?{figure}|{figure}[\s\S]{{0,60}}?(?:{_TOPIC})",
         text,
