@@ -19,6 +19,7 @@ os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # for the monitoring page, whic
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"  # requests: each would cost a summary
 
 import gradio as gr
+from gradio.data_classes import FileData
 from starlette.middleware import Middleware
 
 from lab5.app import build_interface
@@ -93,15 +94,24 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
 
     demo = build_interface(compare_fp32_int8)
     _translate(demo)
-    _read_safely(demo.main_input_components[0])
+    picture = demo.main_input_components[0]
+    _read_safely(picture)
+    # Not gr.Examples: its click goes round the queue and gives the session a new picture component,
+    # which does not read safely.
     with tempfile.TemporaryDirectory() as folder, demo:
-        gr.Examples(
-            [str(path) for path in draw_examples(Path(folder))],
-            demo.input_components,
-            demo.output_components,
-            compare_fp32_int8,
-            run_on_click=True,
+        examples = gr.Dataset(
+            components=[picture],
+            samples=[[str(path)] for path in draw_examples(Path(folder))],  # gradio keeps copies
+            type="index",
             label=gr.I18n()("examples"),
+        )
+
+        def compare_example(number: int, request: gr.Request) -> tuple[str, Scores, Scores, str]:
+            example = FileData.model_validate(examples.samples[number][0])
+            return example.path, *compare_fp32_int8(example, request)
+
+        examples.click(
+            compare_example, examples, [picture, *demo.output_components], api_visibility="private"
         )
     demo.delete_cache = (SWEEP, KEPT)
     demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)

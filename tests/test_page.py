@@ -129,6 +129,42 @@ def test_title_and_description_come_in_both_languages(client):
         assert all(name in texts["description"] for name in CLASSES)
 
 
+def click(client: httpx.Client, demo, inputs: list, data: list, session: str) -> dict:
+    """What the browser's click on a button or an example sends: the output of its event."""
+    (number,) = (n for n, f in demo.fns.items() if f.fn and f.inputs == inputs)
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    client.post(f"{API}/queue/join", json=body).raise_for_status()
+    with client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
+        for line in stream.iter_lines():
+            message = json.loads(line.removeprefix("data: ") or "{}")
+            if message.get("msg") == "process_completed":
+                return message["output"]
+    raise AssertionError("the event never completed")
+
+
+def test_an_example_answers_and_stays_when_uploads_are_deleted(client, demo):
+    from gradio.route_utils import delete_files_created_by_app
+
+    delete_files_created_by_app(demo, age=0)
+    (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
+    for number in range(len(examples.samples)):
+        picture, fp32, _, text = click(client, demo, [examples], [number], f"e{number}")["data"]
+        assert client.get(f"{API}/file={picture['path']}").status_code == 200
+        assert fp32["label"] == Path(picture["path"]).stem
+        assert text.startswith("FP32: ")
+
+
+def test_after_an_example_a_picture_is_still_read_as_any_other(client, demo):
+    """gradio replaces a component that an event updates, for the rest of the session."""
+    (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
+    click(client, demo, [examples], [0], "same")
+    bad = file(send(client, "a.png", b"no picture"))
+    error = click(client, demo, demo.input_components, [bad], "same")["error"]
+    assert error.startswith("This file is no picture")
+    elsewhere = file("http://127.0.0.1:9/a.png")
+    assert "itself" in click(client, demo, demo.input_components, [elsewhere], "same")["error"]
+
+
 # Any picture
 
 
@@ -232,10 +268,11 @@ def test_a_body_without_a_length_is_limited_too(client):
     assert status != 200
 
 
-def test_nobody_gets_round_the_queue(client):
-    for route in ("run", "api"):
-        answer = client.post(f"{API}/{route}/compare_fp32_int8", json={"data": [None]})
-        assert answer.status_code == 404
+def test_nobody_gets_round_the_queue(client, demo):
+    assert all(function.queue for function in demo.fns.values() if function.fn)
+    for route in ("run/compare_fp32_int8", "api/compare_fp32_int8", "run/predict", "api/predict"):
+        body = {"data": [None], "fn_index": 0}
+        assert client.post(f"{API}/{route}", json=body).status_code == 404
 
 
 def test_errors_show_no_path_and_no_traceback(client, demo):
