@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,11 +70,18 @@ def chromium(*arguments: str) -> Iterator[tuple[Any, Any]]:
             browser.close()
 
 
-def open_page(browser: Any, descriptor: dict[str, Any], url: str, language: str) -> Any:
-    """The page at ``url`` on an emulated device, ready for a picture."""
+def open_page(
+    browser: Any,
+    descriptor: dict[str, Any],
+    url: str,
+    language: str,
+    watch: Callable[[Any], None] = lambda page: None,
+) -> Any:
+    """The page at ``url`` on an emulated device, ready for a picture; ``watch`` gets it empty."""
     context = browser.new_context(**descriptor, locale=language)
     context.set_default_timeout(PAGE_WAIT)
     page = context.new_page()
+    watch(page)
     page.goto(url)
     page.get_by_label(LABEL_COMPARISON).wait_for()
     return page

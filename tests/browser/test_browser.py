@@ -54,12 +54,13 @@ def visit(running, url):
     browser, devices = running
     opened, faults = [], []
 
-    def open_it(device: str, language: str):
-        page = open_page(browser, devices[DEVICES[device]], url, language)
+    def watch(page):
+        opened.append(page)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-        opened.append(page)
-        return page
+
+    def open_it(device: str, language: str):
+        return open_page(browser, devices[DEVICES[device]], url, language, watch)
 
     yield open_it
     for page in opened:
@@ -169,6 +170,8 @@ def test_a_picture_from_the_camera(visit):
     page.get_by_label("Click to Access Webcam").or_(
         page.get_by_text("Click to Access Webcam")
     ).click()
+    # The camera shows something now; gradio takes no photo before that.
+    page.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
     page.get_by_label("capture photo").click()
     page.locator("[data-testid=image] img").wait_for()
     button(page, SUBMIT, "en").click()
