@@ -51,6 +51,18 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
         "reduce_range": "權重只用 7 位元，在沒有 VNNI 的 CPU 上相乘累加才不會溢位",
         "activation_type": "activation 用 uint8，x86 上才有快速的實作",
     },
+    "safe_scales": {
+        "def safe_scales": "每個通道最細的 scale：同號的最大兩個權重相加不超過 128，任何 x86 CPU 都不會溢位",
+        "return np": "幾乎沒有權重的通道不需要太細，偏差值才放得進 32 位元",
+    },
+    "channel_means": {
+        "def channel_means": "各層輸入在校準影像上的每通道平均",
+        "graph.graph.output": "把中間的張量也設為輸出",
+    },
+    "refine_int8": {
+        "def refine_int8": "量化之後：重新取權重的 scale，並修正偏差值",
+        "error = ": "權重四捨五入的誤差 x 輸入的平均 = 每個通道固定的偏移，由偏差值扣回",
+    },
     "dead_leaves": {
         "def dead_leaves": "沒有真實圖片時的校準影像：隨機互相遮蓋的圓與多邊形，統計特性接近自然影像",
         "radius = ": "大小依自然影像的冪次分布，小的多、大的少",

@@ -238,11 +238,13 @@ def _fill_quantize(cell: _Cell, line: int) -> None:
     if re.search(r"\bquantize_static\s*\(", cell.code()):
         return
     known = cell.bound_above(line)
-    module = _Module("lab5.quantize")
-    body = module.body("quantize_to_int8")
-    imports, _ = module.closure(["quantize_to_int8"], known)
-    parts = ["\n".join(imports), *_calibration(cell, known), body]
-    cell.put(line, "\n\n".join(part for part in parts if part))
+    parts = [
+        _with_imports(_Module("lab5.refine"), ["refine_int8"], known),
+        *_calibration(cell, known),
+        _Module("lab5.quantize").body("quantize_to_int8"),
+        "refine_int8(fp32_path, int8_path, reader)",
+    ]
+    cell.put(line, "\n\n".join(parts))
 
 
 def _calibration(cell: _Cell, known: set[str]) -> list[str]:

@@ -3,6 +3,7 @@
 What the assignment leaves open decides whether the result is right and fast: activations are uint8
 (int8 ones have no fast path on x86) and weights use 7 bits (``reduce_range``), so that no pair of
 products overflows 16 bits on a CPU without VNNI and the file gives the same answers everywhere.
+lab5.refine then makes the weights' scales as fine as that allows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from lab5.files import replacing
 if TYPE_CHECKING:
     import numpy as np
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType
 
 METHODS: Final = ("MinMax", "Entropy", "Percentile")
 MAX_IMAGES: Final = 10_000  # a reader that yields more has no end
@@ -76,43 +76,14 @@ def quantize(fp32: Path, int8: Path, reader: Any, method: str = "MinMax") -> Non
     graph = _checked_input(fp32)
     batches = _checked_images(reader)
     from lab5.calibration import BatchReader
+    from lab5.refine import refine_int8
 
+    images = BatchReader(batches, INPUT_NAME)
     with replacing(int8) as temporary, quiet():
         # The graph, not its path: given a path, onnxruntime writes a second file beside it.
-        quantize_to_int8(graph, str(temporary), BatchReader(batches, INPUT_NAME), method)
+        quantize_to_int8(graph, str(temporary), images, method)
+        refine_int8(fp32, temporary, images)
         verify_int8(temporary)
-
-
-def check_settings(
-    quant_format: QuantFormat | str, activation_type: QuantType, machine: str | None = None
-) -> None:
-    """Refuse what onnxruntime takes without a word and does badly.
-
-    Args:
-        machine: as ``platform.machine()`` calls it; None is this one.
-
-    Raises:
-        QuantizationError: ``quant_format`` is a string, or activations are int8 on x86.
-    """
-    import platform
-
-    from onnxruntime.quantization import QuantFormat, QuantType
-
-    if not isinstance(quant_format, QuantFormat):
-        raise QuantizationError(
-            f"quant_format is the string {quant_format!r}; onnxruntime silently writes QDQ for any "
-            "string. Pass quant_format=QuantFormat.QOperator.",
-            zh=f"quant_format 是字串 {quant_format!r}；onnxruntime 遇到字串會默默寫成 QDQ。"
-            "請傳入 quant_format=QuantFormat.QOperator。",
-        )
-    x86 = (machine or platform.machine()).lower() in ("x86_64", "amd64", "i386", "i686", "x86")
-    if quant_format is QuantFormat.QOperator and activation_type != QuantType.QUInt8 and x86:
-        raise QuantizationError(
-            "Activations would be int8, which QOperator has no fast path for on x86: slower than "
-            "FP32. Pass activation_type=QuantType.QUInt8 (the default is QInt8).",
-            zh="activation 會是 int8，QOperator 在 x86 上沒有快速的實作，會比 FP32 更慢。"
-            "請傳入 activation_type=QuantType.QUInt8（預設是 QInt8）。",
-        )
 
 
 @contextmanager

@@ -95,7 +95,9 @@ def orthogonalise(matrix: Tensor, iterations: int) -> Tensor:
     The coefficients are those of the Muon write-up: steep at zero, singular values end in 0.7..1.2.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.flatten(1).bfloat16()  # (O, I*H*W)
+    x = matrix.flatten(1)  # (O, I*H*W)
+    if bfloat16_is_fast(matrix.device):  # elsewhere it is emulated, many times slower than float32
+        x = x.bfloat16()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

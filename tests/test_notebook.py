@@ -183,6 +183,7 @@ def test_every_chinese_comment_finds_its_line():
             "model",
             "export",
             "quantize",
+            "refine",
             "calibration",
             "session",
             "preprocess",
