@@ -540,7 +540,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{floor['macs_per_second'] / 1e9:.0f} billion a second, the fastest MatMulInteger here"
         )
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    flags = " ".join(machine["int8_instructions"]) or "no int8 instructions known"
+    flags = " ".join(machine["int8_instructions"] or ()) or "no int8 instructions known"
     console.print(
         f"{result['date']}, {machine['cpu']} ({flags}), {machine['cores']} cores; {versions}"
     )

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.assignment import ITEMS, MIN_REFLECTION_CHARS, MIN_SCREENSHOTS, FileNames
+from lab5.assignment import CHECKPOINT, ITEMS, MIN_REFLECTION_CHARS, MIN_SCREENSHOTS, FileNames
 from lab5.cli import command, console
 from lab5.errors import ReportError, UsageError
-from lab5.files import replacing
+from lab5.files import fixture, replacing
 
 if TYPE_CHECKING:
     from lab5.measure import Measurements
@@ -40,6 +40,8 @@ NO_REFLECTION: Final = (
     "Your own reflection and suggestions belong here (at least 10 characters): write them into "
     "submission/reflection.md.",
 )
+# Behind the caption of every emulated screenshot, and nowhere else in what the report says itself.
+EMULATED: Final = ("（模擬）", " (emulated)")
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,8 @@ def _picture_rows(
     wide = bool(pictures) and all(p.width > p.height for p in pictures)
     columns = 2 if wide and not slots else 3
     width = (_TEXT_WIDTH - _GUTTER * (columns - 1)) / columns
-    tallest = 58.0 if emulated else 96.0 if count <= columns else 78.0  # mm
-    label = say("（模擬）", " (emulated)") if emulated else ""
+    tallest = 50.0 if emulated else 118.0 if count <= columns else 84.0  # mm
+    label = say(*EMULATED) if emulated else ""
     cells: list[dict[str, Any]] = []
     for i, picture in enumerate(pictures):
         name = f"{'emulated' if emulated else 'device'}-{i}.jpg"
@@ -310,8 +312,9 @@ def _parser() -> argparse.ArgumentParser:
         "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
     )
     parser.add_argument("--lang", choices=LANGUAGES, default="zh-TW")
-    parser.add_argument("--fp32", type=Path, help="the FP32 model; otherwise the one in --out")
-    parser.add_argument("--int8", type=Path, help="the INT8 model; otherwise the one in --out")
+    for name in ("FP32", "INT8"):
+        text = f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}"
+        parser.add_argument(f"--{name.lower()}", type=Path, help=text)
     parser.add_argument("--out", type=Path, default=Path(), help="where the PDF goes")
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--full", action="store_true", help="all 10,000 test images / 全部測試影像")
@@ -321,25 +324,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
+    """The pair that was asked for, else the student's own in --out, else one from the weights at hand."""
+    pair = args.fp32 or args.out / names.fp32, args.int8 or args.out / names.int8
+    if all(path.is_file() for path in pair):
+        return pair
+    weights = Path(CHECKPOINT) if Path(CHECKPOINT).is_file() else fixture(CHECKPOINT)
+    if args.fp32 or args.int8 or weights is None:
+        missing = next(path for path in pair if not path.is_file())
+        raise UsageError(
+            f"There is no {missing}. Give both --fp32 and --int8, or put {CHECKPOINT} into this folder.",
+            zh=f"找不到 {missing}。請用 --fp32 與 --int8 指定兩個模型，或把 {CHECKPOINT} 放在目前的資料夾。",
+        )
+    from lab5.app import make_pair
+
+    return make_pair(weights)
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     names = FileNames(args.student_id)
-    fp32, int8 = args.fp32 or args.out / names.fp32, args.int8 or args.out / names.int8
-    for model in (fp32, int8):
-        if not model.is_file():
-            raise UsageError(
-                f"There is no {model}. Make the models with python -m lab5.package {args.student_id}, "
-                "or give --fp32 and --int8.",
-                zh=f"找不到 {model}。請先用 python -m lab5.package {args.student_id} 產生模型，"
-                "或用 --fp32 與 --int8 指定。",
-            )
     if args.submission is not None and not args.submission.is_dir():
         raise UsageError(
             f"--submission {args.submission} is no folder. It holds your reflection.md and screenshots/.",
             zh=f"--submission {args.submission} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
         )
     submission = args.submission or Path("submission")
+    fp32, int8 = _models(args, names)
+    console.print(f"FP32  {fp32}\nINT8  {int8}", soft_wrap=True)
     from lab5 import data
     from lab5.measure import IMAGES, measure
 

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.screenshots import EMULATED
+
 ASSETS: Final = Path(__file__).parent / "report_assets"
 
 SCREENSHOTS: Final = "screenshots"  # in the submission folder
@@ -23,7 +25,7 @@ CAPTIONS: Final = "captions.txt"
 REFLECTION: Final = "reflection.md"
 
 MAX_DEVICES: Final = 12  # screenshots shown: two pages of them
-MAX_EMULATED: Final = 6
+MAX_EMULATED: Final = 9  # what lab5.screenshots makes: three devices, three pictures
 MIN_SIDE: Final = 200  # pixels; a smaller picture cannot be read
 MAX_ASPECT: Final = 10
 MAX_PIXELS: Final = 32_000_000  # decoded at once; a phone's screen has 4 million
@@ -57,6 +59,10 @@ class LeftOut:
     name: str
     zh: str
     en: str
+
+    def __post_init__(self) -> None:  # the name is printed in terminals, too
+        name = "".join(c if c.isprintable() else REPLACEMENT for c in self.name)
+        object.__setattr__(self, "name", name)
 
 
 @dataclass
@@ -191,7 +197,8 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
             if max(image.size) > MAX_ASPECT * min(image.size):
                 return left_out(f"{size} 像素，太狹長", f"{size} pixels, too narrow to show")
             image.load()
-            emulated = _named_emulated(file) or image.info.get("lab5") == "emulated"
+            title = str(image.info.get("Title", ""))
+            emulated = _named_emulated(file) or title.startswith(EMULATED)
             upright = _on_white(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError:
         return left_out("像素過多，請先縮小", "far too many pixels; scale it down first")
@@ -230,8 +237,14 @@ def _read_text(file: Path, supplied: Supplied) -> str:
     """A text file in UTF-8, UTF-16 or Big5 (what Notepad calls ANSI in Taiwan)."""
     if not file.is_file():
         return ""
-    with file.open("rb") as stream:
-        data = stream.read(4 * MAX_REFLECTION + 1)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(4 * MAX_REFLECTION + 1)
+    except OSError as error:
+        supplied.leave_out(
+            file, f"無法開啟（{error.strerror}）", f"cannot be opened ({error.strerror})"
+        )
+        return ""
     if len(data) > 4 * MAX_REFLECTION:
         supplied.leave_out(file, "檔案太長，只讀了開頭", "too long; only its beginning was read")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -305,7 +318,8 @@ def markdown_blocks(text: str) -> list[dict[str, Any]]:
                     )
                     marker = None
                 else:
-                    blocks.append({"kind": "quote" if quotes else "text", "runs": runs})
+                    kind = "quote" if quotes else "title" if heading else "text"
+                    blocks.append({"kind": kind, "runs": runs})
     return blocks
 
 
@@ -332,10 +346,8 @@ def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
             add(f"[{token.content}]")
         elif token.type in ("html_inline", "html_block"):
             add(re.sub(r"<!--.*?(-->|\Z)", "", token.content, flags=re.DOTALL).rstrip("\n"))
-        elif token.type == "softbreak":
-            add(" ")
-        elif token.type == "hardbreak":
-            add("\n")
+        elif token.type in ("softbreak", "hardbreak"):
+            add("\n")  # lines stay as written: a space between Chinese characters would be wrong
         else:
             add(token.content, code=token.type == "code_inline")
     return runs
@@ -371,12 +383,13 @@ def typeset(text: str, missing: set[str]) -> str:
 
 
 _SPACE: Final = "\u200b"  # zero width: a line may break there
-_LONG: Final = re.compile(r"[!-~\u00a1-\u024f]{12}(?=[!-~\u00a1-\u024f])")
+# Longer than any word of prose; Chinese characters and kana, which break anywhere, end it.
+_LONG: Final = re.compile(r"[^\s\u200b\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7af]{25,}")
 
 
 def breakable(text: str) -> str:
     """Let a word that is too long for a line break anywhere."""
-    return _LONG.sub(lambda match: match[0] + _SPACE, text)
+    return _LONG.sub(lambda match: _SPACE.join(re.findall(r".{1,8}", match[0])), text)
 
 
 def _shortened(caption: str) -> str:

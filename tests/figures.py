@@ -66,6 +66,7 @@ def figures(**changes: Any) -> Measurements:
         int8_bytes=11_233_193,
         fp32_latency=latency(6.51),
         int8_latency=latency(1.93),
+        cpu_share=0.99,
         agreement=Agreement(False, 10_000, 9_962, 0.0213, 0.99, 0.51),
         accuracy=accuracy(),
         sqnr=(*sqnr[:2], LayerSqnr("layer1.0.Add", None, 27.1), *sqnr[2:]),

@@ -18,7 +18,7 @@ from lab5.assignment import CLASSES
 from lab5.calibration import CIFARLikeCalibReader
 from lab5.data import Cifar10, Split
 from lab5.errors import ReportError
-from lab5.measure import EXAMPLES, SYNTHETIC_IMAGES, Measurements, measure
+from lab5.measure import EXAMPLES, SYNTHETIC_IMAGES, Measurements, measure, this_machine
 from lab5.quantize import quantize_to_int8
 
 QUICK = {"seconds": 0.05}
@@ -175,9 +175,10 @@ def test_latency_is_a_distribution(pair):
     m = measure(*pair, None, **QUICK)
     for latency in (m.fp32_latency, m.int8_latency):
         assert 0 < latency.p5 <= latency.p25 <= latency.median <= latency.p75 <= latency.p95
-        assert latency.runs >= 5
+        assert latency.runs >= 15  # three turns, however short the time
     assert m.fp32_latency.runs == m.int8_latency.runs  # by turns
     assert m.speedup == m.fp32_latency.median / m.int8_latency.median
+    assert 0 < m.cpu_share < 1.1  # one thread: never more than a core, clocks' steps aside
 
 
 def test_layers_of_a_quantised_pair(pair):
@@ -212,6 +213,22 @@ def test_machine_is_described(pair):
     assert machine.cpu
     assert machine.cores >= 1
     assert {"python", "onnxruntime"} <= set(machine.versions)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        ("model name : X\nflags\t\t: fpu avx2 avx512_vnni\n", ("avx512_vnni",)),
+        ("flags : fma avx2\n", ()),
+        ("Features : fp asimd asimddp i8mm\n", ("asimddp", "i8mm")),
+        ("no flags at all", None),
+        (None, None),  # no such file, as on Windows and macOS
+    ],
+)
+def test_what_the_cpu_has_for_int8(tmp_path, cpuinfo, found):
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert this_machine(tmp_path / "cpuinfo").int8_instructions == found
 
 
 def test_is_plain_json(pair, dataset):
