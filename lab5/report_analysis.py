@@ -315,7 +315,6 @@ def _expectations(m: Measurements, say: Say) -> Block:
         ],
         rows,
         caption=None,
-        alt=say("作業說明的預期與實測", "The assignment's expectations and what was measured"),
         widths=[1, 1.1, 1.5, 1.4],
         right=[],
     )
@@ -417,14 +416,12 @@ def _table(
     caption: str | None,
     widths: list[float],
     right: list[int],
-    alt: str | None = None,
 ) -> Block:
     return {
         "kind": "table",
         "header": header,
         "rows": rows,
         "caption": caption,
-        "alt": alt or caption,
         "widths": widths,
         "right": right,
     }

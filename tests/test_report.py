@@ -11,6 +11,7 @@ import subprocess
 import sys
 import unicodedata
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,13 @@ class TestAccessible:
         figures_ = [tag for tag in tags if tag.get("/S") == "/Figure"]
         assert len(figures_) >= 3 + 2 + 2  # screenshots, plots, examples
         assert all(tag.get("/Alt") for tag in figures_)
+
+    def test_tables_are_tables(self, tmp_path, submission):
+        """Cells with headers, which alternative text for the whole table would hide."""
+        tags = structure(make(tmp_path / "r.pdf", submission)[0])
+        kinds = Counter(tag.get("/S") for tag in tags)
+        assert (kinds["/Table"], kinds["/TH"]) == (3, 4 + 5 + 3)
+        assert kinds["/TD"] == 3 * 4 + 10 * 5 + 1 * 3
 
     def test_fonts_are_embedded_and_ours(self, tmp_path, submission):
         reader, _ = make(tmp_path / "r.pdf", submission)
