@@ -520,13 +520,13 @@ def _examples(m: Measurements, say: Say, files: Files) -> list[Block]:
         text = say(
             f"專案自繪的圖片，不是測試影像，不能代表準確率；其中 {differ} 張的 top-1 不同。",
             "Drawings made by the project, not test images: they say nothing of accuracy. "
-            f"{differ} of them differ in top-1.",
+            f"Different in top-1: {differ} of {len(items)}.",
         )
     else:
         text = say(
             f"圖下粗體為真實類別；其中 {differ} 張刻意選自 top-1 不同的圖片，其餘依序取前幾張。",
-            f"In bold below each picture: its true class. {differ} of them were picked because the top-1 "
-            "differs; the others are simply the first.",
+            "In bold below each picture: its true class. Picked because the top-1 differs: "
+            f"{differ} of {len(items)}; the others are simply the first.",
         )
     return [{"kind": "examples", "items": items}, _small(text)]
 

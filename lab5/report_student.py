@@ -199,7 +199,8 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
             image.load()
             title = str(image.info.get("Title", ""))
             emulated = _named_emulated(file) or title.startswith(EMULATED)
-            upright = _on_white(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = _on_white(image)
     except Image.DecompressionBombError:
         return left_out("像素過多，請先縮小", "far too many pixels; scale it down first")
     except Exception as error:  # Pillow's plugins raise anything on a damaged file
@@ -212,7 +213,7 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
     scale = min(
         1.0, max(min(_SHOWN[0] / width, _SHOWN[1] / height), 1.2 * MIN_SIDE / min(width, height))
     )
-    shown = upright.resize((round(width * scale), round(height * scale)), reducing_gap=2.0)
+    shown = upright.resize((round(width * scale), round(height * scale)), reducing_gap=1.0)
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=88)
     return _Picture(buffer.getvalue(), shown.width, shown.height, emulated)

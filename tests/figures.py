@@ -76,5 +76,26 @@ def figures(**changes: Any) -> Measurements:
     return dataclasses.replace(defaults, **changes)
 
 
-def without_data() -> Measurements:
-    return figures(accuracy=None, agreement=Agreement(True, 100, 100, 0.0213, 0.99, None))
+def without_data(m: Measurements | None = None) -> Measurements:
+    agreement = Agreement(True, 100, 100, 0.0213, 0.99, None)
+    return dataclasses.replace(m or figures(), accuracy=None, agreement=agreement)
+
+
+def full_size() -> Measurements:
+    """As many layers, pictures and confusions as the assignment's network gives."""
+    layers = ["conv1.0"]
+    for i in (1, 2, 3, 4):
+        layers += [
+            f"layer{i}.0.left.0",
+            f"layer{i}.0.left.3",
+            *[f"layer{i}.0.shortcut.0"] * (i > 1),
+        ]
+        layers += [f"layer{i}.1.left.0", f"layer{i}.1.left.3"]
+    layers.append("fc")
+    sqnr = [LayerSqnr(n, 38.0 - i / 4, 25.0 + 7 * i % 5) for i, n in enumerate(layers)]
+    confusions = [Confusion("cat", name, 3, 2) for name in CLASSES[4:]]
+    return figures(
+        sqnr=tuple(sqnr),
+        examples=(example("cat", "dog"), *[example(name, name) for name in CLASSES[4:9]]),
+        accuracy=dataclasses.replace(accuracy(), confusions=tuple(confusions)),
+    )

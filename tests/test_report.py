@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from lab5 import app, report, report_student, screenshots
-from lab5.assignment import CLASSES, MIN_REFLECTION_CHARS, FileNames
+from lab5.assignment import MIN_REFLECTION_CHARS, FileNames
 from lab5.errors import ReportError, UsageError
-from lab5.measure import EXAMPLES, Agreement, Confusion, LayerSqnr, Machine, Measurements
+from lab5.measure import Agreement, Machine
 from lab5.report import EMULATED, LANGUAGES, NO_REFLECTION, NO_SCREENSHOTS, main, make_report
 from lab5.report_student import (
     MAX_DEVICES,
@@ -36,7 +36,8 @@ from lab5.report_student import (
     read_submission,
     typeset,
 )
-from tests.figures import accuracy, example, figures, latency, without_data
+from tests.figures import accuracy, example, figures, full_size, latency, without_data
+from tests.report_examples import INERT, hostile
 from tests.test_measure import write_model
 
 NAMES = FileNames("N26140692")
@@ -60,18 +61,6 @@ def submission(tmp_path) -> Path:
     (folder / "screenshots" / "captions.txt").write_text("phone: iPhone，貓\n", encoding="utf-8")
     (folder / "reflection.md").write_text(REFLECTION, encoding="utf-8")
     return folder
-
-
-def full_size() -> Measurements:
-    """As many layers, pictures and confusions as the assignment's network gives."""
-    blocks = [f"layer{i}.{j}.left.{k}" for i in range(1, 5) for j in (0, 1) for k in (0, 3)]
-    shortcuts = [f"layer{i}.0.shortcut.0" for i in (2, 3, 4)]
-    confusions = tuple(Confusion("cat", name, 1, 0) for name in CLASSES[4:])
-    return figures(
-        sqnr=tuple(LayerSqnr(n, 35.0, 27.0) for n in ("conv1.0", *blocks, *shortcuts, "fc")),
-        examples=(example("cat", "dog"),) * EXAMPLES,
-        accuracy=replace(accuracy(), confusions=confusions),
-    )
 
 
 def make(path: Path, submission: Path | None = None, lang: str = "zh-TW", m=None, date=DAY):
@@ -161,17 +150,19 @@ class TestFull:
         (submission / "reflection.md").write_text("😀简体说话，□ 的順序也一樣", encoding="utf-8")
         make(tmp_path / "a.pdf", submission)
         program = (
-            "import sys; from pathlib import Path; from tests.test_report import make; "
-            "make(Path(sys.argv[1]), Path(sys.argv[2]))"
+            "import sys, datetime; from pathlib import Path; from lab5.report import *; "
+            "from tests.figures import figures; "
+            "make_report(Path(sys.argv[1]), FileNames(sys.argv[3]), figures(), Path(sys.argv[2]), "
+            "date=datetime.date.fromisoformat(sys.argv[4]))"
         )
-        for seed in ("1", "2"):  # sets in another order
-            subprocess.run(
-                [sys.executable, "-c", program, str(tmp_path / "b.pdf"), str(submission)],
-                env=os.environ | {"PYTHONHASHSEED": seed},
-                cwd=Path(__file__).parent.parent,
-                check=True,
-            )
-            assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+        arguments = [str(tmp_path / "b.pdf"), str(submission), NAMES.student_id, DAY.isoformat()]
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=os.environ | {"PYTHONHASHSEED": "1"},  # sets in another order
+            cwd=Path(__file__).parent.parent,
+            check=True,
+        )
+        assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 class TestAccessible:
@@ -456,21 +447,6 @@ class TestScreenshots:
         assert captions == ["手機，貓", "pixel ship", "平板"]
 
 
-INERT = [
-    '#panic("x")',
-    '#read("/etc/passwd")',
-    '#image("/etc/passwd")',
-    "$ x^2 $",
-    "]] }} ) #set page(width: 1cm)",
-    "@reference <label>",
-    "= 3.3 heading",
-    '#import "@preview/x:0.1.0"',
-    "\\ / // /* comment */",
-    '{"kind": "heading"}',
-    "{{7*7}} %s %(x)s {0}",
-]
-
-
 class TestInert:
     @pytest.mark.parametrize("code", INERT)
     def test_code_is_text(self, tmp_path, submission, code):
@@ -495,6 +471,20 @@ class TestInert:
         assert not any("/Annots" in page for page in reader.pages)
         assert "/OpenAction" not in reader.trailer["/Root"]
         assert "https://example.com/" in text_of(reader)  # the address is printed
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_all_at_once(self, tmp_path, lang):
+        submission = hostile(tmp_path / "submission")
+        before = sorted(tmp_path.rglob("*"))
+        reader, missing = make(tmp_path / "r.pdf", submission, lang)
+        assert missing == []
+        assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "r.pdf"])
+        assert len(reader.pages) < 20
+        assert len([s for s in pictures_of(reader) if min(s) >= 200]) == MAX_DEVICES
+        text = text_of(reader)
+        for name in ("huge.png", "corrupt.png", "text.jpg", "link.png", "pipe.png"):
+            assert f"00-{name}" in text
+        assert "root:" not in text  # of /etc/passwd
 
     @pytest.mark.parametrize("char", "Aα。「—字")
     def test_long_words_stay_on_the_page(self, tmp_path, submission, char):
@@ -706,7 +696,7 @@ class TestSentences:
 
     def test_pictures_say_how_they_were_picked(self, tmp_path):
         text = self.said(tmp_path, examples=(example("cat", "dog"), example("ship", "ship")))
-        assert "1ofthemwerepicked" in text
+        assert "thetop-1differs:1of2;" in text
 
 
 class TestWriting:
