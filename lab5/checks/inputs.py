@@ -15,8 +15,8 @@ _SHAPE = (3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def parity() -> np.ndarray:
-    """(4, 3, 32, 32) float32 for comparing two implementations of one network."""
-    return scenes(4, seed=1)
+    """(2, 3, 32, 32) float32 for comparing two implementations of one network."""
+    return scenes(2, seed=1)
 
 
 def scenes(count: int, seed: int) -> np.ndarray:

@@ -71,10 +71,11 @@ def _present(e: Evidence, role: str) -> None:
 _ADD = ("Add the file and zip again.", "請加入這個檔案後重新壓縮。")
 
 
-@check("zip", zh="內含 notebook", needs=["zip-opens"], hint=_ADD)
+@check("zip", zh="內含可讀取的 notebook", needs=["zip-opens"], hint=_ADD)
 def notebook_present(e: Evidence) -> None:
-    """The notebook is in the zip."""
+    """The notebook is in the zip and can be read."""
     _present(e, "notebook")
+    assert e.cells is not None
 
 
 @check("zip", zh="內含 FP32 模型", needs=["zip-opens"], hint=_ADD)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from typing import Any, Final
 
 import numpy as np
@@ -11,16 +9,15 @@ import numpy as np
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.checks import inputs
 from lab5.checks.core import Blocked, Fault, Text, check
-from lab5.checks.evidence import Evidence
+from lab5.checks.evidence import MAX_SLOWDOWN, Evidence
 from lab5.checks.onnx_file import DYNAMIC_OPERATORS, QUANTISED_OPERATORS
 
 PARITY: Final = 1e-3  # largest difference of logits, relative to the largest logit (at least 1)
-MAX_RELATIVE_L2: Final = (
-    0.3  # random normal calibration gives 0.06 to 0.1 here, uniform 0..1 gives 0.7
-)
-MIN_AGREEMENT: Final = 0.85  # 0.98; 0.75
+# Here calibration on random normal images gives 0.05 to 0.09, with other weights up to 0.25;
+# on uniform ones in 0..1, which are not normalised, 0.47 and more.
+MAX_RELATIVE_L2: Final = 0.3
+MIN_AGREEMENT: Final = 0.75  # 0.88 to 1; uniform 0.63
 SIZE_RANGE: Final = (0.2, 0.35)  # INT8 file to FP32 file
-MAX_SLOWDOWN: Final = 1.5  # INT8 time to FP32 time; int8 activations on x86 make it 6
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -30,11 +27,12 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted).max() / max(1.0, float(np.abs(wanted).max())))
 
 
-def ours(errors: list[str]) -> None:
-    """Raise when a module that the notebook imports is not installed here: no fault of the student."""
-    missing = [error for error in errors if error.startswith("missing: ")]
-    if missing:
-        raise RuntimeError(f"install it beside lab5 and grade again: {missing[0]}")
+def ours(found: dict[str, Any]) -> None:
+    """Raise when a library that the notebook imports is not installed here: no fault of the student."""
+    if absent := found.get("absent"):
+        raise RuntimeError(
+            f"the notebook needs {', '.join(absent)}: install it beside lab5 and grade again"
+        )
 
 
 def _why(found: dict[str, Any]) -> str:
@@ -71,7 +69,7 @@ def network_parameters(e: Evidence) -> None:
     found, want = e.probe("network"), e.reference["parameters"]
     got = found.get("parameters")
     if got is None:
-        ours(found.get("errors") or [])
+        ours(found)
         raise Fault(
             ("The network cannot be built.", "無法建立網路。"),
             want="ResNet18(BasicBlock, num_classes=10)",
@@ -114,7 +112,7 @@ def network_output(e: Evidence) -> None:
 def _exports(e: Evidence) -> list[dict[str, Any]]:
     found = e.probe("export")
     if not found["loaded"]:
-        ours(found["errors"])
+        ours(found)
         raise Blocked(
             (
                 "torch.onnx.export was not reached: see 1.3.",
@@ -180,8 +178,8 @@ def model_in_eval_mode(e: Evidence) -> None:
 def export_called(e: Evidence) -> None:
     """The notebook calls torch.onnx.export."""
     found = e.probe("export")
-    if not found["exports"]:
-        ours(found["errors"])
+    if not any(export["called"] for export in found["exports"]):
+        ours(found)
         raise Fault(
             ("The exporter was not reached.", "沒有執行到匯出。"),
             want="torch.onnx.export(model, …)",
@@ -245,20 +243,20 @@ def fp32_names(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, 10)，皆為 float32", needs=["fp32-valid"],
+    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, 10)，皆為 float32，N 為 1 或不固定", needs=["fp32-valid"],
     hint=("Export with torch.randn(1, 3, 32, 32).", "請以 torch.randn(1, 3, 32, 32) 匯出。"),
 )  # fmt: skip
 def fp32_shapes(e: Evidence) -> None:
-    """The input is (N, 3, 32, 32) and the output (N, 10), float32, N fixed or not."""
+    """The input is (N, 3, 32, 32) and the output (N, 10), float32, N one or any."""
     import onnx
 
     graph = e.fp32.model.graph
     stored = {t.name for t in graph.initializer}
     values = [_signature(v) for v in (*graph.input, *graph.output) if v.name not in stored]
-    got = [(kind, shape[1:], len(shape)) for _, kind, shape in values]
     one = onnx.TensorProto.FLOAT
-    want = [(one, [3, IMAGE_SIZE, IMAGE_SIZE], 4), (one, [len(CLASSES)], 2)]
-    if got != want:
+    want = [(one, [3, IMAGE_SIZE, IMAGE_SIZE]), (one, [len(CLASSES)])]
+    batches = {size for _, _, shape in values for size in shape[:1]}
+    if [(kind, shape[1:]) for _, kind, shape in values] != want or not batches <= {0, 1}:
         raise Fault(
             ("Shapes or types differ.", "形狀或型別不同。"),
             want="(N, 3, 32, 32) float32 -> (N, 10) float32",
@@ -301,7 +299,7 @@ def _trains(node: Any) -> bool:
 )  # fmt: skip
 def fp32_parity(e: Evidence) -> None:
     """The FP32 file computes what PyTorch's ResNet18 computes with the same weights."""
-    want, got = e.rebuilt, e.fp32.logits(inputs.parity())
+    (_, want), got = e.rebuilt, e.fp32.logits(inputs.parity())
     if not relative(got, want) <= PARITY:
         raise Fault(
             ("The logits differ.", "logits 不同。"),
@@ -331,13 +329,22 @@ def fp32_carries_weights(e: Evidence) -> Text | None:
             "Trained weights; give --weights to compare them with the checkpoint's.",
             "是訓練過的權重；加上 --weights 可與權重檔比對。",
         )
-    difference = relative(e.rebuilt, e.reference["logits"])
-    if not difference <= PARITY:
-        raise Fault(
-            ("It carries other weights.", "權重不是 best_model.pth 的。"),
-            want=f"Δ ≤ {PARITY:g}",
-            got=f"Δ {difference:.2g}",
-        )
+    for number, (mine, handed_out) in enumerate(zip(e.rebuilt[0], e.handed_out, strict=True), 1):
+        for got, want in (
+            (mine.folded, handed_out.folded),
+            (mine.folded_bias, handed_out.folded_bias),
+        ):
+            assert want is not None
+            if got is None or got.shape != want.shape:
+                difference = float("inf")
+            else:
+                difference = float(np.abs(got - want).max() / np.abs(want).max())
+            if not difference <= PARITY:
+                raise Fault(
+                    (f"Layer {number} carries other weights.", f"第 {number} 層的權重不同。"),
+                    want=f"best_model.pth, Δ ≤ {PARITY:g}",
+                    got=f"Δ {difference:.2g}",
+                )
     return None
 
 
@@ -351,19 +358,23 @@ def fp32_carries_weights(e: Evidence) -> Text | None:
 def quantize_called(e: Evidence) -> None:
     """The notebook calls quantize_static from the FP32 file to another one."""
     found = e.probe("quantize")
-    good = [
-        c
-        for c in found["calls"]
-        if c["reader"] and (c["model_input"] is None or c["model_input"] != c["model_output"])
-    ]
+    good = [c for c in found["calls"] if c["called"] and c["reader"] and _forward(c)]
     if not good:
-        if not found["calls"]:
-            ours(found["errors"])
+        called = [c for c in found["calls"] if c["called"]]
+        if not called:
+            ours(found)
         raise Fault(
             ("quantize_static was not called so.", "沒有這樣呼叫 quantize_static。"),
             want="quantize_static(FP32, INT8, reader, …)",
-            got=str(found["calls"][0]) if found["calls"] else _why(found),
+            got="{model_input} -> {model_output}".format(**called[0]) if called else _why(found),
         )
+
+
+def _forward(call: dict[str, Any]) -> bool:
+    """From one file to another, and not from INT8's to FP32's."""
+    names = [str(call[key] or "").lower() for key in ("model_input", "model_output")]
+    exchanged = "int8" in names[0] and "fp32" in names[1]
+    return not exchanged and (call["model_input"] is None or names[0] != names[1])
 
 
 @check(
@@ -549,23 +560,13 @@ def int8_size(e: Evidence) -> Text:
 )  # fmt: skip
 def int8_speed(e: Evidence) -> Text:
     """INT8 is not slower than FP32, on this machine and one thread."""
-    x = inputs.parity()[:1]
-    ratios = []
-    for turn in range(6):  # interleaved, so that a busy machine slows both
-        start = time.perf_counter()
-        e.fp32.logits(x)
-        middle = time.perf_counter()
-        e.int8.logits(x)
-        if turn:  # the first is to warm up
-            ratios.append((time.perf_counter() - middle) / (middle - start))
-    slowdown = statistics.median(ratios)
-    if slowdown > MAX_SLOWDOWN:
+    if e.slowdown > MAX_SLOWDOWN:
         raise Fault(
             ("INT8 is slower.", "INT8 比較慢。"),
             want=f"≤ {MAX_SLOWDOWN:g}x",
-            got=f"{slowdown:.1f}x",
+            got=f"{e.slowdown:.1f}x",
         )
-    return (f"{1 / slowdown:.1f} times as fast.", f"快 {1 / slowdown:.1f} 倍。")
+    return (f"{1 / e.slowdown:.1f} times as fast.", f"速度為 FP32 的 {1 / e.slowdown:.1f} 倍。")
 
 
 # 1.5
@@ -591,7 +592,7 @@ def session_path(e: Evidence) -> None:
     for call in _session_calls(e):
         kind = "int8" if "INT8" in call["file"] else "fp32"
         if call.get("error"):
-            ours(e.probe("session").get("errors") or [])
+            ours(e.probe("session"))
             raise Fault(
                 ("It fails.", "執行失敗。"), want=("a session", "session"), got=call["error"]
             )
@@ -625,9 +626,20 @@ def sessions_opened(e: Evidence) -> None:
     found = e.probe("opened")
     kinds = {opened["kind"] for opened in found["opened"]}
     if kinds != {"fp32", "int8"}:
-        ours(found["errors"])
+        ours(found)
         raise Fault(
             ("It does not open both.", "沒有開啟兩個模型。"),
             want="FP32, INT8",
             got=", ".join(o["file"] for o in found["opened"]) or _why(found),
+        )
+    crossed = [
+        f"{name} = {kind.upper()}"
+        for name, kind in found["named"].items()
+        if any(other in name.lower() for other in kinds - {kind}) and kind not in name.lower()
+    ]
+    if crossed:
+        raise Fault(
+            ("The models are exchanged.", "兩個模型對調了。"),
+            want="sess_fp32 = FP32, sess_int8 = INT8",
+            got=", ".join(crossed),
         )

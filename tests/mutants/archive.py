@@ -133,6 +133,12 @@ def script_for_notebook(h: HandIn) -> None:
     h.files[f"{ID}.py"] = code.encode()
 
 
+@fault("notebook-present")
+def script_named_notebook(h: HandIn) -> None:
+    """The notebook is a Python script under another name."""
+    h.files[NOTEBOOK] = b"import torch\n"
+
+
 @fault("fp32-present")
 def no_fp32_model(h: HandIn) -> None:
     """The FP32 model is missing."""

@@ -214,6 +214,16 @@ def cell_of_colab(h: HandIn) -> None:
 
 
 @harmless()
+def cells_that_take_long(h: HandIn) -> None:
+    """Cells of the student's own that would run for hours, and plots."""
+    h.cell(
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nwhile True:\n    pass\n",
+        at=5,
+    )
+    h.cell("for epoch in range(10**9):\n    time.sleep(60)\n")
+
+
+@harmless()
 def more_comments(h: HandIn) -> None:
     """Comments at the ends of lines and docstrings."""
     h.code("    model.eval()\n", "    model.eval()  # 推論模式：\"eval\" 與 'train' 不同\n")
@@ -432,6 +442,43 @@ def preprocess_by_torchvision(h: HandIn) -> None:
     )
 
 
+@harmless(fast=True)
+def preprocess_by_torchvision_transforms(h: HandIn) -> None:
+    """torchvision.transforms, which need not be installed beside the grader."""
+    h.code(
+        _PREPROCESS,
+        "    from torchvision import transforms\n    steps = transforms.Compose([\n"
+        "        transforms.Resize((32, 32)), transforms.ToTensor(),\n"
+        "        transforms.Normalize(CIFAR10_MEAN.tolist(), CIFAR10_STD.tolist())])\n"
+        "    return steps(image.convert('RGB')).unsqueeze(0).numpy()\n",
+    )
+
+
+@harmless()
+def preprocess_by_opencv(h: HandIn) -> None:
+    """OpenCV resizes."""
+    h.cell("import cv2\n", at=9)
+    h.code(
+        _PREPROCESS,
+        "    arr = cv2.resize(np.array(image.convert('RGB')), (32, 32), interpolation=cv2.INTER_AREA)\n"
+        "    arr = (arr.astype(np.float32) / 255 - CIFAR10_MEAN) / CIFAR10_STD\n"
+        "    return np.expand_dims(arr.transpose((2, 0, 1)), 0).astype(np.float32)\n",
+    )
+
+
+@harmless()
+def helpers_and_type_hints(h: HandIn) -> None:
+    """A helper and constants in a cell before, type hints, comments behind the template's lines."""
+    h.cell(
+        "SIZE = (32, 32)\n\n\ndef to_float(im):\n    return np.array(im, dtype='f4') / 255.0\n",
+        at=9,
+    )
+    h.code("np.asarray(img, dtype=np.float32) / 255.0", "to_float(img)")
+    h.code(RESIZE, RESIZE.replace("(32, 32)", "SIZE"))
+    h.code("def preprocess(image):", "def preprocess(image: Image.Image) -> np.ndarray:  # 前處理")
+    h.code("    x = preprocess(image)\n", "    x = preprocess(image)  # 前處理\n")
+
+
 @harmless()
 def preprocess_through_the_reader(h: HandIn) -> None:
     """preprocess uses the template's preprocess_32x32."""
@@ -513,6 +560,52 @@ def median_of_runs(h: HandIn) -> None:
     )
 
 
+@harmless()
+def timed_by_timeit(h: HandIn) -> None:
+    """timeit.timeit, in a comparison that is a coroutine."""
+    h.code("def compare_fp32_int8(image):", "async def compare_fp32_int8(image):")
+    h.code(
+        _TIMED,
+        "    import timeit\n    logits_fp32 = sess_fp32.run(None, {in_fp32: x})[0]\n"
+        "    logits_int8 = sess_int8.run(None, {in_int8: x})[0]\n"
+        "    fp32_ms = timeit.timeit(lambda: sess_fp32.run(None, {in_fp32: x}), number=20) * 50\n"
+        "    int8_ms = timeit.timeit(lambda: sess_int8.run(None, {in_int8: x}), number=20) * 50\n",
+    )
+
+
+@harmless()
+def three_hundred_runs(h: HandIn) -> None:
+    """300 runs of each, with a progress bar, and much is printed."""
+    h.cell("from tqdm.auto import tqdm\n", at=9)
+    h.code(
+        _TIMED,
+        "    times = {}\n    for key, sess, name in (('FP32', sess_fp32, in_fp32), ('INT8', sess_int8, in_int8)):\n"
+        "        start = time.perf_counter()\n        for _ in tqdm(range(300)):\n"
+        "            y = sess.run(None, {name: x})[0]\n"
+        "        times[key] = (time.perf_counter() - start) / 300 * 1000, y\n        print(times)\n"
+        "    (fp32_ms, logits_fp32), (int8_ms, logits_int8) = times['FP32'], times['INT8']\n",
+    )
+
+
+@harmless()
+def no_picture_is_an_error(h: HandIn) -> None:
+    """Without a picture gr.Error is raised."""
+    h.code(
+        "    if image is None:\n",
+        '    if image is None:\n        raise gr.Error("沒有圖片")\n    if image is None:\n',
+    )
+
+
+@harmless()
+def text_in_seconds(h: HandIn) -> None:
+    """Times in seconds, the speed-up as time saved."""
+    h.code(
+        "    return top3_fp32, top3_int8, summary",
+        "    summary = f'FP32 {fp32_ms / 1000:.5f} s, INT8 {int8_ms / 1000:.5f} s, 節省 {(1 - int8_ms / fp32_ms):.1%}'\n"
+        "    return top3_fp32, top3_int8, summary",
+    )
+
+
 @harmless(fast=True)
 def more_in_the_text(h: HandIn) -> None:
     """The text says more: sizes, agreement, difference, a cosine."""
@@ -563,6 +656,27 @@ def interface_by_position(h: HandIn) -> None:
         'FP32 and INT8 model inference",\n)',
         'FP32 and INT8 model inference",\n    flagging_mode="never",\n    theme=gr.themes.Soft(),\n)',
     )
+
+
+@harmless()
+def page_of_blocks(h: HandIn) -> None:
+    """The page is laid out with gr.Blocks."""
+    with h.notebook() as content:
+        cell = content["cells"][10]
+        source = "".join(cell["source"])
+        start, end = source.index("demo = gr"), source.index('if __name__ == "__main__"')
+        cell["source"] = source[:start] + _BLOCKS + source[end:]
+
+
+_BLOCKS = """with gr.Blocks(title="CIFAR-10 Image Classifier - FP32 vs INT8") as demo:
+    gr.Markdown("# CIFAR-10\\nUpload an image")
+    with gr.Row():
+        picture = gr.Image(type="pil", label="圖片")
+        with gr.Column():
+            results = [gr.Label(label="FP32 Top-3"), gr.Label(label="INT8 Top-3"), gr.Textbox(lines=6)]
+    gr.Button("比較").click(compare_fp32_int8, picture, results)
+
+"""
 
 
 @harmless()

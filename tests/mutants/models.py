@@ -214,6 +214,30 @@ def any_height_and_width(h: HandIn) -> None:
     h.graph(FP32, edit)
 
 
+@fault("fp32-shapes")
+def batch_of_two(h: HandIn) -> None:
+    """The batch size is fixed at two: one picture cannot be fed."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_value = 2
+
+    h.graph(FP32, edit)
+
+
+@fault("fp32-shapes", also=("fp32-parity", "int8-agrees", "int8-speed"))
+def class_for_logits(h: HandIn) -> None:
+    """The FP32 model ends with an argmax."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        appended(model, "ArgMax", axis=1, keepdims=0)
+        tensor = model.graph.output[0].type.tensor_type
+        tensor.elem_type = TensorProto.INT64
+        del tensor.shape.dim[1]
+
+    h.graph(FP32, edit)
+
+
 @fault("fp32-inference-graph")
 def training_graph(h: HandIn) -> None:
     """Both models were exported in training mode."""
@@ -395,6 +419,12 @@ def calibrated_on_zeros(h: HandIn) -> None:
 def calibrated_on_pixels_0_to_255(h: HandIn) -> None:
     """Calibrated on pixels 0..255."""
     quantised(h, "bytes", images=np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32)))
+
+
+@fault("int8-agrees")
+def calibrated_on_faint_noise(h: HandIn) -> None:
+    """Calibrated on random normal numbers of a twentieth of the scale."""
+    quantised(h, "faint", images=np.random.default_rng(0).standard_normal((8, 3, 32, 32)) / 20)
 
 
 @fault("int8-size", fast=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.handin import FP32
+from tests.handin import FP32, NETWORK
 from tests.mutants.core import HandIn, fault
 
 # 1.1
 
 
-@fault("network-names", also=("template-lines",), fast=True)
+@fault("network-names", fast=True)
 def classes_under_their_old_names(h: HandIn) -> None:
     """resnet18.py was pasted in as it is: ResBlock and ResNet."""
     h.code("class BasicBlock(", "class ResBlock(")
@@ -17,11 +17,17 @@ def classes_under_their_old_names(h: HandIn) -> None:
     h.code("super(ResNet18, self)", "super(ResNet, self)")
 
 
-@fault("network-names", also=("template-lines",))
+@fault("network-names")
 def block_under_another_name(h: HandIn) -> None:
     """The block's class is called Block."""
     h.code("class BasicBlock(", "class Block(")
     h.code("super(BasicBlock, self)", "super(Block, self)")
+
+
+@fault("network-names", also=("network-parameters", "template-comments"))
+def network_in_a_file_not_handed_in(h: HandIn) -> None:
+    """The classes are imported from resnet18.py."""
+    h.code(NETWORK, "from resnet18 import ResBlock as BasicBlock, ResNet as ResNet18\n")
 
 
 @fault("network-parameters", fast=True)
@@ -212,6 +218,12 @@ def nothing_exported(h: HandIn) -> None:
     h.code(EXPORT, "")
 
 
+@fault("export-called", also=("template-lines",))
+def export_function_not_called(h: HandIn) -> None:
+    """The function that exports is never called."""
+    h.code('    export_onnx(torch_model, dummy_input, path="best_model.pth")', "    pass")
+
+
 @fault("export-called")
 def saved_by_torch(h: HandIn) -> None:
     """The model is saved by torch.save."""
@@ -262,6 +274,19 @@ def file_quantised_onto_itself(h: HandIn) -> None:
 
 
 @fault("quantize-called")
+def files_exchanged(h: HandIn) -> None:
+    """The INT8 file is quantised to the FP32 file."""
+    h.code("model_input=fp32_path", "model_input=int8_path")
+    h.code("model_output=int8_path", "model_output=fp32_path")
+
+
+@fault("quantize-called")
+def reader_of_nothing(h: HandIn) -> None:
+    """The calibration data are None."""
+    h.code("calibration_data_reader=reader", "calibration_data_reader=None")
+
+
+@fault("quantize-called")
 def no_calibration_reader(h: HandIn) -> None:
     """quantize_static gets no calibration data."""
     h.code("        calibration_data_reader=reader,\n", "")
@@ -290,7 +315,7 @@ def session_not_returned(h: HandIn) -> None:
     h.code(SESSION, SESSION.replace("return", "session ="))
 
 
-@fault("session-path")
+@fault("session-path", also=("session-providers",))
 def session_with_a_typing_error(h: HandIn) -> None:
     """build_session uses a name that does not exist."""
     h.code(SESSION, SESSION.replace("model_path, p", "model_pth, p"))
@@ -320,6 +345,12 @@ def providers_left_out(h: HandIn) -> None:
 def only_the_first_provider(h: HandIn) -> None:
     """build_session uses the first provider only."""
     h.code(SESSION, SESSION.replace("=providers", "=providers[:1]"))
+
+
+@fault("sessions-opened")
+def sessions_exchanged(h: HandIn) -> None:
+    """sess_fp32 is opened on the INT8 model and the other way round."""
+    h.code("x_demo = np", "FP32_MODEL, INT8_MODEL = INT8_MODEL, FP32_MODEL\nx_demo = np")
 
 
 @fault("sessions-opened", also=("template-lines",))
@@ -382,6 +413,12 @@ def double_precision(h: HandIn) -> None:
 def half_precision(h: HandIn) -> None:
     """preprocess returns float16."""
     h.code("    return arr\n", "    return arr.astype(np.float16)\n")
+
+
+@fault("preprocess-dtype")
+def tensor_for_array(h: HandIn) -> None:
+    """preprocess returns a tensor of PyTorch, which onnxruntime does not take."""
+    h.code("    arr = arr[None, ...]\n    return arr\n", "    return torch.tensor(arr[None])\n")
 
 
 @fault("preprocess-values", fast=True)
@@ -519,6 +556,12 @@ def comparison_hangs(h: HandIn) -> None:
     h.code("    # FP32 推論計時\n", "    # FP32 推論計時\n    while True:\n        pass\n")
 
 
+@fault("compare-top3")
+def int8_top_one(h: HandIn) -> None:
+    """INT8's result is its first class only."""
+    h.code("    speedup =", "    top3_int8 = dict(list(top3_int8.items())[:1])\n    speedup =")
+
+
 @fault("compare-top3", also=("template-lines",))
 def top_five(h: HandIn) -> None:
     """The results list five classes."""
@@ -531,7 +574,7 @@ def every_class(h: HandIn) -> None:
     h.code("np.argsort(probs)[::-1][:3]", "range(10)")
 
 
-@fault("compare-probabilities")
+@fault("compare-probabilities", also=("compare-times", "compare-speedup"))
 def int8_run_on_the_fp32_session(h: HandIn) -> None:
     """Both results come from the FP32 model."""
     h.code("sess_int8.run([out_int8], {in_int8: x})", "sess_fp32.run([out_fp32], {in_fp32: x})")
@@ -614,7 +657,7 @@ def times_made_up(h: HandIn) -> None:
     h.code("int8_ms = (time.time() - t0) * 1000", "int8_ms = 20.0")
 
 
-@fault("compare-times")
+@fault("compare-times", also=("template-lines",))
 def seconds_called_milliseconds(h: HandIn) -> None:
     """The times are seconds but called ms."""
     h.code("(time.time() - t0) * 1000", "(time.time() - t0)", count=2)
@@ -625,6 +668,19 @@ def seconds_called_milliseconds(h: HandIn) -> None:
 def fp32_time_includes_int8(h: HandIn) -> None:
     """The clock is started once: the INT8 time includes FP32's."""
     h.code("    # INT8 推論計時\n    t0 = time.time()\n", "    # INT8 推論計時\n")
+
+
+@fault("compare-times", also=("compare-speedup",))
+def time_includes_preprocessing(h: HandIn) -> None:
+    """FP32's clock is started before preprocess."""
+    h.code("    # FP32 推論計時\n    t0 = time.time()\n", "    # FP32 推論計時\n")
+    h.code("    x = preprocess(image)\n", "    t0 = time.time()\n    x = preprocess(image)\n")
+
+
+@fault("compare-speedup")
+def speedup_of_four(h: HandIn) -> None:
+    """The speed-up is a constant."""
+    h.code("speedup = fp32_ms / int8_ms", "speedup = fp32_ms / int8_ms\n    speedup = 4")
 
 
 @fault("compare-speedup")
@@ -648,6 +704,18 @@ def difference_for_quotient(h: HandIn) -> None:
     )
 
 
+@fault("compare-none")
+def converted_before_the_question(h: HandIn) -> None:
+    """The picture is used before it is asked whether there is one."""
+    h.code("    if image is None:\n", '    image = image.convert("RGB")\n    if image is None:\n')
+
+
+@fault("compare-none")
+def one_result_without_a_picture(h: HandIn) -> None:
+    """Without a picture one text is returned for three outputs."""
+    h.code("    if image is None:\n", '    if image is None:\n        return "沒有圖片"\n')
+
+
 @fault("compare-none", also=("template-lines",))
 def none_not_handled(h: HandIn) -> None:
     """Without a picture compare_fp32_int8 fails."""
@@ -662,9 +730,9 @@ def none_not_handled(h: HandIn) -> None:
 _INTERFACE = "demo = gr.Interface(\n    fn=compare_fp32_int8,\n"
 
 
-@fault("interface-built", also=("page-launched",))
+@fault("interface-built")
 def no_interface(h: HandIn) -> None:
-    """No interface is made, so that none can be launched."""
+    """No interface is made."""
     with h.notebook() as content:
         cell = content["cells"][10]
         source = "".join(cell["source"])

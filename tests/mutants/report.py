@@ -81,6 +81,13 @@ def icons_for_screenshots(h: HandIn) -> None:
     h.report(pictures=pictures(one=(60, 60), two=(60, 60), three=(60, 60)))
 
 
+@fault("screenshots")
+def emulated_screenshots(h: HandIn) -> None:
+    """The screenshots are a browser's emulation, and say so."""
+    captions = "Phone 1 (emulated)\n\nTablet 2 (emulated)\n\nDesktop 3 (emulated)\n"
+    h.report(("== 3.2", f"{captions}== 3.2"))
+
+
 @fault("analysis-times", fast=True)
 def no_times(h: HandIn) -> None:
     """The analysis has no inference times."""
@@ -91,6 +98,12 @@ def no_times(h: HandIn) -> None:
 def times_in_words(h: HandIn) -> None:
     """The analysis says that INT8 is faster, without figures."""
     h.report((_TIMES, "  [Inference time], [slow], [fast],\n"))
+
+
+@fault("analysis-times")
+def time_of_fp32_alone(h: HandIn) -> None:
+    """INT8's time was not filled in."""
+    h.report((_TIMES, "  [Inference time (ms)], [6.52], [xx],\n"))
 
 
 @fault("analysis-sizes", fast=True)
@@ -133,6 +146,22 @@ def reflection_too_short(h: HandIn) -> None:
 def heading_without_reflection(h: HandIn) -> None:
     """Below the heading there is nothing."""
     h.report((_REFLECTION, ""))
+
+
+@fault("reflection")
+def one_character_repeated(h: HandIn) -> None:
+    """The reflection is one character, many times."""
+    h.report((_REFLECTION, "哈" * 20 + "\n"))
+
+
+@fault("reflection")
+def suggestion_in_the_analysis(h: HandIn) -> None:
+    """There is no reflection; the analysis has a sentence with the word suggestion."""
+    h.report(
+        ("== 3.3 Reflection and suggestions\n", ""),
+        (_REFLECTION, ""),
+        (_AGREEMENT, f"{_AGREEMENT}My suggestion is INT8, as it is faster, and smaller.\n"),
+    )
 
 
 @fault("reflection")

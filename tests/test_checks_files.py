@@ -1,0 +1,90 @@
+"""What the checks read of files: the checkpoint without PyTorch, the speed of two models on a busy machine."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab5.assignment import INPUT_NAME
+from lab5.checks import evidence
+from lab5.checks.checkpoint import checkpoint_layers
+from lab5.checks.evidence import MAX_SLOWDOWN, ROUNDS, Evidence
+from lab5.checks.onnx_file import OnnxFile, in_order, reference_model
+from lab5.errors import CheckpointError
+
+
+def logits(layers, x):
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(reference_model(layers))
+    return session.run(None, {INPUT_NAME: x})[0]
+
+
+def test_a_checkpoint_read_without_torch_computes_the_same(weights, model):
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    with torch.no_grad():
+        want = model(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(logits(checkpoint_layers(weights), x), want, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda state: {"state_dict": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {name: torch.nn.Parameter(value) for name, value in state.items()
+                       if value.is_floating_point()} | {n: v for n, v in state.items() if v.dim() == 0},
+        lambda state: {n: v.half() if v.is_floating_point() else v for n, v in state.items()},
+    ],
+    ids=["wrapped", "of DataParallel", "of parameters", "in half precision"],
+)  # fmt: skip
+def test_other_ways_of_saving_give_the_same_layers(weights, model, tmp_path, saved):
+    path = tmp_path / "best_model.pth"
+    torch.save(saved(model.state_dict()), path)
+    for one, other in zip(checkpoint_layers(path), checkpoint_layers(weights), strict=True):
+        np.testing.assert_allclose(one.folded, other.folded, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\3\4" + bytes(100)])
+def test_no_checkpoint(tmp_path, content):
+    path = tmp_path / "best_model.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        checkpoint_layers(path)
+
+
+def test_the_fp32_file_has_the_checkpoints_layers(weights, fp32):
+    for mine, theirs in zip(
+        in_order(OnnxFile(fp32).layers), checkpoint_layers(weights), strict=True
+    ):
+        np.testing.assert_allclose(mine.folded, theirs.folded, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(mine.folded_bias, theirs.folded_bias, rtol=1e-4, atol=1e-5)
+
+
+@given(
+    st.floats(0.1, 8),
+    st.lists(st.floats(1, 20), min_size=2 * ROUNDS[1], max_size=2 * ROUNDS[1]),
+)
+def test_one_quiet_run_of_either_model_is_enough(ratio, noise):
+    """Whatever the machine does to the others, a good file passes."""
+    quiet = [*noise[:4], 1.0, 1.0, *noise[4:]]  # the third run of either is undisturbed
+    now = [0.0]
+    turns = itertools.chain([1.0, 1.0], quiet, itertools.repeat(20.0))
+    fake = SimpleNamespace(
+        _compared_with=lambda x: now.__setitem__(0, now[0] + next(turns)),
+        int8=SimpleNamespace(logits=lambda x: now.__setitem__(0, now[0] + ratio * next(turns))),
+    )
+    before, evidence._clock = evidence._clock, lambda: now[0]
+    try:
+        found = Evidence.slowdown.func(fake)
+    finally:
+        evidence._clock = before
+    if ratio <= MAX_SLOWDOWN:
+        assert found <= MAX_SLOWDOWN
+    assert found == pytest.approx(ratio) or found <= MAX_SLOWDOWN
