@@ -393,7 +393,10 @@ def _circumstances(weights: Path) -> dict[str, Any]:
 def calibrations(
     model: nn.Module, dataset: Cifar10
 ) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
-    """What INT8 is calibrated on, by name, and the settings that differ from ours."""
+    """What INT8 is calibrated on, by name, and the settings that differ from ours.
+
+    ``refine=False`` leaves lab5.refine out; the others are onnxruntime's.
+    """
     from lab5.calibration import CIFARLikeCalibReader, dead_leaves, synthetic_images
     from lab5.preprocess import preprocess_batch
 
@@ -408,9 +411,14 @@ def calibrations(
         f"{len(ours)} dead-leaves images": (preprocess_batch(dead_leaves(len(ours))), {}),
         f"{len(ours)} synthetic images (auto)": (ours, {}),
         "the same, another seed": (synthetic_images(model, seed=1), {}),
-        "the same, 8-bit weights (overflows without VNNI)": (ours, {"reduce_range": False}),
+        "the same, without lab5.refine": (ours, {"refine": False}),
+        "the same, 8-bit weights without it (overflows without VNNI)": (
+            ours,
+            {"refine": False, "reduce_range": False},
+        ),
         "the same, percentile 99.999": (ours, {"calibrate_method": "Percentile"}),
         "100 training images": (real[:100], {}),
+        "100 training images, without lab5.refine": (real[:100], {"refine": False}),
         "500 training images": (real, {}),
     }
 
@@ -422,6 +430,7 @@ def quality(weights: Path, dataset: Cifar10, images: int | None = None) -> dict[
     from lab5.calibration import BatchReader
     from lab5.export import export_fp32
     from lab5.model import load_model
+    from lab5.refine import refine_int8
 
     model, _ = load_model(weights)
     split = dataset.test.first(images)
@@ -434,16 +443,19 @@ def quality(weights: Path, dataset: Cifar10, images: int | None = None) -> dict[
             settings: dict[str, Any] = {"reduce_range": True, **changed}
             if method := settings.pop("calibrate_method", None):
                 settings["calibrate_method"] = CalibrationMethod[method]
+            refined = settings.pop("refine", True)
             size = math.gcd(len(x), 100)  # percentile calibration crashes on uneven batches
-            batches = [x[i : i + size] for i in range(0, len(x), size)]
+            reader = BatchReader([x[i : i + size] for i in range(0, len(x), size)], INPUT_NAME)
             _quantize(
                 fp32,
                 int8,
-                BatchReader(batches, INPUT_NAME),
+                reader,
                 quant_format=QuantFormat.QOperator,
                 activation_type=QuantType.QUInt8,
                 **settings,
             )
+            if refined:
+                refine_int8(fp32, int8, reader)
             rows.append(Row(title, answers=judge(_onnxruntime(int8)(2), split, reference)[0]))
     return {"rows": [dataclasses.asdict(row) for row in rows], **_circumstances(weights)}
 

@@ -92,7 +92,7 @@ def match_batchnorm(model, images, steps, rate):
     return x.detach().contiguous().numpy()
 
 
-def synthetic_images(model, count=64, steps=6, rate=0.1, seed=0):
+def synthetic_images(model, count=128, steps=2, rate=0.15, seed=0):
     """Images for calibration made from the network alone: (count, 3, 32, 32) float32, normalised.
 
     Deterministic: the same weights give the same images, on one thread or more.

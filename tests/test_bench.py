@@ -187,7 +187,7 @@ def test_both_commands(weights, tmp_path, capsys, monkeypatch):
     assert math.isfinite(result["floor"]["ms"])
     assert main([*arguments, "--quality"]) == 0
     result = json.loads(out.read_text())
-    assert len(result["rows"]) == 10
+    assert len(result["rows"]) == 12
     assert result["rows"][0]["answers"]["agreement"] == 100
     assert OURS in capsys.readouterr().out
 
