@@ -21,6 +21,7 @@ os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"  # requests: each wou
 import gradio as gr
 from gradio.data_classes import FileData
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
 
 from lab5.app import build_interface
 from lab5.assignment import APP_TITLE, CLASSES
@@ -56,6 +57,44 @@ TRANSLATIONS: Final = {
     },
 }
 
+QUEUE_FULL: Final = {
+    "en": f"{QUEUE} people are waiting already; please try again in a minute.",
+    "zh-TW": f"已經有 {QUEUE} 人在排隊，請一分鐘後再試。",
+}
+
+# The device's own fonts: gradio's semibold one lacks most of the alphabet and all of Chinese.
+FONTS: Final = ("system-ui", "PingFang TC", "Microsoft JhengHei", "Noto Sans CJK TC", "sans-serif")
+# A 32x32 picture large enough to see, a tall one small enough for a phone, and nothing that jumps.
+STYLE: Final = """
+[data-testid=image] .upload-container { width: 100%; justify-content: center; }
+[data-testid=image] .image-frame, [data-testid=image] .image-frame img {
+  height: 15rem; max-width: 100%; object-fit: contain;
+}
+[data-testid=image] .image-frame img { min-width: 8rem; }
+[data-testid=image] .image-frame img:not([alt=""]) {
+  width: 100%; box-sizing: border-box; padding: 6rem 1rem 0; text-align: center;
+}
+"""
+# What gradio's css, which it keeps inside the page's container, cannot do.
+HEAD: Final = """
+<style>.toast-body .toast-title { display: none; } /* in English whatever the language */</style>
+<script>
+// Few browsers show HEIC and TIFF.
+for (const event of ["error", "load"]) addEventListener(event, ({target}) => {
+  if (target.closest?.("[data-testid=image]")) target.alt = event === "load" ? ""
+    : navigator.language.startsWith("zh") ? "瀏覽器無法預覽這張圖片，送出後才知道能否讀取。"
+    : "Your browser cannot show this picture; submit it to see whether it can be read.";
+}, true);
+// Many know no type for HEIC, and gradio sends images only: the server decides what is one.
+addEventListener("change", ({target}) => {
+  if (target.type !== "file") return;
+  const files = new DataTransfer();
+  for (const f of target.files)
+    files.items.add(f.type.startsWith("image/") ? f : new File([f], f.name, {type: "image/any"}));
+  target.files = files.files;
+}, true);
+</script>"""
+
 
 def language_of(accept_language: str | None) -> Language:
     """The page's language for a browser's ``Accept-Language``: its first choice decides."""
@@ -83,8 +122,9 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         try:
             size, x = read_upload(image)
         except DataError as error:
-            message, title = (error.en, "Not read") if language == "en" else (error.zh, "無法讀取")
-            raise gr.Error(message, title=title, print_exception=False) from None
+            sentence = error.en if language == "en" else error.zh
+            gr.Warning(sentence)  # in sight on a phone, too
+            return {}, {}, sentence
         comparison = models(x)
         return (
             top_k(comparison.fp32),
@@ -123,7 +163,14 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         enable_monitoring=False,
         run_history=False,
         footer_links=["gradio", "settings"],
-        app_kwargs={"middleware": [Middleware(Guard)], "lifespan": _sweeping},
+        theme=gr.themes.Default(font=FONTS),
+        css=STYLE,
+        head=HEAD,
+        app_kwargs={
+            "middleware": [Middleware(Guard)],
+            "exception_handlers": {503: _queue_full},
+            "lifespan": _sweeping,
+        },
     )
     return demo
 
@@ -151,6 +198,12 @@ def _read_safely(picture: Any) -> None:
 
     picture.preprocess = lambda payload: payload
     picture.async_move_resource_to_block_cache = only_uploads
+
+
+async def _queue_full(request: Any, error: Exception) -> JSONResponse:
+    """Not as 503, for which gradio's page has an English sentence of its own."""
+    language = language_of(request.headers.get("accept-language"))
+    return JSONResponse({"detail": QUEUE_FULL[language]}, 429)
 
 
 @contextlib.asynccontextmanager

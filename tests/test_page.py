@@ -15,6 +15,7 @@ from PIL import Image
 
 from lab5.app import make_pair
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
+from lab5.page import QUEUE_FULL
 from lab5.uploads import MAX_FILE, MAX_MESSAGE
 
 API = "/gradio_api"
@@ -159,10 +160,18 @@ def test_after_an_example_a_picture_is_still_read_as_any_other(client, demo):
     (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
     click(client, demo, [examples], [0], "same")
     bad = file(send(client, "a.png", b"no picture"))
-    error = click(client, demo, demo.input_components, [bad], "same")["error"]
-    assert error.startswith("This file is no picture")
+    answer = click(client, demo, demo.input_components, [bad], "same")["data"]
+    assert answer[2].startswith("This file is no picture")
     elsewhere = file("http://127.0.0.1:9/a.png")
     assert "itself" in click(client, demo, demo.input_components, [elsewhere], "same")["error"]
+
+
+def test_whoever_finds_the_queue_full_is_told_so_in_the_own_language(client, demo, monkeypatch):
+    monkeypatch.setattr(demo._queue, "max_size", 0)
+    for language, sentence in QUEUE_FULL.items():
+        answer = client.post(CALL, json={"data": [None]}, headers={"Accept-Language": language})
+        assert answer.status_code == 429
+        assert answer.json() == {"detail": sentence}
 
 
 # Any picture
@@ -180,12 +189,14 @@ def test_every_kind_of_picture_gets_an_answer(kind, client):
 def test_what_cannot_be_read_gets_a_sentence_in_the_readers_language(kind, client):
     name, make, why = UNREADABLE[kind]
     picture = file(send(client, name, make()))
-    event, data = ask(client, picture)
-    assert event == "error"
-    assert why in data["error"]
-    assert set(data) <= {"error", "duration", "visible", "title"}
-    assert "/" not in data["error"]
-    assert ask(client, picture, "zh-TW")[1]["error"].endswith("。")
+    event, (fp32, int8, sentence) = ask(client, picture)
+    assert event == "complete"
+    assert not fp32.get("confidences")
+    assert not int8.get("confidences")
+    assert why in sentence
+    assert sentence.endswith(".")
+    assert "/" not in sentence
+    assert ask(client, picture, "zh-TW")[1][2].endswith("。")
 
 
 def test_a_data_url_gets_the_answer_of_its_file(client):
@@ -308,8 +319,7 @@ def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
     asyncio.run(a_moment())
     assert not path.parent.exists()
     event, data = ask(client, file(str(path)))
-    assert event == "error"
-    assert data is None or "no longer on the server" in data["error"]
+    assert event == "error" or "no longer on the server" in data[2]
 
 
 def test_a_name_with_folders_in_it_stays_in_the_upload_folder(client, demo):

@@ -7,12 +7,13 @@ import re
 
 import pytest
 from conftest import need
-from pictures import saved, scene
+from pictures import READABLE, saved, scene
 
 from lab5.app import make_pair
 from lab5.assignment import LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
 from lab5.errors import AppError
 from lab5.examples import draw_examples
+from lab5.page import QUEUE_FULL
 from lab5.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
 
 pytestmark = pytest.mark.browser
@@ -25,15 +26,20 @@ SUBMIT = {"zh-TW": "送出", "en": "Submit"}
 
 
 @pytest.fixture(scope="module")
-def url(weights, tmp_path_factory):
+def page_of(weights, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         from lab5.page import build_demo
 
         demo = build_demo(*make_pair(weights))
         demo.launch(prevent_thread_lock=True, quiet=True)
-        yield demo.local_url
+        yield demo
         demo.close()
+
+
+@pytest.fixture(scope="module")
+def url(page_of):
+    return page_of.local_url
 
 
 @pytest.fixture(scope="module")
@@ -147,15 +153,49 @@ def test_an_example_answers_at_one_click_and_a_bad_file_after_it_is_refused(
     page.locator("input[type=file]").first.set_input_files(bad)
     page.locator("[data-testid=image] img").wait_for(state="attached")
     button(page, SUBMIT, language).click()
-    toast = page.get_by_test_id("toast-body")
-    toast.wait_for()
     sentence = {
         "zh-TW": "這個檔案不是可以讀取的圖片",
         "en": "This file is no picture that can be read",
     }
-    assert sentence[language] in toast.inner_text()
-    assert str(tmp_path) not in toast.inner_text()
-    assert comparison(page) == ""
+    assert sentence[language] in wait_for_comparison(page)
+    toast = page.get_by_test_id("toast-body").inner_text()
+    assert sentence[language] in toast
+    assert "Warning" not in toast
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_full_queue_is_said_in_the_readers_language(language, running, url, page_of, examples):
+    browser, devices = running
+    page = open_page(browser, devices[DEVICES["phone"]], url, language)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_of._queue, "max_size", 0)
+        page.locator(".gallery-item").first.click()
+        toast = page.get_by_test_id("toast-body")
+        toast.wait_for()
+    assert QUEUE_FULL[language] in toast.inner_text()
+    page.context.close()
+
+
+def test_a_picture_that_the_browser_cannot_show_is_explained_and_answered(visit, tmp_path):
+    page = visit("phone", "zh-TW")
+    name, make, _ = READABLE["HEIC"]
+    (tmp_path / name).write_bytes(make())
+    page.locator("input[type=file]").first.set_input_files(tmp_path / name)
+    page.get_by_alt_text("瀏覽器無法預覽這張圖片").wait_for()
+    button(page, SUBMIT, "zh-TW").click()
+    assert FIRST_LINE["zh-TW"] in wait_for_comparison(page)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (3000, 400), (400, 3000)])
+def test_every_picture_is_shown_at_a_size_to_see_it(size, visit, tmp_path):
+    page = visit("phone", "zh-TW")
+    scene(*size).save(tmp_path / "a.png")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "a.png")
+    picture = page.locator("[data-testid=image] img")
+    picture.wait_for()
+    box, window = picture.bounding_box(), page.evaluate("window.innerWidth")
+    assert 100 <= box["height"] <= 300
+    assert 100 <= box["width"] <= window
 
 
 def test_submitting_nothing_asks_for_a_picture(visit):
