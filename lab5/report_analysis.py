@@ -222,7 +222,7 @@ def _accuracy(a: Accuracy, say: Say) -> str:
         f"只有 INT8 答對的 {a.only_int8} 張，",
         f"on {a.images:,} test images FP32 is right on {_percent(a.fp32, a.images)} and INT8 on "
         f"{_percent(a.int8, a.images)}, {_signed(pair.difference, ' pp', 2)} (95% confidence interval "
-        f"{interval}); {a.only_fp32} are right in FP32 alone, {a.only_int8} in INT8 alone: ",
+        f"{interval}); right in FP32 alone: {a.only_fp32}, in INT8 alone: {a.only_int8}; ",
     )
     p = f"McNemar p = {pair.p_value:.2g}"
     if pair.differs:
