@@ -131,7 +131,10 @@ def _read_screenshots(folder: Path, supplied: Supplied) -> None:
                 elif _room(supplied, file, picture.emulated):
                     seen[picture.jpeg] = file.name
                     caption = captions.get(file.name.lower()) or captions.get(file.stem.lower())
-                    caption = _shortened(caption or re.sub(r"[\s_-]+", " ", file.stem))
+                    stem = re.sub(
+                        "^emulated-", "", file.stem, flags=re.IGNORECASE
+                    )  # the label says it
+                    caption = _shortened(caption or re.sub(r"[\s_-]+", " ", stem))
                     supplied.pictures(picture.emulated).append(
                         Screenshot(breakable(caption), picture.jpeg, picture.width, picture.height)
                     )

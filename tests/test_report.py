@@ -281,9 +281,9 @@ class TestEmulated:
         assert not any(squeezed(label) in text for label in EMULATED)
 
     def test_real_ones_come_first(self, tmp_path, submission):
-        screenshot("green").save(submission / "screenshots" / "emulated-a.png")
+        screenshot("green").save(submission / "screenshots" / "emulated-手持-a.png")
         text = text_of(make(tmp_path / "r.pdf", submission)[0])
-        assert text.index("pixelship") < text.index("不是實機") < text.index("emulateda（模擬）")
+        assert text.index("pixelship") < text.index("不是實機") < text.index("手持a（模擬）")
 
     def test_is_told_by_its_metadata_whatever_its_name(self, tmp_path):
         buffer = io.BytesIO()
