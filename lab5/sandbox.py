@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import math
@@ -241,6 +242,7 @@ def serve() -> None:
     for module in order["preload"]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    gc.freeze()  # what was loaded stays shared with the processes that are forked
     module, name = order["function"].split(":")
     function = getattr(importlib.import_module(module), name)
     if not order["fork"]:

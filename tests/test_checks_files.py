@@ -11,12 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab5.assignment import INPUT_NAME
-from lab5.checks import evidence
+from lab5.assignment import INPUT_NAME, FileNames
+from lab5.checks import CHECKS, evidence
 from lab5.checks.checkpoint import checkpoint_layers
-from lab5.checks.evidence import MAX_SLOWDOWN, ROUNDS, Evidence
+from lab5.checks.core import Fault
+from lab5.checks.evidence import MAX_SLOWDOWN, ROUNDS, Evidence, read_report
 from lab5.checks.onnx_file import OnnxFile, in_order, reference_model
 from lab5.errors import CheckpointError
+from lab5.report import LANGUAGES, make_report
+from tests import figures, handin
 
 
 def logits(layers, x):
@@ -88,3 +91,22 @@ def test_one_quiet_run_of_either_model_is_enough(ratio, noise):
     if ratio <= MAX_SLOWDOWN:
         assert found <= MAX_SLOWDOWN
     assert found == pytest.approx(ratio) or found <= MAX_SLOWDOWN
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize(("devices", "emulated"), [(0, 0), (0, 3), (2, 1), (3, 0), (3, 3)])
+def test_emulated_screenshots_of_our_report_are_not_counted(tmp_path, lang, devices, emulated):
+    folder = tmp_path / "screenshots"
+    folder.mkdir()
+    for i in range(devices + emulated):
+        name = f"phone-{i}.png" if i < devices else f"emulated-phone-{i}.png"
+        (folder / name).write_bytes(handin.screenshot(i))
+    names = FileNames(handin.ID)
+    make_report(tmp_path / names.report, names, figures.figures(), tmp_path, lang)
+    given = SimpleNamespace(report=read_report(tmp_path / names.report))
+    if devices >= 3:
+        assert CHECKS["screenshots"].function(given)
+        return
+    with pytest.raises(Fault) as caught:
+        CHECKS["screenshots"].function(given)
+    assert caught.value.share == devices / 3

@@ -12,7 +12,12 @@ import numpy as np
 
 from lab5.checks.onnx_file import Layer, folded
 
-_STORAGES: Final = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+_STORAGES: Final = {
+    "HalfStorage": "<f2",
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "LongStorage": "<i8",
+}
 
 
 def checkpoint_layers(path: Path) -> list[Layer]:
@@ -31,11 +36,12 @@ def checkpoint_layers(path: Path) -> list[Layer]:
         return _layers({name: value.numpy() for name, value in state.items()})
 
 
-def _layers(state: dict[str, np.ndarray]) -> list[Layer]:
+def _layers(found: dict[str, np.ndarray]) -> list[Layer]:
+    state = {name: np.asarray(value, np.float32) for name, value in found.items()}
     blocks = [f"layer{stage}.{block}." for stage in (1, 2, 3, 4) for block in (0, 1)]
     threes = ["conv1.0", *(f"{block}left.{n}" for block in blocks for n in (0, 3))]
     ones = [f"{block}shortcut.0" for block in blocks if f"{block}shortcut.0.weight" in state]
-    found = []
+    layers = []
     for name in (*threes, *ones):
         stem, _, number = name.rpartition(".")
         norm = [
@@ -44,10 +50,10 @@ def _layers(state: dict[str, np.ndarray]) -> list[Layer]:
         ]
         layer = Layer("Conv", state[f"{name}.weight"], None)
         layer.folded, layer.folded_bias = folded(layer, *norm)
-        found.append(layer)
+        layers.append(layer)
     last = Layer("Gemm", state["fc.weight"], state["fc.bias"])
     last.folded, last.folded_bias = last.weight, last.bias
-    return [*found, last]
+    return [*layers, last]
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

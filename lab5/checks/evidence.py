@@ -34,7 +34,7 @@ _PROBES: Final = (
 )  # fmt: skip
 _PRELOAD: Final = (
     "numpy", "PIL.Image", "onnx", "onnxruntime", "onnxruntime.quantization", "torch",
-    "torch.onnx", "lab5.checks.probes", "lab5.model", "lab5.preprocess",
+    "torch.onnx", "lab5.checks.probes", "lab5.checks.seeded", "lab5.preprocess",
 )  # fmt: skip
 
 
@@ -294,4 +294,4 @@ def _pictures(holder: Any, page: int, depth: int) -> list[Picture]:
 
 def squeezed(text: str) -> str:
     """Without white space: line breaks of a PDF split phrases."""
-    return re.sub(r"\s+", "", text)
+    return re.sub(r"[\s\u200b]+", "", text)

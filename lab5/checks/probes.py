@@ -271,35 +271,13 @@ def reference() -> dict[str, Any]:
     """The reference network's parameters, and its output for seeded weights."""
     import torch
 
-    net, x = _seeded_network()
+    from lab5.checks.seeded import INPUT, NET
+
     with torch.no_grad():
         return {
-            "parameters": {n: list(v.shape) for n, v in net.state_dict().items()},
-            "output": net(x).numpy(),
+            "parameters": {n: list(v.shape) for n, v in NET.state_dict().items()},
+            "output": NET(INPUT).numpy(),
         }
-
-
-def _seeded_network() -> tuple[Any, Any]:
-    """The reference with random weights and statistics, the same every time, and an input."""
-    import torch
-
-    from lab5.model import BasicBlock, ResNet18
-
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(20)
-    net = ResNet18(BasicBlock, num_classes=len(CLASSES)).eval()
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 1.5, generator=generator)
-            elif name.endswith("num_batches_tracked"):
-                value.fill_(7)
-            elif value.dim() == 4:
-                value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-            else:
-                value.normal_(1 if ".weight" in name and value.dim() == 1 else 0, 0.2,
-                              generator=generator)  # fmt: skip
-    return net, torch.randn(2, *_SHAPE, generator=generator)
 
 
 # Topic 1
@@ -309,7 +287,8 @@ def _network(program: Program) -> dict[str, Any]:
     """Build the notebook's network, and run it with the reference's seeded weights."""
     import torch
 
-    reference_net, x = _seeded_network()
+    from lab5.checks.seeded import INPUT, NET
+
     classes = program.classes()
     block = _pick(classes, "BasicBlock", "ResBlock", "ResidualBlock", "Block")
     whole = _pick(classes, "ResNet18", "ResNet", "Net")
@@ -325,14 +304,14 @@ def _network(program: Program) -> dict[str, Any]:
     try:
         state = net.state_dict()
         found["parameters"] = {name: list(value.shape) for name, value in state.items()}
-        wanted = reference_net.state_dict()
+        wanted = NET.state_dict()
         if len(state) == len(wanted):
             names = list(state) if set(state) != set(wanted) else list(wanted)
             if all(state[n].shape == w.shape for n, w in zip(names, wanted.values(), strict=True)):
                 net.load_state_dict(dict(zip(names, wanted.values(), strict=True)))
                 net.eval()
                 with torch.no_grad():
-                    found["output"] = net(x).detach().numpy()
+                    found["output"] = net(INPUT).detach().numpy()
     except BaseException as raised:
         found["error"] = describe(raised)
     return found
@@ -419,8 +398,9 @@ def _exports(
     """
     import torch
 
-    seeded, _ = _seeded_network()
-    wanted = seeded.state_dict()
+    from lab5.checks.seeded import NET
+
+    wanted = NET.state_dict()
     state = {
         ("fc.wrong" if spoil and n == "fc.weight" else n): v.clone() for n, v in wanted.items()
     }

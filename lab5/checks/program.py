@@ -140,12 +140,9 @@ class Program:
     def reaching(self, mentions: Callable[[ast.AST], bool]) -> tuple[list[int], set[str]]:
         """The statements that run code for which ``mentions`` holds, and the definitions between."""
         through: set[str] = set()
+        mentioning = [any(map(mentions, ast.walk(s.node))) for s in self.statements]
         while True:
-            hits = [
-                i
-                for i, s in enumerate(self.statements)
-                if s.uses & through or any(map(mentions, ast.walk(s.node)))
-            ]
+            hits = [i for i, s in enumerate(self.statements) if mentioning[i] or s.uses & through]
             found = {name for i in hits if self.statements[i].is_definition
                      for name in self.statements[i].binds}  # fmt: skip
             if found <= through:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import re
 import tokenize
@@ -44,9 +43,10 @@ def _match(e: Evidence) -> list[tuple[Cell, int | None]]:
         best, where = 0.0, None
         for number, other in enumerate(e.cells):
             if other.kind == cell.kind:
-                kept = len(wanted & set(_lines(other))) / max(1, len(wanted))
-                ratio = difflib.SequenceMatcher(None, cell.source, other.source).quick_ratio()
-                if (score := kept + ratio / 100) > best and kept >= 0.4:
+                lines = set(_lines(other))
+                kept = len(wanted & lines) / max(1, len(wanted))
+                # of two that keep as much, the one that adds less
+                if (score := kept - len(lines - wanted) / 1e6) > best and kept >= 0.4:
                     best, where = score, number
         found.append((cell, where))
     return found

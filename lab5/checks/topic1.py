@@ -490,10 +490,10 @@ def int8_from_fp32(e: Evidence) -> None:
     sources = e.fp32.layers
     for number, layer in enumerate(_convolutions(e), 1):
         same = [s for s in sources if s.weight.shape == layer.weight.shape]
-        steps = min(
-            (_steps(layer, w) for s in same for w in (s.folded, s.weight) if w is not None),
-            default=float("inf"),
-        )
+        steps = float("inf")
+        for weight in (w for s in same for w in (s.folded, s.weight) if w is not None):
+            if (steps := min(steps, _steps(layer, weight))) <= 0.51:
+                break
         if not steps <= 0.51:
             raise Fault(
                 (f"Convolution {number} has other weights.", f"第 {number} 個卷積的權重不同。"),
