@@ -153,7 +153,6 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         examples.click(
             compare_example, examples, [picture, *demo.output_components], api_visibility="private"
         )
-    demo.delete_cache = (SWEEP, KEPT)
     demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)
     demo.launch = functools.partial(  # type: ignore[method-assign]
         demo.launch,
@@ -208,18 +207,35 @@ async def _queue_full(request: Any, error: Exception) -> JSONResponse:
 
 @contextlib.asynccontextmanager
 async def _sweeping(app: Any) -> AsyncIterator[None]:
-    """While the page runs: gradio deletes old uploads, this their empty folders."""
+    """Delete uploads while the page runs, and the last of them when it stops."""
 
     async def sweep() -> None:
         while True:
             await asyncio.sleep(SWEEP)
-            for folder in Path(app.uploaded_file_dir).glob("*/"):
-                with contextlib.suppress(OSError):  # not empty, or gone
-                    if time.time() - folder.stat().st_mtime > SWEEP:
-                        folder.rmdir()
+            _delete_uploads(app.get_blocks(), KEPT)
 
     task = asyncio.create_task(sweep())
     try:
         yield
     finally:
         task.cancel()
+        _delete_uploads(app.get_blocks(), 0)
+
+
+def _delete_uploads(demo: gr.Blocks, age: float) -> None:
+    """Delete what visitors uploaded more than ``age`` seconds ago, folders included.
+
+    Not gradio's ``delete_cache``, which leaves the folders and ends for ever at an upload that arrives
+    while it looks through its set.
+    """
+    examples = {path for block in demo.blocks.values() for path in block.keep_in_cache}
+    for created in demo.temp_file_sets:
+        for path in map(Path, created.copy() - examples):
+            try:
+                if time.time() - path.lstat().st_ctime < age:
+                    continue
+                path.unlink()
+                path.parent.rmdir()
+            except OSError:  # gone, or not alone in its folder
+                pass
+            created.discard(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -11,7 +12,6 @@ from urllib.parse import quote
 import httpx
 import pytest
 from pictures import READABLE, UNREADABLE, saved, scene
-from PIL import Image
 
 from lab5.app import make_pair
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
@@ -144,9 +144,9 @@ def click(client: httpx.Client, demo, inputs: list, data: list, session: str) ->
 
 
 def test_an_example_answers_and_stays_when_uploads_are_deleted(client, demo):
-    from gradio.route_utils import delete_files_created_by_app
+    from lab5.page import _delete_uploads
 
-    delete_files_created_by_app(demo, age=0)
+    _delete_uploads(demo, 0)
     (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
     for number in range(len(examples.samples)):
         picture, fp32, _, text = click(client, demo, [examples], [number], f"e{number}")["data"]
@@ -297,29 +297,46 @@ def test_errors_show_no_path_and_no_traceback(client, demo):
 
 
 def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
-    import asyncio
-
-    from gradio.route_utils import delete_files_created_by_app
-
     from lab5 import page
 
-    frequency, age = demo.delete_cache
-    assert frequency <= 60
-    assert age <= 600
-    path = Path(send(client, "mine.png", saved(Image.new("RGB", (9, 9), "teal"), "PNG")))
-    assert path.exists()
-    delete_files_created_by_app(demo, age=0)
-    assert not path.exists()
-    monkeypatch.setattr(page, "SWEEP", 0)
+    assert page.SWEEP <= 60
+    assert page.KEPT <= 600
+    path, young = (Path(send(client, f"{c}.png", saved(scene(c, 9), "PNG"))) for c in (8, 9))
+    monkeypatch.setattr(page, "SWEEP", 0.1)
 
     async def a_moment():
         async with page._sweeping(demo.app):
             await asyncio.sleep(0.5)
+            assert young.exists()
+            monkeypatch.setattr(page, "KEPT", 0)
+            await asyncio.sleep(0.5)
 
     asyncio.run(a_moment())
-    assert not path.parent.exists()
+    for upload in (path, young):
+        assert not upload.parent.exists()
+        assert str(upload) not in demo.upload_file_set
     event, data = ask(client, file(str(path)))
     assert event == "error" or "no longer on the server" in data[2]
+
+
+def test_uploads_that_arrive_during_a_clean_up_do_not_end_it(demo, tmp_path, monkeypatch):
+    """gradio's own clean-up dies then ("Set changed size during iteration") and never comes back."""
+    from lab5 import page
+
+    old = [tmp_path / str(n) / "a.png" for n in range(3)]
+    for path in old:
+        path.parent.mkdir()
+        path.touch()
+    monkeypatch.setattr(demo, "temp_file_sets", [created := {str(path) for path in old}])
+    unlink = Path.unlink
+
+    def while_another_arrives(path):
+        created.add(f"{path} and another")
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", while_another_arrives)
+    page._delete_uploads(demo, 0)
+    assert not any(path.parent.exists() for path in old)
 
 
 def test_a_name_with_folders_in_it_stays_in_the_upload_folder(client, demo):
