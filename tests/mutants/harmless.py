@@ -480,6 +480,16 @@ def helpers_and_type_hints(h: HandIn) -> None:
 
 
 @harmless()
+def noisy_and_careless(h: HandIn) -> None:
+    """preprocess writes to stderr and spoils json, sys and os for whoever comes after it."""
+    h.code(
+        "    # 轉成 RGB 並縮放\n",
+        "    # 轉成 RGB 並縮放\n    import json, sys\n    print('除錯' * 10_000, file=sys.stderr)\n"
+        "    json.dumps = json.loads = sys.exit = os.write = os.replace = None\n",
+    )
+
+
+@harmless()
 def preprocess_through_the_reader(h: HandIn) -> None:
     """preprocess uses the template's preprocess_32x32."""
     h.code(_PREPROCESS, "    # 直接沿用校準時的前處理\n    return preprocess_32x32(image)[None]\n")

@@ -403,6 +403,12 @@ def preprocess_ends_the_process(h: HandIn) -> None:
     h.code("    # 轉成 RGB 並縮放\n", "    # 轉成 RGB 並縮放\n    import os\n    os._exit(0)\n")
 
 
+@fault("preprocess-shape")
+def preprocess_takes_all_memory(h: HandIn) -> None:
+    """preprocess asks for a terabyte."""
+    h.code("    # 轉成 RGB 並縮放\n", "    # 轉成 RGB 並縮放\n    np.ones(1 << 37)\n")
+
+
 @fault("preprocess-dtype", fast=True)
 def double_precision(h: HandIn) -> None:
     """preprocess returns float64."""
