@@ -28,7 +28,7 @@ def checkpoint_layers(path: Path) -> list[Layer]:
     """
     try:
         return _layers(_read(path))
-    except (KeyError, ValueError, AttributeError, EOFError, OSError, pickle.UnpicklingError,
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, OSError, pickle.UnpicklingError,
             zipfile.BadZipFile):  # fmt: skip
         from lab5.model import load_model  # whatever is unusual, PyTorch decides
 
