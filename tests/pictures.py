@@ -58,19 +58,30 @@ def _sideways(kind: str, **options) -> bytes:
     return saved(lying, kind, exif=_orientation(6).tobytes(), **options)
 
 
-def png_header_only(width: int, height: int) -> bytes:
-    """A PNG that claims its size and holds a kilobyte: what a decompression bomb looks like."""
+def _png(width: int, height: int, depth: int, pixels: bytes) -> bytes:
+    """An RGB PNG of any depth, whatever its pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = zlib.compress(bytes(1 << 20))
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    body = zlib.compress(pixels)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     )
+
+
+def png_header_only(width: int, height: int) -> bytes:
+    """A PNG that claims its size and holds a kilobyte: what a decompression bomb looks like."""
+    return _png(width, height, 8, bytes(1 << 20))
+
+
+def _deep_rgb() -> bytes:
+    """16 bits a channel, which Pillow reads but does not write."""
+    rows = (np.asarray(scene()).astype(">u2") * 257).reshape(64, -1)
+    return _png(48, 64, 16, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
 COLOUR, GREY, HOLE = "colour", "grey", "hole"  # what should be seen of the scene
@@ -81,6 +92,7 @@ READABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "PNG, palette": ("a.png", lambda: saved(scene().convert("P"), "PNG"), COLOUR),
     "PNG, grey": ("a.png", lambda: saved(scene().convert("L"), "PNG"), GREY),
     "PNG, 16-bit grey": ("a.png", lambda: saved(_deep(), "PNG"), GREY),
+    "PNG, 16-bit RGB": ("a.png", _deep_rgb, COLOUR),
     "PNG, alpha": ("a.png", lambda: saved(_with_hole(), "PNG"), HOLE),
     "PNG, grey and alpha": ("a.png", lambda: saved(_with_hole("LA"), "PNG"), GREY + HOLE),
     "PNG, EXIF rotation": ("a.png", lambda: _sideways("PNG"), COLOUR),
@@ -113,6 +125,7 @@ READABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "no file extension": ("picture", lambda: saved(scene(), "PNG"), COLOUR),
     "Chinese file name": ("貓 照片.png", lambda: saved(scene(), "PNG"), COLOUR),
     "1x1": ("a.png", lambda: saved(Image.new("RGB", (1, 1), "red"), "PNG"), ""),
+    "8000x8000": ("a.png", lambda: saved(Image.new("1", (8000, 8000), 1), "PNG"), ""),
     "1x8000": ("a.png", lambda: saved(Image.new("RGB", (1, 8000), "red"), "PNG"), ""),
 }
 
@@ -154,3 +167,31 @@ UNREADABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
         TOO_LARGE,
     ),
 }
+
+
+def table() -> str:
+    """What a visitor sees of each kind, as Markdown: ``python tests/pictures.py``."""
+    import tempfile
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from lab5.errors import DataError
+    from lab5.uploads import read_upload
+
+    kinds: dict[str, list[str]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, (name, make, _) in (READABLE | UNREADABLE).items():
+            path = Path(folder, name)
+            path.write_bytes(make())
+            try:
+                read_upload(SimpleNamespace(path=str(path), url=None))
+                seen = "the answer"
+            except DataError as error:
+                seen = f"{error.zh}<br>{error.en}"
+            kinds.setdefault(seen, []).append(kind)
+    rows = (f"| {seen} | {'; '.join(names)} |" for seen, names in kinds.items())
+    return "\n".join(["| what the visitor sees | uploads |", "| --- | --- |", *rows])
+
+
+if __name__ == "__main__":
+    print(table())

@@ -8,13 +8,14 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import GREY, HOLE, READABLE, UNREADABLE, saved, scene
+from pictures import GREY, HOLE, READABLE, UNREADABLE, saved, scene, table
 from PIL import Image
 
 from lab5.errors import DataError
@@ -137,6 +138,7 @@ def _sample(kind: str) -> bytes:
 
 MEASURE = """
 import resource, sys
+from pathlib import Path
 from types import SimpleNamespace
 from lab5.errors import DataError
 from lab5.uploads import read_upload
@@ -261,3 +263,8 @@ def test_pillow_is_not_told_to_accept_truncated_files():
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
     with pytest.raises(OSError, match="truncated"):
         Image.open(io.BytesIO(saved(scene(), "JPEG")[:700])).load()
+
+
+def test_the_documentations_table_is_what_happens():
+    page = (Path(__file__).parent.parent / "docs" / "page.md").read_text(encoding="utf-8")
+    assert table() in page, "make it anew with: python tests/pictures.py"
