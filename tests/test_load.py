@@ -1,4 +1,4 @@
-"""The page under load and beside an empty one: pytest tests/test_load.py -m slow, -m benchmark -s."""
+"""The page under load and beside an empty one: pytest tests/test_load.py -s -m slow, soak, benchmark."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("served", ["20 5"], indirect=True)  # so that the test sees uploads go
 def test_two_thousand_requests_leave_neither_memory_nor_files_behind(served):
