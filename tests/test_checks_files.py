@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab5.assignment import INPUT_NAME, FileNames
-from lab5.checks import CHECKS, evidence
+from lab5.checks import CHECKS, checkpoint, evidence
 from lab5.checks.checkpoint import checkpoint_layers
 from lab5.checks.core import Fault
 from lab5.checks.evidence import MAX_SLOWDOWN, ROUNDS, Evidence, read_report
@@ -110,3 +110,12 @@ def test_emulated_screenshots_of_our_report_are_not_counted(tmp_path, lang, devi
     with pytest.raises(Fault) as caught:
         CHECKS["screenshots"].function(given)
     assert caught.value.share == devices / 3
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [(0, (5,), (1,)), (1, (4,), (1,)), (0, (2, 3), (2, 1)), (0, (1000,), (0,)), (-1, (2,), (1,)), (3, (2,), (-1,))],
+)  # fmt: skip
+def test_a_tensor_never_reaches_beyond_its_storage(offset, size, stride):
+    with pytest.raises(ValueError, match="beyond"):
+        checkpoint._tensor(np.zeros(4, np.float32), offset, size, stride)
