@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -16,6 +17,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m lab5.train", description="Train the ResNet18 on CIFAR-10 / 訓練 ResNet18"
     )
     parser.add_argument("--epochs", type=int, help="by default the recipe's / 預設依訓練設定")
+    parser.add_argument("--weights", type=Path, help="train these on / 從這個權重檔繼續訓練")
+    parser.add_argument(
+        "--last", type=int, help="with --weights, the epochs to repeat / 重複最後幾個 epoch"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--out", type=Path, default=Path(CHECKPOINT))
@@ -30,13 +35,26 @@ def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.epochs is not None and args.epochs < 1:
         raise UsageError("--epochs must be at least 1.", zh="--epochs 至少要是 1。")
+    if (args.weights is None) != (args.last is None):
+        raise UsageError(
+            "--weights and --last belong together: which weights, and how many epochs more.",
+            zh="--weights 與 --last 要一起使用：從哪個權重檔、再訓練幾個 epoch。",
+        )
     from lab5 import data
     from lab5.training import Recipe, train
 
     recipe = Recipe() if args.epochs is None else Recipe(epochs=args.epochs)
+    if args.last is not None:
+        if not 1 <= args.last <= recipe.epochs:
+            raise UsageError(
+                f"--last must be 1 to {recipe.epochs}.", zh=f"--last 應為 1 到 {recipe.epochs}。"
+            )
+        recipe = dataclasses.replace(recipe, first=recipe.epochs - args.last)
     dataset = data.load(args.data)
     console.print(f"{recipe}\nseed {args.seed}", soft_wrap=True)
-    log = train(dataset, recipe, seed=args.seed, out=args.out, resume=args.resume)
+    log = train(
+        dataset, recipe, seed=args.seed, out=args.out, weights=args.weights, resume=args.resume
+    )
     console.print(
         f"test top-1 {log['test_top1']}% on {log['test_images']:,} images → {args.out}",
         soft_wrap=True,

@@ -36,7 +36,7 @@ from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
 from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing
-from lab5.model import BasicBlock, ResNet18
+from lab5.model import BasicBlock, ResNet18, load_model
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
 
@@ -47,6 +47,7 @@ class Recipe:
     [S] the usual CIFAR-10 practice; [M] measured here on training images held out for it."""
 
     epochs: int = 15  # passes over the training split
+    first: int = 0  # of these, done before: a run from weights repeats only what follows
     batch: int = 500  # images a step [S]
     filter_lr: float = 0.11  # spectral norm of a filter bank's first step; falls linearly to 0 [M]
     filter_momentum: float = 0.85  # [A]: 0.6 at batch 2000
@@ -184,7 +185,7 @@ class Run:
             {"params": vectors},
         ]
         self.others = torch.optim.SGD(groups, lr=0.0, momentum=recipe.other_momentum, nesterov=True)
-        self.epoch = 0
+        self.epoch = recipe.first
         self.history: list[dict[str, float]] = []
 
     def state(self) -> dict[str, Any]:
@@ -281,10 +282,14 @@ def train(
     *,
     seed: int,
     out: Path,
+    weights: Path | None = None,
     resume: bool = False,
     device: torch.device | None = None,
 ) -> dict[str, Any]:
     """Train to the end; write a float16 state dict to ``out`` and a log to ``<out stem>.json``.
+
+    With ``weights`` the run starts from them: with ``recipe.first`` near ``recipe.epochs`` it trains
+    them on at the low rates that the schedule ends with.
 
     After each epoch the whole state goes to ``<out>.resume``; ``resume`` continues from there and
     ends with the same bytes as a run that was not interrupted on the same hardware and versions.
@@ -294,7 +299,8 @@ def train(
 
     Raises:
         DataError: the training split is empty or the loss diverged.
-        CheckpointError: ``resume`` finds a checkpoint of another run, or none that can be read.
+        CheckpointError: ``resume`` finds a checkpoint of another run, or none that can be read;
+            or ``weights`` are none of this network.
         UsageError: ``out`` is no file name, or an unfinished run would be lost without ``resume``.
     """
     if not len(dataset.train):
@@ -304,6 +310,8 @@ def train(
         )
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = Run(recipe, seed, device)
+    if weights is not None:
+        run.model.load_state_dict(load_model(weights)[0].state_dict())
     checkpoint = out.with_name(out.name + ".resume")
     _check_target(run, out)
     if checkpoint.exists():

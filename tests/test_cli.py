@@ -21,7 +21,7 @@ COMMANDS = sorted(
     if "\n@command\n" in path.read_text(encoding="utf-8")
 )
 # Each takes longer to import than --help may take altogether (0.3 s).
-HEAVY = {"torch", "onnx", "onnxruntime", "gradio", "rich", "PIL", "nbformat", "typst", "pypdf"}
+HEAVY = {"torch", "onnx", "onnxruntime", "gradio", "rich", "PIL", "nbformat", "typst", "pypdfium2"}
 
 
 def fails_with(error):

@@ -7,10 +7,9 @@ from typing import Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
 from lab5.checks.core import Fault, Manual, Text, check
-from lab5.checks.evidence import Evidence, squeezed
+from lab5.checks.evidence import MIN_SIDE, Evidence, Picture, squeezed
 from lab5.report import EMULATED, NO_REFLECTION
 
-MIN_SIDE: Final = 200  # pixels; a telephone's screenshot has over 700, an icon under 100
 MIN_TEXT: Final = 20  # characters; below that the pages are pictures
 
 _FP32: Final = re.compile(r"fp\s*-?\s*32|float\s*32|浮點|全精度", re.IGNORECASE)
@@ -64,7 +63,11 @@ def report_readable(e: Evidence) -> None:
 )  # fmt: skip
 def screenshots(e: Evidence) -> Text:
     """The report shows at least three screenshots of real size."""
-    large = {p.digest: p for p in e.report.pictures if min(p.width, p.height) >= MIN_SIDE}
+    large: list[Picture] = []
+    for picture in e.report.pictures:
+        again = picture.blank or any(map(picture.same, large))
+        if min(picture.width, picture.height) >= MIN_SIDE and not again:
+            large.append(picture)
     emulated = sum(squeezed(e.report.text).count(squeezed(label)) for label in EMULATED)
     count = max(0, len(large) - emulated)
     shown = ", ".join(f"{p.width}x{p.height}" for p in e.report.pictures[:8]) or "—"

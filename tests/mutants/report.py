@@ -75,6 +75,31 @@ def one_screenshot_three_times(h: HandIn) -> None:
     h.report(('"two.png"', '"one.png"'), ('"three.png"', '"one.png"'))
 
 
+@fault("screenshots", fast=True)
+def one_screenshot_saved_three_times(h: HandIn) -> None:
+    """The same screenshot as PNG, as JPEG and scaled."""
+    from PIL import Image
+
+    image, found = Image.open(io.BytesIO(handin.screenshot(1))).convert("RGB"), io.BytesIO()
+    image.save(found, "JPEG", quality=60)
+    scaled = io.BytesIO()
+    image.resize((300, 538)).save(scaled, "PNG")
+    files = {"one.png": handin.screenshot(1), "two.jpg": found.getvalue()}
+    h.report(('"two.png"', '"two.jpg"'), pictures={**files, "three.png": scaled.getvalue()})
+
+
+@fault("screenshots", fast=True)
+def blank_screenshots(h: HandIn) -> None:
+    """The screenshots are plain white, grey and black."""
+    from PIL import Image
+
+    files = {}
+    for name, grey in (("one", 255), ("two", 128), ("three", 0)):
+        Image.new("L", (390, 700), grey).save(found := io.BytesIO(), "PNG")
+        files[f"{name}.png"] = found.getvalue()
+    h.report(pictures=files)
+
+
 @fault("screenshots")
 def icons_for_screenshots(h: HandIn) -> None:
     """The screenshots are 60x60 pixels."""
