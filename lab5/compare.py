@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,7 @@ from lab5.session import PROVIDERS, build_session
 Scores = dict[str, float]
 Language = Literal["en", "zh-TW"]
 
-# Few repeats: the page should answer nearly as fast as one that does nothing.
-PAGE_REPEATS: Final = 20
-PAGE_BUDGET_MS: Final = 8.0  # for the repeats of one model
+WINDOW: Final = 7  # runs of either model, the latest, whose times the page states
 LOW_CONFIDENCE: Final = 0.5  # top-1 probability below which a picture looks unlike the ten classes
 LARGE_SIDE: Final = 256  # pixels: eight times what the network sees
 BUSY: Final = 2.5  # slowest run / fastest above which the machine was busy with something else
@@ -28,7 +27,7 @@ BUSY: Final = 2.5  # slowest run / fastest above which the machine was busy with
 TEXTS: Final = {
     "en": {
         "no picture": "Please upload a picture first.",
-        "time": "{name}: {median:.2f} ms (median of {n} runs, {fastest:.2f} to {slowest:.2f} ms)",
+        "time": "{name}: {median:.2f} ms (median of the last {n} runs, {fastest:.2f} to {slowest:.2f} ms)",
         "speedup": "Speedup: {speedup:.2f}x",
         "agree": "Same answer: yes ({fp32})",
         "differ": "Same answer: no (FP32 says {fp32}, INT8 says {int8})",
@@ -42,7 +41,7 @@ TEXTS: Final = {
     },
     "zh-TW": {
         "no picture": "請先上傳一張圖片。",
-        "time": "{name}：{median:.2f} ms（{n} 次的中位數，{fastest:.2f} 到 {slowest:.2f} ms）",
+        "time": "{name}：{median:.2f} ms（最近 {n} 次的中位數，{fastest:.2f} 到 {slowest:.2f} ms）",
         "speedup": "加速（Speedup）：{speedup:.2f} 倍",
         "agree": "預測一致：是（{fp32}）",
         "differ": "預測一致：否（FP32 為 {fp32}，INT8 為 {int8}）",
@@ -56,14 +55,11 @@ TEXTS: Final = {
 }
 
 
-def timed_run(session, output_name, feed, repeats=20, at_most_ms=float("inf")):
-    """Run once to warm up, then ``repeats`` times: the output and the times in ms, (repeats,).
-
-    ``at_most_ms`` ends the repeats early, after three of them at the soonest.
-    """
+def timed_run(session, output_name, feed, repeats=20):
+    """Run once to warm up, then ``repeats`` times: the output and the times in ms, (repeats,)."""
     output = session.run([output_name], feed)[0]
     times = []
-    while len(times) < repeats and (len(times) < 3 or sum(times) < at_most_ms):
+    for _ in range(repeats):
         start = time.perf_counter()
         session.run([output_name], feed)
         times.append((time.perf_counter() - start) * 1000)
@@ -85,7 +81,7 @@ def top_k(probabilities: np.ndarray, k: int = TOP_K) -> Scores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What both models say about one picture: probabilities (10,) and times (repeats,) in ms."""
+    """What both models say about one picture: probabilities (10,) and times (N,) in ms."""
 
     fp32: np.ndarray
     int8: np.ndarray
@@ -136,35 +132,44 @@ class Comparison:
         return "\n".join(lines)
 
 
+class _Timed:
+    """A session, and how long its latest runs took."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = build_session(str(path), PROVIDERS)
+        self._input, self._output = (
+            part[0].name for part in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        zeros = {self._input: np.zeros((1, 3, 32, 32), np.float32)}
+        _, times = timed_run(self._session, self._output, zeros, WINDOW)
+        self._times = deque(times, WINDOW)
+
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (10,) of a picture (1, 3, 32, 32), and the times in ms, (WINDOW,)."""
+        start = time.perf_counter()
+        (logits,) = self._session.run([self._output], {self._input: x})
+        self._times.append((time.perf_counter() - start) * 1000)
+        return softmax(logits[0]), np.array(self._times)
+
+
 class Models:
     """The FP32 and the INT8 session of one network, opened once and warmed up.
 
-    Measurements take turns, so that those of two visitors never slow each other down.
+    An answer runs each model once, as it should come nearly as fast as that of a page that does
+    nothing; its times are those of the latest runs, which a picture's content has no part in. Runs take
+    turns, so that those of two visitors never slow each other down.
     """
 
     def __init__(self, fp32: Path, int8: Path) -> None:
-        self._fp32 = build_session(str(fp32), PROVIDERS)
-        self._int8 = build_session(str(int8), PROVIDERS)
+        self._fp32, self._int8 = _Timed(fp32), _Timed(int8)
         self._sizes = _megabytes(fp32), _megabytes(int8)
         self._turn = threading.Lock()
-        self(np.zeros((1, 3, 32, 32), np.float32))
 
     def __call__(self, x: np.ndarray) -> Comparison:
         """Compare on one preprocessed picture, (1, 3, 32, 32) float32."""
         with self._turn:
-            (logits_fp32, ms_fp32), (logits_int8, ms_int8) = (
-                timed_run(
-                    session,
-                    session.get_outputs()[0].name,
-                    {session.get_inputs()[0].name: x},
-                    PAGE_REPEATS,
-                    PAGE_BUDGET_MS,
-                )
-                for session in (self._fp32, self._int8)
-            )
-        return Comparison(
-            softmax(logits_fp32[0]), softmax(logits_int8[0]), ms_fp32, ms_int8, *self._sizes
-        )
+            (fp32, fp32_ms), (int8, int8_ms) = self._fp32.run(x), self._int8.run(x)
+        return Comparison(fp32, int8, fp32_ms, int8_ms, *self._sizes)
 
 
 def _megabytes(path: Path) -> float:

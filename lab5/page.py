@@ -5,21 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-# Read when gradio is imported or an interface is built.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["GRADIO_FLAGGING_MODE"] = "never"
-os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # for the monitoring page, which is closed
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000"  # requests: each would cost a summary
-
-import gradio as gr
-from gradio.data_classes import FileData
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 
@@ -28,6 +19,7 @@ from lab5.assignment import APP_TITLE, CLASSES
 from lab5.compare import TEXTS, Language, Models, Scores, top_k
 from lab5.errors import AppError, DataError
 from lab5.examples import draw_examples
+from lab5.gradio_setup import FileData, gr
 from lab5.uploads import MAX_FILE, Guard, read_upload
 
 QUEUE: Final = 64  # visitors that may wait; the next one is told that the queue is full

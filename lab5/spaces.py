@@ -23,6 +23,7 @@ MODULES: Final = (
     "compare",
     "errors",
     "examples",
+    "gradio_setup",
     "page",
     "preprocess",
     "session",

@@ -140,7 +140,7 @@ class OnnxFile:
         """An onnxruntime session on one thread that computes the same on every processor."""
         assert self.model is not None  # external data have been looked at
         try:
-            return _session(self.path, exact=True)
+            return _session(self.path, exact="QuantizeLinear" in self.operators)
         except Exception:  # the exact kernels do not take int8 activations
             try:
                 return _session(self.path, exact=False)
