@@ -86,6 +86,7 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
     },
     # 1.5
     "build_session": {
+        "options.add": "兩個 session 輪流執行，執行緒空轉等待會拖慢另一個",
         "return ort": "依指定的 providers（例如 CPU）建立推論 session",
     },
     # 2.1

@@ -217,7 +217,7 @@ def test_any_spelling_of_a_marker_and_any_blank(marker, session_blank, preproces
     for cell in nb["cells"]:
         cell["source"] = [re.sub(r"# T[Oo][Dd][Oo]( :)?", marker, line) for line in cell["source"]]
     filled = notebook.fill(nb, NAMES)
-    assert "return ort.InferenceSession(model_path, providers=providers)" in code(filled)
+    assert "return ort.InferenceSession(model_path, options, providers=providers)" in code(filled)
     ast.parse(code(filled))
     assert notebook.fill(filled, NAMES) == filled
 

@@ -15,6 +15,11 @@ def test_the_signature_is_the_assignments():
     assert list(inspect.signature(build_session).parameters) == ["model_path", "providers"]
 
 
+def test_its_threads_do_not_spin_while_another_session_runs(fp32):
+    options = build_session(str(fp32), PROVIDERS).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_a_session_runs_the_file_with_the_providers_that_were_asked_for(fp32, model):
     session = build_session(str(fp32), ["CPUExecutionProvider"])
     assert session.get_providers() == ["CPUExecutionProvider"]
