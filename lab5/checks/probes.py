@@ -412,21 +412,17 @@ def _exports(
         return {name: value.clone() for name, value in state.items()}
 
     def described(model: Any) -> dict[str, Any]:
-        record: dict[str, Any] = {
-            "loaded": False,
-            "training": bool(getattr(model, "training", False)),
-            "strange": not hasattr(model, "state_dict"),
-        }
-        if hasattr(model, "state_dict"):
-            got = {n.removeprefix("module."): v for n, v in model.state_dict().items()}
-            record["loaded"] = all(
-                n in got
-                and got[n].shape == v.shape
-                and torch.equal(got[n].float().cpu(), v.float())
-                for n, v in wanted.items()
-                if not n.endswith("num_batches_tracked")
-            )
-        return record
+        if isinstance(model, torch.nn.Module):  # to whose state_dict something may be assigned
+            weights = torch.nn.Module.state_dict(model)
+        else:  # of an ExportedProgram, a dict
+            weights = getattr(model, "state_dict", {})
+        got = {name.removeprefix("module."): value for name, value in weights.items()}
+        same = all(
+            n in got and got[n].shape == v.shape and torch.equal(got[n].float().cpu(), v.float())
+            for n, v in wanted.items()
+            if not n.endswith("num_batches_tracked")
+        )
+        return {"loaded": same, "training": bool(getattr(model, "training", False))}
 
     def load_state_dict(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = real_load_state_dict(self, *args, **kwargs)

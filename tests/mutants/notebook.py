@@ -155,6 +155,12 @@ def weights_loaded_into_another_model(h: HandIn) -> None:
     h.code(LOAD, "    other = ResNet18(BasicBlock)\n    other.load_state_dict(state)\n")
 
 
+@fault("weights-loaded")
+def weights_assigned_to_the_method(h: HandIn) -> None:
+    """model.state_dict = state, which loads nothing."""
+    h.code(LOAD, "    model.state_dict = state\n")
+
+
 @fault("weights-loaded-strictly", fast=True)
 def strict_false(h: HandIn) -> None:
     """load_state_dict(state, strict=False)."""
