@@ -147,6 +147,19 @@ def test_it_learns(dataset, tmp_path):
     assert log["history"][-1]["loss"] < 0.8 * log["history"][0]["loss"]
 
 
+def test_weights_are_trained_on_over_the_last_epochs(dataset, uninterrupted, tmp_path):
+    """At rates of zero what comes out is what went in."""
+    start, out = uninterrupted[0] / "best_model.pth", tmp_path / "best_model.pth"
+    still = dataclasses.replace(TINY, first=2, filter_lr=0.0, other_lr=0.0)
+    log = training.train(dataset, still, seed=SEED, out=out, weights=start)
+    assert [row["epoch"] for row in log["history"]] == [3]
+    (before, _), (after, _) = load_model(start), load_model(out)
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        if old.ndim == 4:  # each filter bank is scaled to its norm, whatever the rate
+            old, new = (w / w.norm() for w in (old, new))
+        torch.testing.assert_close(old, new, rtol=2e-3, atol=1e-4, msg=name)
+
+
 # What can go wrong
 
 
@@ -420,5 +433,10 @@ def test_the_command_reports_the_accuracy(dataset, tmp_path, monkeypatch, capsys
 def test_wrong_usage(tmp_path, capsys):
     assert train.main(["--epochs", "0"]) == 2
     assert "至少" in capsys.readouterr().err
+    for alone in (["--last", "2"], ["--weights", "a.pth"]):
+        assert train.main(alone) == 2
+        assert "belong together" in capsys.readouterr().err
+    assert train.main(["--weights", "a.pth", "--last", "16"]) == 2
+    assert "1 to 15" in capsys.readouterr().err
     assert train.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "a.pth")]) == 1
     assert "There is no file or folder at" in capsys.readouterr().err
