@@ -314,15 +314,13 @@ def _pictures(page: Any, number: int) -> Iterator[Picture]:
 
 
 def _greys(image: Any, width: int, height: int) -> np.ndarray | None:
-    import pypdfium2
-
     if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
         return None
     try:
-        picture = image.get_bitmap().to_pil()
-    except pypdfium2.PdfiumError:
+        small = image.get_bitmap().to_pil().convert("L").resize((32, 32), resample=4)  # 4: box
+    except Exception:  # one damaged picture need not cost the others
         return None
-    return np.asarray(picture.convert("L").resize((32, 32), resample=4), np.int16)  # 4: box
+    return np.asarray(small, np.int16)
 
 
 def squeezed(text: str) -> str:
