@@ -58,7 +58,7 @@ def make_pair(weights: Path) -> Pair:
     from lab5.data import cache_dir
 
     digest = hashlib.sha256(weights.read_bytes())
-    for step in ("export", "calibration", "quantize"):  # made anew when one of them changed
+    for step in ("export", "calibration", "quantize", "refine"):  # made anew when one changed
         digest.update(Path(__file__).with_name(f"{step}.py").read_bytes())
     folder = cache_dir() / f"models-{digest.hexdigest()[:16]}"
     fp32, int8 = folder / "lab5_FP32.onnx", folder / "lab5_INT8.onnx"
