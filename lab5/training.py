@@ -310,8 +310,6 @@ def train(
         )
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = Run(recipe, seed, device)
-    if weights is not None:
-        run.model.load_state_dict(load_model(weights)[0].state_dict())
     checkpoint = out.with_name(out.name + ".resume")
     _check_target(run, out)
     if checkpoint.exists():
@@ -322,6 +320,8 @@ def train(
             )
         run.restore(_load_checkpoint(checkpoint))
         console.print(f"resumed after epoch {run.epoch}")
+    elif weights is not None:
+        run.model.load_state_dict(load_model(weights)[0].state_dict())
     sample = dataset.test.first(LOG_IMAGES)
     while run.epoch < recipe.epochs:
         with progress() as bar:

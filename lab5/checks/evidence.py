@@ -284,10 +284,10 @@ def read_report(path: Path) -> Report:
         for number in range(min(len(document), MAX_PAGES)):
             try:
                 page = document[number]
-                text.append(page.get_textpage().get_text_range().replace("\r\n", "\n"))
                 pictures += _pictures(page, number + 1)
+                text.append(page.get_textpage().get_text_range().replace("\r\n", "\n"))
             except pypdfium2.PdfiumError:  # one damaged page need not cost the others
-                text.append("")
+                continue
         return Report("\n".join(text), pictures, len(document))
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
@@ -303,13 +303,17 @@ def read_report(path: Path) -> Report:
 
 
 def _pictures(page: Any, number: int) -> Iterator[Picture]:
-    """The pictures of a page and the forms on it."""
+    """The pictures of a page and the forms on it; one that is damaged need not cost the others."""
+    from pypdfium2 import PdfiumError
     from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
     images = page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=4)
     for image in itertools.islice(images, 100):
-        width, height = image.get_px_size()
-        digest = hashlib.sha256(image.get_data()).hexdigest()
+        try:
+            width, height = image.get_px_size()
+            digest = hashlib.sha256(image.get_data()).hexdigest()
+        except PdfiumError:
+            continue
         yield Picture(width, height, number, digest, _greys(image, width, height))
 
 
@@ -318,7 +322,7 @@ def _greys(image: Any, width: int, height: int) -> np.ndarray | None:
         return None
     try:
         small = image.get_bitmap().to_pil().convert("L").resize((32, 32), resample=4)  # 4: box
-    except Exception:  # one damaged picture need not cost the others
+    except Exception:  # pdfium and Pillow raise several types for what they cannot decode
         return None
     return np.asarray(small, np.int16)
 

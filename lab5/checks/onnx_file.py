@@ -139,8 +139,9 @@ class OnnxFile:
     def session(self) -> Any:
         """An onnxruntime session on one thread that computes the same on every processor."""
         assert self.model is not None  # external data have been looked at
+        quantised = "QuantizeLinear" in self.operators  # in a float file nothing saturates
         try:
-            return _session(self.path, exact="QuantizeLinear" in self.operators)
+            return _session(self.path, exact=quantised)
         except Exception:  # the exact kernels do not take int8 activations
             try:
                 return _session(self.path, exact=False)
