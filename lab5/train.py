@@ -21,6 +21,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--last", type=int, help="with --weights, the epochs to repeat / 重複最後幾個 epoch"
     )
+    parser.add_argument(
+        "--average",
+        action="store_true",
+        help="end as the mean of --weights and the result (SWA) / 與起始權重取平均",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--out", type=Path, default=Path(CHECKPOINT))
@@ -35,10 +40,11 @@ def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.epochs is not None and args.epochs < 1:
         raise UsageError("--epochs must be at least 1.", zh="--epochs 至少要是 1。")
-    if (args.weights is None) != (args.last is None):
+    if (args.weights is None) != (args.last is None) or (args.average and not args.weights):
         raise UsageError(
-            "--weights and --last belong together: which weights, and how many epochs more.",
-            zh="--weights 與 --last 要一起使用：從哪個權重檔、再訓練幾個 epoch。",
+            "--weights and --last belong together: which weights, and how many epochs more; "
+            "--average needs both.",
+            zh="--weights 與 --last 要一起使用：從哪個權重檔、再訓練幾個 epoch；--average 兩者都需要。",
         )
     from lab5 import data
     from lab5.training import Recipe, train
@@ -53,7 +59,13 @@ def main(argv: list[str] | None = None) -> None:
     dataset = data.load(args.data)
     console.print(f"{recipe}\nseed {args.seed}", soft_wrap=True)
     log = train(
-        dataset, recipe, seed=args.seed, out=args.out, weights=args.weights, resume=args.resume
+        dataset,
+        recipe,
+        seed=args.seed,
+        out=args.out,
+        weights=args.weights,
+        average=args.average,
+        resume=args.resume,
     )
     console.print(
         f"test top-1 {log['test_top1']}% on {log['test_images']:,} images → {args.out}",

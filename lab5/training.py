@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from lab5 import data as cifar10
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
@@ -39,6 +40,7 @@ from lab5.files import replacing
 from lab5.model import BasicBlock, ResNet18, load_model
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
+BATCHNORM_IMAGES: Final = 10_000  # a channel's mean is then known to 1% of its deviation or better
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,19 @@ def _autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device))
 
 
+@torch.no_grad()
+def average_with(model: ResNet18, start: ResNet18, split: cifar10.Split) -> None:
+    """Stochastic weight averaging (P. Izmailov et al., 2018, arXiv:1803.05407) of ``model`` and
+    ``start``, two ends of a falling learning rate: their mean, with BatchNorm's statistics taken
+    anew on ``BATCHNORM_IMAGES`` training images as they are seen at test time."""
+    device = next(model.parameters()).device
+    for p, q in zip(model.parameters(), start.parameters(), strict=True):
+        p.lerp_(q.to(device), 0.5)
+    images = torch.from_numpy(split.first(BATCHNORM_IMAGES).images).to(device)
+    update_bn((normalised(part, IMAGE_SIZE) for part in images.split(500)), model)
+    model.eval()
+
+
 class Run:
     """One training run; its whole state after an epoch goes through ``state`` and ``restore``."""
 
@@ -283,13 +298,15 @@ def train(
     seed: int,
     out: Path,
     weights: Path | None = None,
+    average: bool = False,
     resume: bool = False,
     device: torch.device | None = None,
 ) -> dict[str, Any]:
     """Train to the end; write a float16 state dict to ``out`` and a log to ``<out stem>.json``.
 
     With ``weights`` the run starts from them: with ``recipe.first`` near ``recipe.epochs`` it trains
-    them on at the low rates that the schedule ends with.
+    them on at the low rates that the schedule ends with; ``average`` then makes the result the mean
+    of where it started and where it ended (``average_with``).
 
     After each epoch the whole state goes to ``<out>.resume``; ``resume`` continues from there and
     ends with the same bytes as a run that was not interrupted on the same hardware and versions.
@@ -301,7 +318,8 @@ def train(
         DataError: the training split is empty or the loss diverged.
         CheckpointError: ``resume`` finds a checkpoint of another run, or none that can be read;
             or ``weights`` are none of this network.
-        UsageError: ``out`` is no file name, or an unfinished run would be lost without ``resume``.
+        UsageError: ``out`` is no file name, an unfinished run would be lost without ``resume``, or
+            there is nothing to average with.
     """
     if not len(dataset.train):
         raise DataError(
@@ -312,6 +330,11 @@ def train(
     run = Run(recipe, seed, device)
     checkpoint = out.with_name(out.name + ".resume")
     _check_target(run, out)
+    if average and (weights is None or weights.resolve() == out.resolve()):
+        raise UsageError(
+            "An average needs the weights that the run starts from, in another file than the result.",
+            zh="要取平均，必須提供起始的權重檔，而且不能與輸出是同一個檔案。",
+        )
     if checkpoint.exists():
         if not resume:
             raise UsageError(
@@ -331,6 +354,8 @@ def train(
         row["test_sample_top1"] = round(accuracy(run.model, sample, int(row["side"])), 2)
         console.print("  ".join(f"{key} {value:g}" for key, value in row.items()), soft_wrap=True)
         _save(run.state(), checkpoint)
+    if average and weights is not None:
+        average_with(run.model, load_model(weights)[0], dataset.train)
     _save({name: _half(value) for name, value in run.model.state_dict().items()}, out)
     log = _log(run, dataset, out)
     with replacing(out.with_suffix(".json")) as temporary:

@@ -160,6 +160,26 @@ def test_weights_are_trained_on_over_the_last_epochs(dataset, uninterrupted, tmp
         torch.testing.assert_close(old, new, rtol=2e-3, atol=1e-4, msg=name)
 
 
+def test_an_average_lies_halfway_and_has_batchnorm_statistics_of_its_own(
+    dataset, uninterrupted, tmp_path
+):
+    start = uninterrupted[0] / "best_model.pth"
+    recipe = dataclasses.replace(TINY, first=2)
+    for name, average in (("end", False), ("mean", True)):
+        training.train(
+            dataset, recipe, seed=SEED, out=tmp_path / name, weights=start, average=average
+        )
+    (before, _), (end, _), (mean, _) = map(load_model, (start, tmp_path / "end", tmp_path / "mean"))
+    for (name, p), q, found in zip(
+        before.named_parameters(), end.parameters(), mean.parameters(), strict=True
+    ):
+        torch.testing.assert_close(found, (p + q) / 2, rtol=2e-3, atol=1e-4, msg=name)
+    images = training.normalised(torch.from_numpy(dataset.train.images), 32)
+    norm, out = mean.conv1[1], mean.conv1[0](images)
+    torch.testing.assert_close(norm.running_mean, out.mean((0, 2, 3)), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(norm.running_var, out.var((0, 2, 3)), rtol=1e-2, atol=1e-3)
+
+
 # What can go wrong
 
 
@@ -222,6 +242,12 @@ def test_a_damaged_checkpoint(dataset, unfinished, damage):
 def test_no_training_images(dataset, tmp_path):
     empty = Cifar10(dataset.train.first(0), dataset.test)
     rejected(DataError, "no training images", tiny, empty, tmp_path / "a.pth")
+
+
+def test_nothing_to_average_with(dataset, tmp_path):
+    same = tmp_path / "a.pth"
+    for weights in (None, same):
+        rejected(UsageError, "average", tiny, dataset, same, weights=weights, average=True)
 
 
 @pytest.mark.parametrize("name", ["", "a.json"])
@@ -433,7 +459,7 @@ def test_the_command_reports_the_accuracy(dataset, tmp_path, monkeypatch, capsys
 def test_wrong_usage(tmp_path, capsys):
     assert train.main(["--epochs", "0"]) == 2
     assert "至少" in capsys.readouterr().err
-    for alone in (["--last", "2"], ["--weights", "a.pth"]):
+    for alone in (["--last", "2"], ["--weights", "a.pth"], ["--average"]):
         assert train.main(alone) == 2
         assert "belong together" in capsys.readouterr().err
     assert train.main(["--weights", "a.pth", "--last", "16"]) == 2
