@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +33,8 @@ _WORDS: Final = {
 
 def as_json(results: list[dict[str, Any]], lang: str) -> dict[str, Any]:
     """The results as ``grade_schema.json`` describes them, texts in ``lang``."""
+    from importlib.metadata import PackageNotFoundError, version
+
     from lab5.checks.core import say
 
     def plain(value: Any) -> Any:
@@ -52,7 +53,7 @@ def as_json(results: list[dict[str, Any]], lang: str) -> dict[str, Any]:
 
 
 def print_table(result: dict[str, Any], lang: str = "zh-TW") -> None:
-    """Print one hand-in's items, what was wrong and what to do."""
+    """Print one hand-in's items, what was wrong and what to do; what was not made, by its reason."""
     from rich.table import Table
     from rich.text import Text
 
@@ -76,9 +77,18 @@ def print_table(result: dict[str, Any], lang: str = "zh-TW") -> None:
             if en
             else f"另有 {result['manual']} 分待人工評閱。"
         )
+    blocked: dict[str, list[str]] = {}
     for one in result["checks"]:
-        if one["status"] != "pass":
+        if one["status"] == "blocked":
+            names = blocked.setdefault(say(one["why"], lang), [])
+            names.append(f"{one['item']} {one['name']}")
+        elif one["status"] != "pass":
             _print_check(one, lang)
+    word = _WORDS["blocked"][0 if en else 1]
+    for why, names in blocked.items():
+        console.print(f"\n{_MARKS['blocked']} [dim]{word}[/]", end=" ")
+        console.print(why, markup=False, highlight=False)
+        console.print("  " + ", ".join(names), markup=False, highlight=False)
 
 
 def _print_check(one: dict[str, Any], lang: str) -> None:

@@ -126,7 +126,7 @@ class _Server:
         self.process = subprocess.Popen(
             limits.wrap([*command, str(request)], folder),
             cwd=folder,
-            env=_environment(folder),
+            env=_environment(folder, foreign=self.limits.fork),
             stdin=subprocess.DEVNULL,
             stdout=self.errors,
             stderr=self.errors,
@@ -168,14 +168,14 @@ class _Server:
         self.errors.close()
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Nothing of ours: no tokens, no home folder."""
+def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
+    """Nothing of ours: no tokens, no home folder; foreign code leaves no bytecode among ours."""
     kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
+        **({"PYTHONDONTWRITEBYTECODE": "1"} if foreign else {}),
         "PYTHONPATH": str(_PACKAGES),
         "PYTHONIOENCODING": "utf-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "LANG": "C.UTF-8",
         "HOME": str(folder),

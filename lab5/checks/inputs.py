@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image as Picture
 
 _SHAPE = (3, IMAGE_SIZE, IMAGE_SIZE)
@@ -21,6 +20,8 @@ def parity() -> np.ndarray:
 
 def scenes(count: int, seed: int) -> np.ndarray:
     """(N, 3, 32, 32) float32, normalised: a shaded background with blobs and bars of random colours."""
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE] / (IMAGE_SIZE - 1)
     images = np.empty((count, *_SHAPE))
@@ -46,6 +47,7 @@ def scenes(count: int, seed: int) -> np.ndarray:
 
 def pictures() -> dict[str, Picture]:
     """Pictures of many modes and sizes; the name says which."""
+    import numpy as np
     from PIL import Image
 
     rng = np.random.default_rng(7)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from lab5.assignment import STUDENT_ID, TEMPLATE_FP32, TEMPLATE_INT8
 from lab5.checks.core import Blocked, Fault, check
-from lab5.checks.evidence import Evidence
 from lab5.submission import ROLES, member_id
+
+if TYPE_CHECKING:
+    from lab5.checks.evidence import Evidence
 
 
 @check(

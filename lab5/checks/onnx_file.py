@@ -10,15 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.checks.core import Fault
 
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
-DYNAMIC_OPERATORS: Final = (
-    "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
-    "MatMulIntegerToFloat", "DynamicQuantizeLSTM",
-)  # fmt: skip
-QUANTISED_OPERATORS: Final = ("QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd")
 
 
 class Unreadable(Fault):
@@ -264,20 +259,18 @@ class OnnxFile:
         return layer
 
     def _quantised(self, op: str, names: list[str], transposed: bool) -> Layer | None:
-        weight, scale, zero = names
-        integers, factor = self._constant(weight), self._constant(scale)
+        integers, factor, zero = (self._constant(name) if name else None for name in names)
         if integers is None or factor is None or integers.ndim < 2:
             return None
-        offset = self._constant(zero) if zero else None
         stored = _out_first(integers, transposed)
-        layer = Layer(op, stored.astype(np.float32), None, stored, np.asarray(factor, np.float32))
-        layer.scale = layer.scale.reshape(-1) if layer.scale is not None else None
-        shift = 0.0 if offset is None else np.asarray(offset, np.float32).reshape(-1)
-        if isinstance(shift, np.ndarray):
-            shift = shift.reshape(-1, *[1] * (stored.ndim - 1))
-        if layer.scale is None or layer.scale.size not in (1, len(stored)):
+        scale = np.asarray(factor, np.float32).reshape(-1)
+        offset = np.zeros(1) if zero is None else np.asarray(zero, np.float32).reshape(-1)
+        if not {scale.size, offset.size} <= {1, len(stored)}:
             return None
-        layer.weight = (stored.astype(np.float32) - shift) * layer.broadcast_scale
+        layer = Layer(op, stored.astype(np.float32), None, stored, scale)
+        if offset.any():
+            layer.weight -= offset.reshape(-1, *[1] * (stored.ndim - 1))
+        layer.weight *= layer.broadcast_scale
         return layer
 
     def _added(self, name: str) -> np.ndarray | None:
@@ -307,7 +300,7 @@ def folded(
     factor = np.asarray(gain, np.float64) / np.sqrt(np.asarray(variance, np.float64) + epsilon)
     bias = 0 if layer.bias is None else layer.bias
     return (
-        (layer.weight * factor[:, None, None, None]).astype(np.float32),
+        layer.weight * factor.astype(np.float32)[:, None, None, None],
         ((bias - np.asarray(mean, np.float64)) * factor + shift).astype(np.float32),
     )
 
@@ -329,16 +322,20 @@ def in_order(layers: list[Layer]) -> list[Layer] | None:
     return [*threes, *ones, *last] if fits else None
 
 
-def reference_model(layers: list[Layer]) -> bytes | None:
-    """The reference ResNet18 as ONNX, with the weights of these 21 ``in_order``; None if they do not fit."""
-    from onnx import TensorProto, helper, numpy_helper
+def reference_logits(layers: list[Layer], x: np.ndarray) -> np.ndarray | None:
+    """The reference ResNet18's logits (N, 10) with the weights of these 21 ``in_order``.
 
-    threes, ones, last = layers[:17], layers[17:20], layers[20:]
-    tensors: list[Any] = []
+    None if they do not fit. The weights are inputs of the graph: so nothing of them is copied.
+    """
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+
+    threes, ones, last = layers[:17], layers[17:20], layers[20]
+    feeds: dict[str, np.ndarray] = {INPUT_NAME: x}
     nodes: list[Any] = []
 
     def put(name: str, value: np.ndarray) -> str:
-        tensors.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        feeds[name] = np.ascontiguousarray(value, np.float32)
         return name
 
     def convolution(x: str, layer: Layer, shape: tuple[int, ...], stride: int) -> str:
@@ -364,29 +361,36 @@ def reference_model(layers: list[Layer]) -> bytes | None:
 
     try:
         rest, shortcuts = iter(threes), iter(ones)
-        x = simple("Relu", convolution(INPUT_NAME, next(rest), (64, 3, 3, 3), 1))
+        at = simple("Relu", convolution(INPUT_NAME, next(rest), (64, 3, 3, 3), 1))
         for before, channels, stride in blocks():
-            left = convolution(x, next(rest), (channels, before, 3, 3), stride)
+            left = convolution(at, next(rest), (channels, before, 3, 3), stride)
             left = convolution(simple("Relu", left), next(rest), (channels, channels, 3, 3), 1)
             if stride != 1:
-                x = convolution(x, next(shortcuts), (channels, before, 1, 1), stride)
-            x = simple("Relu", simple("Add", left, x))
-        x = simple("Flatten", simple("AveragePool", x, kernel_shape=[4, 4], strides=[4, 4]))
-        bias = np.zeros(len(CLASSES)) if last[0].bias is None else last[0].bias
-        if last[0].weight.shape != (len(CLASSES), 512) or bias.size != len(CLASSES):
+                at = convolution(at, next(shortcuts), (channels, before, 1, 1), stride)
+            at = simple("Relu", simple("Add", left, at))
+        at = simple("Flatten", simple("AveragePool", at, kernel_shape=[4, 4], strides=[4, 4]))
+        bias = np.zeros(len(CLASSES)) if last.bias is None else last.bias
+        if last.weight.shape != (len(CLASSES), 512) or bias.size != len(CLASSES):
             return None
-        names = [x, put("fw", last[0].weight), put("fb", bias.reshape(-1))]
+        names = [at, put("fw", last.weight), put("fb", bias.reshape(-1))]
         nodes.append(helper.make_node("Gemm", names, [OUTPUT_NAME], transB=1))
     except ValueError:
         return None
-    shape: list[str | int | None] = ["N", 3, IMAGE_SIZE, IMAGE_SIZE]
+
+    def declared(name: str, shape: tuple[int, ...]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
     graph = helper.make_graph(
         nodes,
         "reference",
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", len(CLASSES)])],
-        tensors,
+        [declared(name, value.shape) for name, value in feeds.items()],
+        [declared(OUTPUT_NAME, (len(x), len(CLASSES)))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 7
-    return model.SerializeToString()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, feeds)[0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
-from lab5.checks.core import Fault, Manual, Text, check
-from lab5.checks.evidence import MIN_SIDE, Evidence, Picture, squeezed
+from lab5.checks.core import MIN_SIDE, Fault, Manual, Text, check
 from lab5.report import EMULATED, NO_REFLECTION
+
+if TYPE_CHECKING:
+    from lab5.checks.evidence import Evidence, Picture
 
 MIN_TEXT: Final = 20  # characters; below that the pages are pictures
 
@@ -28,6 +30,11 @@ _GUIDE: Final = (
     "分析並說明FP32與INT8模型的差異，需附上相關數據或證據",
 )
 MIN_DIFFERENT: Final = 5  # characters of a reflection: ten dots say nothing
+
+
+def squeezed(text: str) -> str:
+    """Without white space: line breaks of a PDF split phrases."""
+    return re.sub(r"[\s\u200b]+", "", text)
 
 
 def _text(e: Evidence) -> str:
