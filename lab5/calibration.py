@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from onnxruntime.quantization import CalibrationDataReader
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from torch import nn
 
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, REAL_IMAGES
@@ -35,7 +35,8 @@ MODES = ("auto", "random", "synthetic", "cifar10")  # or a folder of pictures
 def dead_leaves(count, seed=0):
     """Random discs and polygons over each other: (count, 32, 32, 3) uint8.
 
-    Drawn at four times the size and averaged. The sizes follow the power law of natural images.
+    Drawn at four times the size, blurred as a lens does, and averaged. The sizes follow the power law
+    of natural images.
     """
     rng, pictures = random.Random(seed), []
     for _ in range(count):
@@ -51,7 +52,8 @@ def dead_leaves(count, seed=0):
                 angles = sorted(rng.uniform(0, 2 * math.pi) for _ in range(rng.randint(3, 6)))
                 corners = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
                 draw.polygon(corners, fill=colour)
-        pictures.append(np.asarray(canvas.resize((32, 32), Image.Resampling.BOX)))
+        soft = canvas.filter(ImageFilter.GaussianBlur(3))
+        pictures.append(np.asarray(soft.resize((32, 32), Image.Resampling.BOX)))
     return np.stack(pictures)
 
 
