@@ -335,7 +335,10 @@ def train(
             "An average needs the weights that the run starts from, in another file than the result.",
             zh="要取平均，必須提供起始的權重檔，而且不能與輸出是同一個檔案。",
         )
-    if checkpoint.exists():
+    resuming = checkpoint.exists()
+    # Read before the first epoch, so that a bad file fails here and not after the last.
+    start = load_model(weights)[0] if weights and (average or not resuming) else None
+    if resuming:
         if not resume:
             raise UsageError(
                 f"{checkpoint} is an unfinished run. Continue it with --resume, or remove it.",
@@ -343,8 +346,8 @@ def train(
             )
         run.restore(_load_checkpoint(checkpoint))
         console.print(f"resumed after epoch {run.epoch}")
-    elif weights is not None:
-        run.model.load_state_dict(load_model(weights)[0].state_dict())
+    elif start is not None:
+        run.model.load_state_dict(start.state_dict())
     sample = dataset.test.first(LOG_IMAGES)
     while run.epoch < recipe.epochs:
         with progress() as bar:
@@ -354,8 +357,8 @@ def train(
         row["test_sample_top1"] = round(accuracy(run.model, sample, int(row["side"])), 2)
         console.print("  ".join(f"{key} {value:g}" for key, value in row.items()), soft_wrap=True)
         _save(run.state(), checkpoint)
-    if average and weights is not None:
-        average_with(run.model, load_model(weights)[0], dataset.train)
+    if average and start is not None:
+        average_with(run.model, start, dataset.train)
     _save({name: _half(value) for name, value in run.model.state_dict().items()}, out)
     log = _log(run, dataset, out)
     with replacing(out.with_suffix(".json")) as temporary:

@@ -50,7 +50,7 @@ class Layer:
         return self.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
 
-def _session(path: Path, *, exact: bool) -> Any:
+def _session(model: Path | bytes, *, exact: bool) -> Any:
     """Without ``exact``, x86 below VNNI saturates int8 sums: the same file would answer otherwise there."""
     import onnxruntime as ort
 
@@ -59,7 +59,8 @@ def _session(path: Path, *, exact: bool) -> Any:
     options.log_severity_level = 4
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxFile:
@@ -327,7 +328,6 @@ def reference_logits(layers: list[Layer], x: np.ndarray) -> np.ndarray | None:
 
     None if they do not fit. The weights are inputs of the graph: so nothing of them is copied.
     """
-    import onnxruntime as ort
     from onnx import TensorProto, helper
 
     threes, ones, last = layers[:17], layers[17:20], layers[20]
@@ -388,9 +388,5 @@ def reference_logits(layers: list[Layer], x: np.ndarray) -> np.ndarray | None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 7
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = _session(model.SerializeToString(), exact=False)
     return np.asarray(session.run(None, feeds)[0])
