@@ -52,16 +52,34 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
         "activation_type": "activation 用 uint8，x86 上才有快速的實作",
     },
     "safe_scales": {
-        "def safe_scales": "每個通道最細的 scale：同號的最大兩個權重相加不超過 128，任何 x86 CPU 都不會溢位",
+        "def safe_scales": "每個通道最細的 scale：相鄰兩個同號權重相加不超過 128，任何 x86 CPU 都不會溢位",
+        "rows = np.moveaxis": "CPU 相乘累加的順序：輸入通道在最內層，相鄰的兩個乘積先以 16 位元相加",
         "return np": "幾乎沒有權重的通道不需要太細，偏差值才放得進 32 位元",
     },
-    "channel_means": {
-        "def channel_means": "各層輸入在校準影像上的每通道平均",
+    "settings": {
+        "def settings": "卷積的 stride、padding 等設定",
+    },
+    "pairs": {
+        "def pairs": "找出 FP32 與 INT8 檔中對應的層",
+    },
+    "patches": {
+        "def patches": "從一層的輸入隨機取出若干位置，就是權重實際相乘的對象",
+        "views = np": "卷積在每個位置看到的小方塊",
+    },
+    "layer_inputs": {
+        "def layer_inputs": "用 FP32 模型跑校準影像，記下每一層看到的輸入",
         "graph.graph.output": "把中間的張量也設為輸出",
     },
+    "best_scales": {
+        "def best_scales": "在安全的 scale 中，選讓每個通道的輸出改變最少的",
+        "varying = ": "固定的偏移由偏差值扣回，這裡只看變動的部分",
+    },
+    "float_output": {
+        "def float_output": "最後一層的 logits 直接輸出實數，不再壓成 8 位元",
+    },
     "refine_int8": {
-        "def refine_int8": "量化之後：重新取權重的 scale，並修正偏差值",
-        "error = ": "權重四捨五入的誤差 x 輸入的平均 = 每個通道固定的偏移，由偏差值扣回",
+        "def refine_int8": "量化之後：重新選權重的 scale，並修正偏差值",
+        "step = ": "權重四捨五入的誤差 x 輸入的平均 = 每個通道固定的偏移，由偏差值扣回",
     },
     "dead_leaves": {
         "def dead_leaves": "沒有真實圖片時的校準影像：隨機互相遮蓋的圓與多邊形，統計特性接近自然影像",

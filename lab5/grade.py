@@ -82,7 +82,7 @@ def print_table(result: dict[str, Any], lang: str = "zh-TW") -> None:
         if one["status"] == "blocked":
             names = blocked.setdefault(say(one["why"], lang), [])
             names.append(f"{one['item']} {one['name']}")
-        elif one["status"] != "pass":
+        elif one["status"] != "pass" or one["why"]:
             _print_check(one, lang)
     word = _WORDS["blocked"][0 if en else 1]
     for why, names in blocked.items():

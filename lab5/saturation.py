@@ -3,9 +3,12 @@
 Without VNNI, x86 multiplies unsigned bytes (activations) by signed bytes (weights) with
 ``vpmaddubsw``: two neighbouring products are added into 16 bits, and what does not fit is cut off
 silently. An activation's byte can be anything in 0..255 whatever its scale and zero point (int8
-activations are shifted by 128 first), so a pair fits for certain when 255 times the sum of the two
-largest weights of one sign does. Which weights meet in a pair depends on the kernel's layout;
-the bound takes the worst two of an output channel, so "safe" holds for any layout.
+activations are shifted by 128 first), so a pair fits for certain when 255 times the sum of its
+weights of one sign does.
+
+Which weights meet in a pair is the kernel's order: channels innermost, then the filter's columns and
+rows. There onnxruntime pairs the 1st with the 2nd, the 3rd with the 4th and so on, and oneDNN within a
+pixel's channels; the bound takes any two neighbours. tests/test_saturation.py measures who meets.
 """
 
 from __future__ import annotations
@@ -53,7 +56,6 @@ def saturation_bounds(model: onnx.ModelProto) -> list[LayerBound]:
     Raises:
         QuantizationError: there is no such layer.
     """
-    import numpy as np
     import onnx
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -63,17 +65,14 @@ def saturation_bounds(model: onnx.ModelProto) -> list[LayerBound]:
         tensor = stored.get(node.input[place]) if place is not None else None
         if tensor is None or tensor.data_type != onnx.TensorProto.INT8:
             continue
-        weights = _by_output_channel(node, onnx.numpy_helper.to_array(tensor).astype(np.int32))
-        weights = np.pad(weights, ((0, 0), (0, 2)))  # the partner may be a padding zero
-        weights.sort(axis=1)
-        low, high = _BYTE * weights[:, :2].sum(1), _BYTE * weights[:, -2:].sum(1)  # (channels,)
+        low, high = pair_sums(_output_first(node, onnx.numpy_helper.to_array(tensor)))
         unsafe = (low < LOWEST) | (high > HIGHEST)
         bounds.append(
             LayerBound(
                 node.name or node.output[0],
                 int(low.min()),
                 int(high.max()),
-                len(weights),
+                len(low),
                 int(unsafe.sum()),
             )
         )
@@ -85,12 +84,28 @@ def saturation_bounds(model: onnx.ModelProto) -> list[LayerBound]:
     return bounds
 
 
-def _by_output_channel(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:
-    """(channels, whatever is summed over)."""
+def pair_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest sum of two products that each channel allows: (C,) int32 each.
+
+    Args:
+        weights: (C, I, ...) int8, as a convolution stores them.
+    """
+    import numpy as np
+
+    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1).astype(np.int16)
+    rows = np.pad(rows, ((0, 0), (0, 1)))  # the last one's partner is a padding zero
+    negative, positive = rows.clip(max=0), rows.clip(min=0)
+    return (
+        _BYTE * (negative[:, :-1] + negative[:, 1:]).min(1).astype(np.int32),
+        _BYTE * (positive[:, :-1] + positive[:, 1:]).max(1).astype(np.int32),
+    )
+
+
+def _output_first(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    if node.op_type != "QLinearConv" and not transposed:
-        weights = weights.swapaxes(-1, -2)  # (…, K, N) -> (…, N, K)
-    return weights.reshape(len(weights), -1)
+    if node.op_type == "QLinearConv" or transposed:
+        return weights
+    return weights.swapaxes(-1, -2).reshape(-1, weights.shape[-2])  # (…, K, N) -> (…, N, K)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -71,8 +71,8 @@ class _Tensor:
     node: onnx.NodeProto
     layer: str
     fp32: str
-    scale: np.ndarray
-    zero: np.ndarray
+    scale: np.ndarray | None  # None: a last layer's logits, which are real numbers
+    zero: np.ndarray | None
     weight: float | None
 
 
@@ -109,7 +109,7 @@ def sqnr(fp32: Path, int8: Path, x: np.ndarray) -> list[Sqnr]:
                 )
             total[0] += _energy(want)
             total[1] += _energy(want - _stored(want, pair))
-            total[2] += _energy(want - _dequantized(found, pair.scale, pair.zero))
+            total[2] += _energy(want - _real(found, pair))
     return [
         Sqnr(pair.layer, pair.node.op_type, pair.weight, _db(signal, step), _db(signal, all_noise))
         for pair, (signal, step, all_noise) in zip(pairs, sums, strict=True)
@@ -145,16 +145,16 @@ def _pairs(first: onnx.ModelProto, second: onnx.ModelProto) -> list[_Tensor]:
             continue
         maker, weight = makers.get(name), None
         step, filters = node.input[place : place + 2], node.input[3:6]
-        if len(step) < 2 or not stored.keys() >= set(step):
+        if not stored.keys() >= set(step) or len(step) == 1:
             continue
         if node.op_type in _WEIGHTED and maker is not None and stored.keys() >= set(filters):
             values, scale, zero = (numpy_helper.to_array(stored[n]) for n in filters)
             if len(maker.input) > 1 and maker.input[1] in weights:
                 want = numpy_helper.to_array(weights[maker.input[1]])
                 weight = _weight(want, values, scale, zero, node)
-        scale, zero = (numpy_helper.to_array(stored[n]) for n in step)
         fp32 = _behind(name, first, quantized)
-        pairs.append(_Tensor(node, _layer(maker, name), fp32, scale, zero, weight))
+        grid: list[Any] = [numpy_helper.to_array(stored[n]) for n in step] or [None, None]
+        pairs.append(_Tensor(node, _layer(maker, name), fp32, grid[0], grid[1], weight))
     return pairs
 
 
@@ -200,9 +200,17 @@ def _dequantized(q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarr
     return (q.astype("float32") - zero.astype("float32")) * scale
 
 
+def _real(q: np.ndarray, pair: _Tensor) -> np.ndarray:
+    if pair.scale is None or pair.zero is None:
+        return q
+    return _dequantized(q, pair.scale, pair.zero)
+
+
 def _stored(x: np.ndarray, pair: _Tensor) -> np.ndarray:
     import numpy as np
 
+    if pair.scale is None or pair.zero is None:
+        return x
     limits = np.iinfo(pair.zero.dtype)
     q = np.clip(np.rint(x / pair.scale) + pair.zero, limits.min, limits.max)
     return _dequantized(q, pair.scale, pair.zero)

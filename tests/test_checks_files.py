@@ -113,3 +113,13 @@ def test_emulated_screenshots_of_our_report_are_not_counted(tmp_path, lang, devi
 def test_a_tensor_never_reaches_beyond_its_storage(offset, size, stride):
     with pytest.raises(ValueError, match="beyond"):
         checkpoint._tensor(np.zeros(4, np.float32), offset, size, stride)
+
+
+@pytest.mark.parametrize(("largest", "advised"), [(64, False), (65, True)])
+def test_weights_that_may_overflow_are_told_of_and_cost_nothing(largest, advised):
+    rows = np.full((2, 8), largest, np.int8)
+    layers = [SimpleNamespace(integers=rows), SimpleNamespace(integers=None)]
+    remark = CHECKS["int8-weight-type"].function(
+        SimpleNamespace(int8=SimpleNamespace(layers=layers))
+    )
+    assert (remark is not None) is advised

@@ -52,6 +52,15 @@ def test_static_runs_none_of_the_code(good, tmp_path):
     assert items["1.4"]["earned"] == 9
 
 
+def test_advice_is_shown_and_costs_nothing(good, tmp_path, capsys):
+    """The good hand-in's weights use all 8 bits, as the assignment's call has it."""
+    (one,) = graded(tmp_path, good, "--static", "--lang", "en")
+    found = next(c for c in one["checks"] if c["name"] == "int8-weight-type")
+    assert (found["status"], found["earned"]) == ("pass", 1)
+    assert "21 of 21 layers" in found["why"]
+    assert "reduce_range=True" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_bad_zip_does_not_stop_the_others(tmp_path):
     bad = tmp_path / "A1_lab5.zip"
     bad.write_bytes(b"no zip")

@@ -10,17 +10,19 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from conftest import need
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lab5.calibration import CIFARLikeCalibReader
 from lab5.errors import QuantizationError
 from lab5.quantize import quantize
 from lab5.saturation import HIGHEST, LOWEST, main, saturation_bounds
+from lab5.session import PROVIDERS, build_session
 
 
 def layer(kind: str, weights: np.ndarray, **attributes) -> onnx.ModelProto:
@@ -35,14 +37,26 @@ def conv(weights: np.ndarray) -> onnx.ModelProto:
     return layer("QLinearConv", weights.reshape(*weights.shape, 1, 1))
 
 
-@given(arrays(np.int8, st.tuples(st.integers(1, 3), st.integers(1, 5))))
-def test_the_bound_is_the_worst_pair_of_all(weights):
-    (found,) = saturation_bounds(conv(weights))
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
+
+
+def in_order(weights: np.ndarray) -> list[list[int]]:
+    """Each output channel's weights as kernels take them: rows, columns, input channels innermost."""
+    _, inside, height, width = weights.shape
+    return [
+        [int(w[i, y, x]) for y in range(height) for x in range(width) for i in range(inside)]
+        for w in weights
+    ]
+
+
+@given(arrays(np.int8, SHAPES))
+def test_the_bound_is_the_worst_pair_of_neighbours(weights):
+    (found,) = saturation_bounds(layer("QLinearConv", weights))
     sums, unsafe = [], 0
-    for row in weights.astype(int):
+    for row in in_order(weights):
         pairs = [
             a * v + b * w
-            for v, w in itertools.combinations([*row, 0, 0], 2)
+            for v, w in itertools.pairwise([*row, 0])
             for a in (0, 255)
             for b in (0, 255)
         ]
@@ -117,14 +131,99 @@ def test_our_file_is_safe_and_a_full_range_one_is_not(files, capsys):
 ON_A_CPU = """
 import sys
 import numpy as np, onnxruntime as ort
-images, out, model = sys.argv[1:]
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1
-session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-np.save(out, session.run(None, {"input": np.load(images)})[0])
+for images, out, model in zip(*[iter(sys.argv[1:])] * 3):
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    np.save(out, session.run(None, {"input": np.load(images)})[0])
 """
 # A Haswell has AVX2 and no VNNI; the rest is what qemu does not emulate and would warn about.
 HASWELL = "Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
+
+
+def on_haswell(*arguments) -> None:
+    """Run models there: for each its input, where its output goes, and the file."""
+    qemu = shutil.which("qemu-x86_64")
+    need(qemu, "qemu-x86_64 is missing: apt-get install qemu-user")
+    subprocess.run(
+        [qemu, "-cpu", HASWELL, sys.executable, "-c", ON_A_CPU, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        check=True,
+        timeout=600,
+    )
+
+
+# Who meets whom: a layer with an output channel for each two of its weights, all else 0
+
+WHOLE = {
+    "3x3, 3 channels": (3, 3, 3),
+    "3x3, 8 channels": (8, 3, 3),
+    "1x1": (12, 1, 1),
+    "matrix": (21,),
+}
+
+
+def all_pairs(path, shape):
+    """Write a layer whose channel c has 127 at the c-th two places, in the kernel's order.
+
+    Its input, all 255, and the places of each channel.
+    """
+    places = list(itertools.combinations(range(int(np.prod(shape))), 2))
+    rows = np.zeros((len(places), int(np.prod(shape))), np.int8)
+    for row, pair in zip(rows, places, strict=True):
+        row[list(pair)] = 127
+    kind, weights = "QGemm", rows
+    if len(shape) == 3:
+        inside, *size = shape
+        kind, weights = "QLinearConv", np.moveaxis(rows.reshape(-1, *size, inside), -1, 1)
+    names = ["input", "s", "z", "w", "ws", "wz", *([""] if kind == "QGemm" else []), "ys", "z"]
+    attributes = {"transB": 1, "domain": "com.microsoft"} if kind == "QGemm" else {}
+    stored = {
+        "s": np.float32(1),
+        "z": np.uint8(0),
+        "w": np.ascontiguousarray(weights),
+        "ws": np.ones(len(places), np.float32),
+        "wz": np.zeros(len(places), np.int8),
+        "ys": np.float32(2 * 127),  # so that a sum that fits is 255
+    }
+    x = np.full((1, *shape), 255, np.uint8)
+    graph = helper.make_graph(
+        [helper.make_node(kind, names, ["output"], **attributes)],
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.UINT8, x.shape)],
+        [helper.make_tensor_value_info("output", TensorProto.UINT8, None)],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in stored.items()],
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=7), path)
+    return x, places
+
+
+def met(output, places):
+    """Those whose products were added in 16 bits, which cut the sum off."""
+    return {pair for pair, value in zip(places, output.reshape(-1), strict=True) if value < 255}
+
+
+@pytest.mark.parametrize("shape", WHOLE.values(), ids=WHOLE)
+def test_only_neighbours_meet_here(shape, tmp_path):
+    """On this CPU, which may have VNNI: then nobody meets."""
+    x, places = all_pairs(tmp_path / "m.onnx", shape)
+    output = build_session(str(tmp_path / "m.onnx"), PROVIDERS).run(None, {"input": x})[0]
+    assert all(second == first + 1 for first, second in met(output, places))
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_the_first_meets_the_second_and_the_third_the_fourth_on_an_older_cpu(tmp_path):
+    arguments, wanted = [], []
+    for name, shape in WHOLE.items():
+        x, places = all_pairs(tmp_path / f"{name}.onnx", shape)
+        np.save(tmp_path / f"{name}.x.npy", x)
+        arguments += [tmp_path / f"{name}{end}" for end in (".x.npy", ".y.npy", ".onnx")]
+        wanted.append((tmp_path / f"{name}.y.npy", places, int(np.prod(shape))))
+    on_haswell(*arguments)
+    for path, places, size in wanted:
+        assert met(np.load(path), places) == {(i, i + 1) for i in range(0, size - 1, 2)}
 
 
 @pytest.mark.slow
@@ -134,27 +233,14 @@ def test_an_older_cpu_gives_the_same_answers(files, name, images, tmp_path):
     """Our file agrees there, to one step of the output, with this CPU and with onnxruntime told to
     saturate nowhere; that the full-range file does not shows that the emulation takes the saturating
     path, and that this comparison can fail on a CPU that saturates itself, too."""
-    import onnxruntime as ort
-
-    from lab5.session import PROVIDERS, build_session
-
-    qemu = shutil.which("qemu-x86_64")
-    need(qemu, "qemu-x86_64 is missing: apt-get install qemu-user")
     model, x = files / f"{name}.onnx", CIFARLikeCalibReader(batch_size=images, num_batches=1)
     np.save(tmp_path / "x.npy", x.batches[0])
-    arguments = (tmp_path / "x.npy", tmp_path / "y.npy", model)
-    subprocess.run(
-        [qemu, "-cpu", HASWELL, sys.executable, "-c", ON_A_CPU, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        check=True,
-        timeout=600,
-    )
+    on_haswell(tmp_path / "x.npy", tmp_path / "y.npy", model)
     there = np.load(tmp_path / "y.npy")
     options = ort.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
     exact = ort.InferenceSession(str(model), options, providers=PROVIDERS)
-    stored = {t.name: t for t in onnx.load(model).graph.initializer}
-    step = float(numpy_helper.to_array(stored["output_scale"]))
+    step = float(np.ptp(there)) / 255  # of logits stored in 8 bits
     feed = {"input": x.batches[0]}
     if name == "ours":
         for session in (exact, build_session(str(model), PROVIDERS)):

@@ -482,7 +482,7 @@ def int8_per_channel(e: Evidence) -> None:
     "1.4", 1, zh="權重為 int8", needs=["int8-static"],
     hint=("weight_type=QuantType.QInt8.", "請設定 weight_type=QuantType.QInt8。"),
 )  # fmt: skip
-def int8_weight_type(e: Evidence) -> None:
+def int8_weight_type(e: Evidence) -> Text | None:
     """The weights are int8."""
     stored = [layer.integers for layer in e.int8.layers if layer.integers is not None]
     types = sorted({str(integers.dtype) for integers in stored})
@@ -490,6 +490,23 @@ def int8_weight_type(e: Evidence) -> None:
         raise Fault(
             ("The weights have another type.", "權重型別不同。"), want="int8", got=", ".join(types)
         )
+    from lab5.saturation import HIGHEST, LOWEST, pair_sums
+
+    unsafe = []
+    for number, integers in enumerate(stored, 1):
+        low, high = pair_sums(integers)
+        if low.min() < LOWEST or high.max() > HIGHEST:
+            unsafe.append(str(number))
+    if not unsafe:
+        return None
+    where = ", ".join(unsafe)
+    return (
+        f"Advice, at no cost: {len(unsafe)} of {len(stored)} layers have neighbouring weights whose "
+        "products can exceed 16 bits, so a CPU without VNNI (AVX2) may give other answers: layers "
+        f"{where}. reduce_range=True avoids it.",
+        f"建議（不扣分）：{len(stored)} 層中有 {len(unsafe)} 層相鄰權重的乘積可能超出 16 位元，"
+        f"在沒有 VNNI 的 CPU（AVX2）上答案可能不同：第 {where} 層。加上 reduce_range=True 即可避免。",
+    )
 
 
 @check(
