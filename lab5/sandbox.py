@@ -181,6 +181,9 @@ def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "OMP_NUM_THREADS": "1",
+        # glibc gives the memory of a large array back and asks for it anew each time: 0.2 s a zip
+        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
         "GRADIO_ANALYTICS_ENABLED": "False",
     }
 
