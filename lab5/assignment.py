@@ -43,6 +43,7 @@ TEMPLATE_INT8: Final = "image_classifier_model_int8.onnx"
 REAL_IMAGES: Final = 500  # the most that calibration takes of real pictures; our choice
 
 MIN_SCREENSHOTS: Final = 3
+MIN_SIDE: Final = 200  # pixels of a screenshot, ours; a telephone's has over 700, an icon under 100
 MIN_REFLECTION_CHARS: Final = 10
 
 # What the assignment promises of INT8; the report says where a measurement contradicts it.

@@ -105,10 +105,17 @@ def synthetic_images(model, count=128, steps=2, rate=0.15, seed=0):
 
 
 class BatchReader(CalibrationDataReader):
-    """A list of batches, (N, 3, 32, 32) float32 each, for onnxruntime's calibration."""
+    """A list of batches, (N, 3, 32, 32) float32 each, for onnxruntime's calibration.
+
+    They are given in equal parts of at most 32: larger ones are slower, and onnxruntime's percentile
+    calibration crashes on uneven ones.
+    """
 
     def __init__(self, batches, input_name):
-        self.batches, self.input_name = batches, input_name
+        self.batches, self.input_name = [], input_name
+        for batch in batches:
+            size = max(n for n in range(1, 33) if len(batch) % n == 0)
+            self.batches += [batch[i : i + size] for i in range(0, len(batch), size)]
         self.rewind()
 
     def get_next(self):

@@ -3,7 +3,7 @@
 What the assignment leaves open decides whether the result is right and fast: activations are uint8
 (int8 ones have no fast path on x86) and weights use 7 bits (``reduce_range``), so that no pair of
 products overflows 16 bits on a CPU without VNNI and the file gives the same answers everywhere.
-lab5.refine then makes the weights' scales as fine as that allows.
+lab5.refine then takes finer scales that keep this promise.
 """
 
 from __future__ import annotations

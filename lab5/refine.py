@@ -83,9 +83,11 @@ def layer_inputs(model, layers, images):
     graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inside)
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    fixed = session.get_inputs()[0].shape[0]
+    size = fixed if isinstance(fixed, int) else 32  # few at once: all activations are in memory
     found = {node.name: [] for node, _ in layers}
-    for i in range(0, len(images), 32):  # few at once: all activations are in memory
-        batch = images[i : i + 32]
+    for i in range(0, len(images), size):
+        batch = images[i : i + size]
         values = dict(zip(names, session.run(names, {entry: batch}), strict=True))
         values[entry] = batch
         for node, weights in layers:

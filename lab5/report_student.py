@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.assignment import MIN_SIDE
 from lab5.screenshots import EMULATED
 
 ASSETS: Final = Path(__file__).parent / "report_assets"
@@ -26,7 +27,6 @@ REFLECTION: Final = "reflection.md"
 
 MAX_DEVICES: Final = 12  # screenshots shown: two pages of them
 MAX_EMULATED: Final = 9  # what lab5.screenshots makes: three devices, three pictures
-MIN_SIDE: Final = 200  # pixels; a smaller picture cannot be read
 MAX_ASPECT: Final = 10
 MAX_PIXELS: Final = 32_000_000  # decoded at once; a phone's screen has 4 million
 MAX_BYTES: Final = 64 << 20

@@ -241,5 +241,18 @@ def test_a_single_noise_image_is_told_from_a_picture(monkeypatch):
         random = np.random.default_rng(seed)
         noise = random.standard_normal((1, 3, 32, 32), dtype=np.float32)
         picture = preprocess_batch(random.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8))
-        assert quiet_reader(BatchReader([noise], "x"), False, None).batches[0] is made
-        assert quiet_reader(BatchReader([picture], "x"), False, None).batches[0] is picture
+        chosen = quiet_reader(BatchReader([noise], "x"), False, None)
+        assert np.shares_memory(chosen.batches[0], made)
+        chosen = quiet_reader(BatchReader([picture], "x"), False, None)
+        assert np.shares_memory(chosen.batches[0], picture)
+
+
+@given(st.lists(st.integers(0, 100), max_size=3))
+def test_batches_are_given_in_equal_parts_of_at_most_32(sizes):
+    batches = [np.arange(n)[:, None] for n in sizes]
+    parts = BatchReader(batches, "x").batches
+    whole = [np.concatenate([*batches, np.empty((0, 1), int)]), np.empty((0, 1), int)]
+    assert (np.concatenate([*parts, whole[1]]) == whole[0]).all()
+    assert all(0 < len(part) <= 32 for part in parts)
+    if len(sizes) == 1:
+        assert len({len(part) for part in parts}) <= 1

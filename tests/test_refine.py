@@ -195,6 +195,17 @@ def test_the_network_itself_gains(fp32, tmp_path):
     assert relative_l2(logits(after, x), want) < 0.6 * relative_l2(logits(before, x), want)
 
 
+def test_an_fp32_file_for_one_image_at_a_time_is_refined_too(tmp_path):
+    fp32 = two_layers(tmp_path / "m.onnx")
+    model = onnx.load(fp32)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, fp32)
+    reader = BatchReader(list(images(20)[:, None]), "input")
+    quantize_to_int8(str(fp32), str(tmp_path / "i.onnx"), reader)
+    refine_int8(fp32, tmp_path / "i.onnx", reader)
+    assert onnx.load(tmp_path / "i.onnx").graph.node[-1].op_type == "QGemm"
+
+
 def test_tensors_of_two_layers_stay_as_they_are(tmp_path):
     before, after = before_and_after(two_layers(tmp_path / "m.onnx", shared=True), tmp_path)
     old, new = tensors(before), tensors(after)

@@ -16,8 +16,6 @@ from lab5.assignment import ITEMS
 if TYPE_CHECKING:
     from lab5.checks.evidence import Evidence
 
-MIN_SIDE: Final = 200  # pixels; a telephone's screenshot has over 700, an icon under 100
-
 Text = str | tuple[str, str]  # the same in both languages, or (English, zh-TW)
 Status = Literal["pass", "fail", "blocked", "manual", "error"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
-from lab5.checks.core import MIN_SIDE, Fault, Manual, Text, check
+from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS, MIN_SIDE
+from lab5.checks.core import Fault, Manual, Text, check
 from lab5.report import EMULATED, NO_REFLECTION
 
 if TYPE_CHECKING:
