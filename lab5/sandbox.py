@@ -146,7 +146,7 @@ class _Server:
                 self.silent = True
                 return Outcome("crashed", error=self._last_words())
             time.sleep(pause)
-            pause = min(pause * 1.5, 0.03)
+            pause = min(pause * 1.5, 0.01)
         self.silent = True
         return Outcome("timeout", error=f"{self.limits.seconds * PATIENCE:g} s")
 

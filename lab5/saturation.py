@@ -92,13 +92,12 @@ def pair_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     import numpy as np
 
-    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1).astype(np.int16)
-    rows = np.pad(rows, ((0, 0), (0, 1)))  # the last one's partner is a padding zero
-    negative, positive = rows.clip(max=0), rows.clip(min=0)
-    return (
-        _BYTE * (negative[:, :-1] + negative[:, 1:]).min(1).astype(np.int32),
-        _BYTE * (positive[:, :-1] + positive[:, 1:]).max(1).astype(np.int32),
-    )
+    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
+    sums = np.add(rows[:, :-1], rows[:, 1:], dtype=np.int16)
+    # An activation can be 0: of two weights of different signs one alone is the worst.
+    low = np.minimum(sums.min(1, initial=0), rows.min(1, initial=0))
+    high = np.maximum(sums.max(1, initial=0), rows.max(1, initial=0))
+    return _BYTE * low.astype(np.int32), _BYTE * high.astype(np.int32)
 
 
 def _output_first(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:

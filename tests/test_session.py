@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,3 +55,13 @@ def test_a_timed_session_gives_the_same_answer(fp32):
     np.testing.assert_allclose(
         plain.run(None, {"input": x})[0], timed.run(None, {"input": x})[0], atol=1e-4
     )
+
+
+def test_onnxruntime_tells_nobody(tmp_path):
+    """Its telemetry leaves a file in the temporary folder as soon as it is imported."""
+    code = "import lab5.session, onnxruntime"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "TMPDIR": str(tmp_path)}, check=True
+    )
+    assert list(tmp_path.iterdir()) == []
