@@ -65,23 +65,23 @@ def saturation_bounds(model: onnx.ModelProto) -> list[LayerBound]:
         tensor = stored.get(node.input[place]) if place is not None else None
         if tensor is None or tensor.data_type != onnx.TensorProto.INT8:
             continue
-        low, high = pair_sums(_output_first(node, onnx.numpy_helper.to_array(tensor)))
-        unsafe = (low < LOWEST) | (high > HIGHEST)
-        bounds.append(
-            LayerBound(
-                node.name or node.output[0],
-                int(low.min()),
-                int(high.max()),
-                len(low),
-                int(unsafe.sum()),
-            )
-        )
+        weights = _output_first(node, onnx.numpy_helper.to_array(tensor))
+        bounds.append(layer_bound(node.name or node.output[0], weights))
     if not bounds:
         raise QuantizationError(
             "The file has no layer with int8 weights in QOperator format. Give the INT8 file.",
             zh="檔案中沒有 QOperator 格式、權重為 int8 的層。請提供 INT8 檔。",
         )
     return bounds
+
+
+def layer_bound(layer: str, weights: np.ndarray) -> LayerBound:
+    """The bound of int8 weights (C, I, ...)."""
+    low, high = pair_sums(weights)
+    unsafe = (low < LOWEST) | (high > HIGHEST)
+    return LayerBound(
+        layer, int(low.min(initial=0)), int(high.max(initial=0)), len(low), int(unsafe.sum())
+    )
 
 
 def pair_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

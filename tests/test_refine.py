@@ -29,9 +29,12 @@ def integers(weights, scales):
 
 
 @given(WEIGHTS)
-def test_scales_are_safe(weights):
-    found = integers(weights, safe_scales(weights))
+def test_scales_are_safe_and_every_weight_is_within_half_a_step(weights):
+    scales = safe_scales(weights)
+    found = integers(weights, scales)
+    steps = scales.reshape(-1, *[1] * (weights.ndim - 1))
     assert np.abs(found).max() <= 127
+    assert (np.abs(found * steps - weights) <= steps * 0.5001).all()
     low, high = pair_sums(found.astype(np.int8))
     assert low.min() >= LOWEST
     assert high.max() <= HIGHEST

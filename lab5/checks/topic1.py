@@ -490,13 +490,10 @@ def int8_weight_type(e: Evidence) -> Text | None:
         raise Fault(
             ("The weights have another type.", "權重型別不同。"), want="int8", got=", ".join(types)
         )
-    from lab5.saturation import HIGHEST, LOWEST, pair_sums
+    from lab5.saturation import layer_bound
 
-    unsafe = []
-    for number, integers in enumerate(stored, 1):
-        low, high = pair_sums(integers)
-        if low.min() < LOWEST or high.max() > HIGHEST:
-            unsafe.append(str(number))
+    bounds = [layer_bound(str(number), integers) for number, integers in enumerate(stored, 1)]
+    unsafe = [bound.layer for bound in bounds if not bound.safe]
     if not unsafe:
         return None
     where = ", ".join(unsafe)
