@@ -55,15 +55,19 @@ TEXTS: Final = {
 }
 
 
-def timed_run(session, output_name, feed, repeats=20):
-    """Run once to warm up, then ``repeats`` times: the output and the times in ms, (repeats,)."""
-    output = session.run([output_name], feed)[0]
+def timed_run(session, x, repeats=20):
+    """The logits (N, 10) of ``x`` (N, 3, 32, 32), and the median time of a run in ms.
+
+    One run warms up, as the first has to allocate memory; then ``repeats`` are timed.
+    """
+    feed = {session.get_inputs()[0].name: x}
+    logits = session.run(None, feed)[0]
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        session.run([output_name], feed)
+        session.run(None, feed)
         times.append((time.perf_counter() - start) * 1000)
-    return output, np.array(times)
+    return logits, float(np.median(times))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

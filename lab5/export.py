@@ -27,22 +27,24 @@ PARITY_TOLERANCE = (
     1e-4  # largest |ONNX - PyTorch| logit, relative to the largest logit (at least 1)
 )
 
-# The next three functions are also what the notebook is filled with: they use nothing of lab5.
+# What the notebook is filled with: it uses nothing of lab5.
 
 
-def graph_by_torchscript(model, dummy):
-    buffer = io.BytesIO()
+def write_onnx(model, dummy, fp32_path):
     torch.onnx.export(
         model,
         dummy,
-        buffer,
+        fp32_path,
         input_names=["input"],
         output_names=["output"],
         opset_version=13,
         dynamic_axes={"input": {0: "N"}, "output": {0: "N"}},
         dynamo=False,
     )
-    return onnx.load_from_string(buffer.getvalue())
+    assert onnx.load(fp32_path).opset_import[0].version == 13
+
+
+# Where torch has no such exporter any more; used by the package only.
 
 
 def graph_by_dynamo(model, dummy):
@@ -62,25 +64,6 @@ def graph_by_dynamo(model, dummy):
     graph.opset_import[0].version = 13
     graph.ir_version = 7
     return graph
-
-
-def write_onnx(model, dummy, fp32_path):
-    try:
-        graph = graph_by_torchscript(model, dummy)
-    except (TypeError, AttributeError, NotImplementedError, RuntimeError):
-        graph = graph_by_dynamo(model, dummy)
-    # Equal weights are stored once and copied by Identity, which quantisation cannot read: undo that.
-    stored = {tensor.name for tensor in graph.graph.initializer}
-    source = {}
-    for node in list(graph.graph.node):
-        if node.op_type == "Identity" and node.input[0] in stored:
-            source[node.output[0]] = node.input[0]
-            graph.graph.node.remove(node)
-    for node in graph.graph.node:
-        node.input[:] = [source.get(name, name) for name in node.input]
-    onnx.checker.check_model(graph, full_check=True)
-    assert graph.opset_import[0].version == 13, graph.opset_import
-    onnx.save(graph, fp32_path)
 
 
 def export_fp32(model: nn.Module, path: Path) -> None:

@@ -9,10 +9,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 def build_session(model_path, providers):
     """An ``InferenceSession`` on the model at ``model_path`` with exactly these ``providers``."""
-    options = ort.SessionOptions()
-    # threads that spin after one session's run would slow the other session's
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(model_path, options, providers=providers)
+    return ort.InferenceSession(model_path, providers=providers)
 
 
 def build_timed_session(model_path: str, threads: int = 1) -> ort.InferenceSession:
