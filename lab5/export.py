@@ -8,9 +8,9 @@ torch has none any more, its dynamo exporter restated at opset 13.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.cli import console
 from lab5.errors import ExportError
 from lab5.files import replacing
 
@@ -27,10 +28,9 @@ PARITY_TOLERANCE = (
     1e-4  # largest |ONNX - PyTorch| logit, relative to the largest logit (at least 1)
 )
 
-# What the notebook is filled with: it uses nothing of lab5.
-
 
 def write_onnx(model, dummy, fp32_path):
+    """The assignment's call, which the notebook is filled with, too."""
     torch.onnx.export(
         model,
         dummy,
@@ -44,10 +44,8 @@ def write_onnx(model, dummy, fp32_path):
     assert onnx.load(fp32_path).opset_import[0].version == 13
 
 
-# Where torch has no such exporter any more; used by the package only.
-
-
-def graph_by_dynamo(model, dummy):
+def graph_by_dynamo(model: nn.Module, dummy: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
+    """The same graph from torch's other exporter, which writes opset 18."""
     program = torch.onnx.export(
         model,
         dummy,
@@ -61,8 +59,8 @@ def graph_by_dynamo(model, dummy):
         # The only difference between opset 13 and 18 for the operators of this network.
         for attribute in [a for a in node.attribute if a.name == "allowzero"]:
             node.attribute.remove(attribute)
-    graph.opset_import[0].version = 13
-    graph.ir_version = 7
+    graph.opset_import[0].version = OPSET
+    graph.ir_version = IR_VERSION
     return graph
 
 
@@ -72,39 +70,87 @@ def export_fp32(model: nn.Module, path: Path) -> None:
     Input ``input`` (N, 3, 32, 32) float32, output ``output`` (N, 10) float32 logits, N symbolic.
 
     Raises:
-        ExportError: the file is not opset 13, not valid, or does not compute what PyTorch does.
+        ExportError: torch cannot export it, or the file is not opset 13, not valid, or does not
+            compute what PyTorch does.
     """
     dummy = (torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),)
-    with replacing(path) as temporary, warnings.catch_warnings(), _quiet():
-        warnings.simplefilter(
-            "ignore"
-        )  # that the TorchScript exporter is deprecated: handled above
-        write_onnx(model, dummy, str(temporary))
+    with replacing(path) as temporary:
+        try:
+            with _quiet():
+                write_onnx(model, dummy, str(temporary))
+        except Exception as error:  # a dozen types, for an exporter that is gone as for a bad model
+            console.print(
+                f"torch 的 TorchScript 匯出器無法使用（{type(error).__name__}），改用 dynamo 匯出器，"
+                f"再標示為 opset {OPSET}。\n"
+                f"torch's TorchScript exporter does not work ({type(error).__name__}); exported by its "
+                f"dynamo exporter, restated at opset {OPSET}.",
+            )
+            _write_by_dynamo(model, dummy, temporary)
+        restore_initializers(temporary)
         verify_fp32(temporary)
         verify_parity(temporary, model)
 
 
+def _write_by_dynamo(model: nn.Module, dummy: tuple[torch.Tensor, ...], path: Path) -> None:
+    try:
+        with _quiet():
+            onnx.save(graph_by_dynamo(model, dummy), path)
+    except Exception as error:  # torch raises a dozen types
+        raise ExportError(
+            f"torch cannot export this network: {_first_line(error)}. "
+            "Reinstall torch, or export the assignment's ResNet18.",
+            zh=f"torch 無法匯出這個模型：{_first_line(error)}。請重新安裝 torch，或匯出本作業的 ResNet18。",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+
+
 @contextlib.contextmanager
-def _quiet():
-    """The exporters print progress; the package has its own."""
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+def _quiet() -> Iterator[None]:
+    """The exporters print progress and that TorchScript's is deprecated; the package says its own."""
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
         yield
 
 
+def restore_initializers(path: Path) -> None:
+    """Give each layer its own weights again, where equal ones were stored once.
+
+    Both exporters do so and copy them by Identity, which quantisation cannot read. Only untrained
+    networks have equal weights; the file of any other is not touched.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    copies = [n for n in graph.node if n.op_type == "Identity" and n.input[0] in stored]
+    if not copies:
+        return
+    source = {node.output[0]: node.input[0] for node in copies}
+    for node in copies:
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [source.get(name, name) for name in node.input]
+    onnx.save(model, path)
+
+
 def verify_fp32(path: Path) -> onnx.ModelProto:
-    """Read an FP32 file back and check what 1.3 asks of it.
+    """Read an FP32 file back, external data included, and check what 1.3 asks of it.
+
+    Weights that are inputs as well (``keep_initializers_as_inputs``) are constants in what is returned.
 
     Raises:
         ExportError: it is not a valid opset 13 file with the assignment's input and output.
     """
-    try:
-        graph = onnx.load(path)
-        onnx.checker.check_model(graph, full_check=True)
-    except Exception as error:  # onnx raises protobuf, checker and shape inference errors
-        raise ExportError(
-            f"{path.name} is no valid ONNX file: {error}. Export it again.",
-            zh=f"{path.name} 不是有效的 ONNX 檔。請重新匯出。",
-        ) from error
+    graph = read_graph(path)
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    for value in [value for value in graph.graph.input if value.name in weights]:
+        graph.graph.input.remove(value)
     found = next((o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")), 0)
     if found != OPSET:
         raise ExportError(
@@ -126,6 +172,39 @@ def verify_fp32(path: Path) -> onnx.ModelProto:
             "請依作業設定 input_names 與 output_names。",
         )
     return graph
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """A valid ONNX file with its weights, those in a file beside it included.
+
+    Raises:
+        ExportError: it is no valid ONNX file, or its external data cannot be read.
+    """
+    try:
+        graph = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's own, and OSError
+        raise _invalid(path, error) from error
+    try:
+        onnx.load_external_data_for_model(graph, str(path.parent))  # never from outside that folder
+    except Exception as error:  # checker's own, ValueError, OSError
+        raise ExportError(
+            f"{path.name} keeps its weights in another file, which cannot be read: "
+            f"{_first_line(error)} Put that file beside {path.name} again, or export to one file.",
+            zh=f"{path.name} 的權重存在另一個檔案，但無法讀取：{_first_line(error)} "
+            f"請把該檔案放回 {path.name} 旁邊，或重新匯出成單一檔案。",
+        ) from error
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except Exception as error:  # checker's and shape inference's own
+        raise _invalid(path, error) from error
+    return graph
+
+
+def _invalid(path: Path, error: Exception) -> ExportError:
+    return ExportError(
+        f"{path.name} is no valid ONNX file: {_first_line(error)}. Export it again.",
+        zh=f"{path.name} 不是有效的 ONNX 檔。請重新匯出。",
+    )
 
 
 def _signature(value: onnx.ValueInfoProto) -> tuple[str, int, tuple[int, ...]]:
