@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
-from lab5.assignment import CHECKPOINT
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, SYNTHETIC
 from lab5.cli import command, console
 from lab5.errors import AppError, UsageError
 
@@ -53,13 +54,19 @@ def find_pair(folders: tuple[Path, ...]) -> Pair | None:
     return pairs[0] if pairs else None
 
 
-def make_pair(weights: Path) -> Pair:
-    """Both models of ``weights`` in the user's cache, made when they are not there yet."""
+def make_pair(weights: Path, calibration: str = CALIBRATIONS[0]) -> Pair:
+    """Both models of ``weights`` in the user's cache, made when they are not there yet.
+
+    Args:
+        calibration: one of ``CALIBRATIONS``; the default makes what ``lab5.package`` does.
+    """
     from lab5.data import cache_dir
 
-    digest = hashlib.sha256(weights.read_bytes())
-    for step in ("export", "calibration", "quantize", "refine"):  # made anew when one changed
-        digest.update(Path(__file__).with_name(f"{step}.py").read_bytes())
+    digest = hashlib.sha256(weights.read_bytes() + calibration.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):  # made anew when any of it changed
+        digest.update(source.read_bytes())
+    for package in ("torch", "onnx", "onnxruntime", "numpy"):
+        digest.update(f"{package} {version(package)}".encode())
     folder = cache_dir() / f"models-{digest.hexdigest()[:16]}"
     fp32, int8 = folder / "lab5_FP32.onnx", folder / "lab5_INT8.onnx"
     if not int8.exists():
@@ -71,7 +78,7 @@ def make_pair(weights: Path) -> Pair:
         folder.mkdir(parents=True, exist_ok=True)
         model, _ = load_model(weights)
         export_fp32(model, fp32)
-        quantize(fp32, int8, make_reader("auto", model))
+        quantize(fp32, int8, make_reader(calibration, model), refine=calibration == SYNTHETIC)
     return fp32, int8
 
 

@@ -40,6 +40,9 @@ TEMPLATE: Final = "EAI_lab5.ipynb"
 TEMPLATE_FP32: Final = "image_classifier_model.onnx"  # what the handed-out notebook calls them
 TEMPLATE_INT8: Final = "image_classifier_model_int8.onnx"
 
+# What the INT8 file is calibrated on, or a folder of pictures; the default is the assignment's.
+SYNTHETIC: Final = "synthetic"
+CALIBRATIONS: Final = ("random", SYNTHETIC, "cifar10")
 REAL_IMAGES: Final = 500  # the most that calibration takes of real pictures; our choice
 
 MIN_SCREENSHOTS: Final = 3

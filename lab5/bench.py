@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 Runner = Callable[[np.ndarray], np.ndarray]  # (N, 3, 32, 32) float32 -> (N, 10) logits
 
 CONFIGURATIONS: Final = ((1, 1), (64, 1), (1, 2), (64, 2))  # batch, threads; threads in order
-OURS: Final = "ONNX Runtime INT8 (ours)"
+OURS: Final = "ONNX Runtime INT8 (ours)"  # what lab5.package makes by default
 REFERENCE: Final = "ONNX Runtime FP32"
 _TURN: Final = 0.03  # seconds an engine runs before it is the next one's turn
 _BATCH: Final = 100  # images at once where only the answers count
@@ -89,23 +88,25 @@ class Row:
 
 
 def write_files(fp32: Path, folder: Path, images: np.ndarray) -> dict[str, Path]:
-    """The INT8 files that the engines compare, all but ``literal`` calibrated on ``images``.
+    """The INT8 files that the engines compare.
 
-    ``ours``; ``literal``: the assignment's call as it is printed, on its random images; ``int8``: the
-    same with the format as the enum that was meant; ``qdq``: ours in QDQ format.
+    ``ours``; ``literal``: the assignment's call as it is printed; both on the assignment's random
+    images. On ``images``: ``synthetic``, refined; ``int8``: the assignment's call with the format as
+    the enum that was meant; ``qdq``: ours in QDQ format.
     """
     from onnxruntime.quantization import QuantFormat, QuantType
 
-    from lab5.calibration import BatchReader, CIFARLikeCalibReader
+    from lab5.calibration import BatchReader, even_batches, make_reader
     from lab5.quantize import quantize
 
     def reader() -> BatchReader:
-        return BatchReader([images], INPUT_NAME)
+        return BatchReader(even_batches(images), INPUT_NAME)
 
-    files = {name: folder / f"{name}.onnx" for name in ("ours", "literal", "int8", "qdq")}
-    quantize(fp32, files["ours"], reader())
-    noise = CIFARLikeCalibReader(image_dir=None, batch_size=1, num_batches=50)
-    _quantize(fp32, files["literal"], noise, quant_format="QOperator")
+    names = ("ours", "synthetic", "literal", "int8", "qdq")
+    files = {name: folder / f"{name}.onnx" for name in names}
+    quantize(fp32, files["ours"], make_reader("random", None))
+    quantize(fp32, files["synthetic"], reader(), refine=True)
+    _quantize(fp32, files["literal"], make_reader("random", None), quant_format="QOperator")
     _quantize(fp32, files["int8"], reader(), quant_format=QuantFormat.QOperator)
     unsigned = {"activation_type": QuantType.QUInt8, "reduce_range": True}
     _quantize(fp32, files["qdq"], reader(), quant_format=QuantFormat.QDQ, **unsigned)
@@ -135,6 +136,7 @@ def engines(
         Engine(REFERENCE, _onnxruntime(fp32)),
         Engine("PyTorch eager FP32", _pytorch(model)),
         Engine(OURS, _onnxruntime(files["ours"])),
+        Engine("the same, --calibration synthetic", _onnxruntime(files["synthetic"])),
         Engine(
             "the assignment read literally: QDQ, int8 activations", _onnxruntime(files["literal"])
         ),
@@ -321,9 +323,9 @@ def bench(
     """
     import onnx
 
-    from lab5.calibration import synthetic_images
     from lab5.export import export_fp32
     from lab5.model import load_model
+    from lab5.synthetic import synthetic_images
 
     model, _ = load_model(weights)
     images = synthetic_images(model)
@@ -392,34 +394,40 @@ def _circumstances(weights: Path) -> dict[str, Any]:
 
 def calibrations(
     model: nn.Module, dataset: Cifar10
-) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
-    """What INT8 is calibrated on, by name, and the settings that differ from ours.
+) -> dict[str, tuple[list[np.ndarray], dict[str, Any]]]:
+    """Batches that INT8 is calibrated on, by name, and the settings that differ from ``synthetic``'s.
 
     ``refine=False`` leaves lab5.refine out; the others are onnxruntime's.
     """
-    from lab5.calibration import CIFARLikeCalibReader, dead_leaves, synthetic_images
+    from lab5.calibration import even_batches, make_reader
     from lab5.preprocess import preprocess_batch
+    from lab5.synthetic import dead_leaves, synthetic_images
 
-    random = np.random.default_rng(0)
-    noise = CIFARLikeCalibReader(None, INPUT_NAME, batch_size=1, num_batches=50)
+    noise = make_reader("random", None).batches
+    uniform = np.random.default_rng(0).random((50, 3, 32, 32), dtype=np.float32)
     real = preprocess_batch(dataset.train.images[:500])
     ours = synthetic_images(model)
-    uniform = random.random((50, 3, 32, 32), dtype=np.float32)
+    leaves = preprocess_batch(dead_leaves(len(ours)))
+    few, made = even_batches(real[:100]), even_batches(ours)
     return {
-        "50 random normal images (the handed-out default)": (np.concatenate(noise.batches), {}),
-        "50 random uniform 0..1 images (refused by lab5.quantize)": (uniform, {}),
-        f"{len(ours)} dead-leaves images": (preprocess_batch(dead_leaves(len(ours))), {}),
-        f"{len(ours)} synthetic images (auto)": (ours, {}),
-        "the same, another seed": (synthetic_images(model, seed=1), {}),
-        "the same, without lab5.refine": (ours, {"refine": False}),
+        "50 random normal images, without lab5.refine (random, the default)": (
+            noise,
+            {"refine": False},
+        ),
+        "50 random normal images": (noise, {}),
+        "50 random uniform 0..1 images (refused by lab5.quantize)": (even_batches(uniform), {}),
+        f"{len(ours)} dead-leaves images": (even_batches(leaves), {}),
+        f"{len(ours)} synthetic images (synthetic)": (made, {}),
+        "the same, another seed": (even_batches(synthetic_images(model, seed=1)), {}),
+        "the same, without lab5.refine": (made, {"refine": False}),
         "the same, 8-bit weights without it (overflows without VNNI)": (
-            ours,
+            made,
             {"refine": False, "reduce_range": False},
         ),
-        "the same, percentile 99.999": (ours, {"calibrate_method": "Percentile"}),
-        "100 training images": (real[:100], {}),
-        "100 training images, without lab5.refine": (real[:100], {"refine": False}),
-        "500 training images": (real, {}),
+        "the same, percentile 99.999": (made, {"calibrate_method": "Percentile"}),
+        "100 training images": (few, {}),
+        "100 training images, without lab5.refine": (few, {"refine": False}),
+        "500 training images": (even_batches(real), {}),
     }
 
 
@@ -439,13 +447,12 @@ def quality(weights: Path, dataset: Cifar10, images: int | None = None) -> dict[
         export_fp32(model, fp32)
         found, reference = judge(_onnxruntime(fp32)(2), split, None)
         rows = [Row("FP32", answers=found)]
-        for title, (x, changed) in calibrations(model, dataset).items():
+        for title, (batches, changed) in calibrations(model, dataset).items():
             settings: dict[str, Any] = {"reduce_range": True, **changed}
             if method := settings.pop("calibrate_method", None):
                 settings["calibrate_method"] = CalibrationMethod[method]
             refined = settings.pop("refine", True)
-            size = math.gcd(len(x), 100)  # percentile calibration crashes on uneven batches
-            reader = BatchReader([x[i : i + size] for i in range(0, len(x), size)], INPUT_NAME)
+            reader = BatchReader(batches, INPUT_NAME)
             _quantize(
                 fp32,
                 int8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import os
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lab5.assignment import CALIBRATIONS
 from lab5.errors import Lab5Error
 
 if TYPE_CHECKING:
@@ -35,6 +37,17 @@ class _Console:
 
 console: Any = _Console()
 errors: Any = _Console(stderr=True)
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """The option ``--calibration`` of the commands that quantise."""
+    parser.add_argument(
+        "--calibration",
+        default=CALIBRATIONS[0],
+        help="random (the handed-out reader's images, default), synthetic (finer: images made from "
+        "the weights, and refined scales), cifar10, or a folder of pictures / 校準資料：random（預設）、"
+        "synthetic、cifar10，或圖片資料夾",
+    )
 
 
 def progress() -> Progress:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from lab5.assignment import CLASSES, TOP_K
-from lab5.preprocess import preprocess
-from lab5.session import PROVIDERS, build_session
+from lab5.session import build_timed_session
 
 Scores = dict[str, float]
 Language = Literal["en", "zh-TW"]
@@ -140,18 +138,16 @@ class _Timed:
     """A session, and how long its latest runs took."""
 
     def __init__(self, path: Path) -> None:
-        self._session = build_session(str(path), PROVIDERS)
-        self._input, self._output = (
-            part[0].name for part in (self._session.get_inputs(), self._session.get_outputs())
-        )
-        zeros = {self._input: np.zeros((1, 3, 32, 32), np.float32)}
-        _, times = timed_run(self._session, self._output, zeros, WINDOW)
-        self._times = deque(times, WINDOW)
+        self._session = build_timed_session(str(path), threads=0)
+        self._input = self._session.get_inputs()[0].name
+        self._times: deque[float] = deque(maxlen=WINDOW)
+        for _ in range(1 + WINDOW):  # the first one warms up, and its time drops out
+            self.run(np.zeros((1, 3, 32, 32), np.float32))
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (10,) of a picture (1, 3, 32, 32), and the times in ms, (WINDOW,)."""
         start = time.perf_counter()
-        (logits,) = self._session.run([self._output], {self._input: x})
+        logits = self._session.run(None, {self._input: x})[0]
         self._times.append((time.perf_counter() - start) * 1000)
         return softmax(logits[0]), np.array(self._times)
 
@@ -180,18 +176,3 @@ def _megabytes(path: Path) -> float:
     """The size of a model and of the data file beside it, if it has one."""
     data = path.with_name(path.name + ".data")
     return sum(file.stat().st_size for file in (path, data) if file.is_file()) / 1e6
-
-
-def make_comparison(fp32: Path, int8: Path) -> Callable[..., tuple[Scores, Scores, str]]:
-    """The assignment's ``compare_fp32_int8`` for a pair of models."""
-    models = Models(fp32, int8)
-
-    def compare_fp32_int8(image: Any, language: Language = "en") -> tuple[Scores, Scores, str]:
-        """A PIL image -> (FP32 top-3, INT8 top-3, the performance comparison)."""
-        if image is None:
-            return {}, {}, TEXTS[language]["no picture"]
-        comparison = models(preprocess(image))
-        text = comparison.text(image.size, language)
-        return top_k(comparison.fp32), top_k(comparison.int8), text
-
-    return compare_fp32_int8

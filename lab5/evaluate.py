@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab5.assignment import CHECKPOINT, CLASSES
-from lab5.cli import command, console, progress
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, CLASSES, SYNTHETIC
+from lab5.cli import add_calibration, command, console, progress
 from lab5.data import Split, load
 from lab5.errors import DataError, UsageError
 from lab5.files import replacing
@@ -197,13 +197,13 @@ class Evaluation:
 
 
 def evaluate(
-    weights: Path, split: Split, *, calibration: str | None = None, tick: Tick = _ignore
+    weights: Path, split: Split, *, calibration: str = CALIBRATIONS[0], tick: Tick = _ignore
 ) -> Evaluation:
     """Export and quantise ``weights`` in a temporary folder and run all three models on ``split``.
 
     Args:
         weights: a checkpoint of the assignment's network.
-        calibration: a mode of ``lab5.calibration``; None is its default.
+        calibration: as for ``lab5.calibration.make_reader``; ``synthetic`` refines, too.
         tick: is told how many images are done, three times ``len(split)`` in all.
 
     Raises:
@@ -215,18 +215,18 @@ def evaluate(
             "There are no test images to evaluate on. Give a copy of CIFAR-10 with --data.",
             zh="沒有可用來評估的測試影像。請用 --data 指定 CIFAR-10。",
         )
-    from lab5.calibration import DEFAULT_MODE, make_reader
+    from lab5.calibration import make_reader
     from lab5.export import export_fp32
     from lab5.model import load_model
     from lab5.quantize import quantize
     from lab5.session import PROVIDERS, build_session
 
-    calibration = calibration or DEFAULT_MODE
     model, _ = load_model(weights)
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         export_fp32(model, fp32)
-        quantize(fp32, int8, make_reader(calibration, model))
+        reader = make_reader(calibration, model)
+        quantize(fp32, int8, reader, refine=calibration == SYNTHETIC)
         logits = {PYTORCH: torch_logits(model, split.images, tick)}
         for name, path in ((FP32, fp32), (INT8, int8)):
             session = build_session(str(path), PROVIDERS)
@@ -310,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, default=Path(CHECKPOINT))
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--images", type=int, help="only the first so many test images")
-    parser.add_argument("--calibration", help="how INT8 is calibrated / 校準方式")
+    add_calibration(parser)
     parser.add_argument("--json", type=Path, help="also write the figures there / 另存為 JSON")
     return parser
 

@@ -54,6 +54,7 @@ def graph_by_dynamo(model: nn.Module, dummy: tuple[torch.Tensor, ...]) -> onnx.M
         dynamic_shapes=({0: torch.export.Dim("N")},),
         dynamo=True,
     )
+    assert program is not None  # None is for a torch that writes the file itself
     graph = program.model_proto
     for node in graph.graph.node:
         # The only difference between opset 13 and 18 for the operators of this network.

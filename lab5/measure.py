@@ -218,20 +218,22 @@ def measure(
 def _latencies(
     fp32: ort.InferenceSession, int8: ort.InferenceSession, seconds: float
 ) -> tuple[Latency, Latency, float]:
-    from lab5.compare import timed_run
-
     image = np.random.default_rng(0).standard_normal((1, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-    times: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    times: tuple[list[float], list[float]] = ([], [])
     start, cpu = time.perf_counter(), time.thread_time()  # one thread: the calling one does it all
-    while time.perf_counter() < start + seconds or len(times[0]) < _MIN_TURNS:
+    while time.perf_counter() < start + seconds or len(times[0]) < _MIN_TURNS * _BLOCK:
         for session, kept in zip((fp32, int8), times, strict=True):
             feed = {session.get_inputs()[0].name: image}
-            kept.append(timed_run(session, session.get_outputs()[0].name, feed, _BLOCK)[1])
+            session.run(None, feed)  # warms up after the other model's turn
+            for _ in range(_BLOCK):
+                before = time.perf_counter()
+                session.run(None, feed)
+                kept.append((time.perf_counter() - before) * 1000)
     cpu_share = (time.thread_time() - cpu) / (time.perf_counter() - start)
-    return _latency(np.concatenate(times[0])), _latency(np.concatenate(times[1])), cpu_share
+    return _latency(times[0]), _latency(times[1]), cpu_share
 
 
-def _latency(times: np.ndarray) -> Latency:
+def _latency(times: list[float]) -> Latency:
     p5, p25, median, p75, p95 = map(float, np.percentile(times, (5, 25, 50, 75, 95)))
     return Latency(p5, p25, median, p75, p95, runs=len(times))
 
@@ -340,7 +342,7 @@ def _png(pixels: np.ndarray) -> str:
 
 def _synthetic() -> np.ndarray:
     """Seeded (N, 32, 32, 3) uint8 images that calibration has not seen."""
-    from lab5.calibration import dead_leaves
+    from lab5.synthetic import dead_leaves
 
     return dead_leaves(SYNTHETIC_IMAGES, seed=1)
 

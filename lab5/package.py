@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab5.assignment import CHECKPOINT, ITEMS, TEMPLATE, FileNames
-from lab5.cli import command, console
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, ITEMS, SYNTHETIC, TEMPLATE, FileNames
+from lab5.cli import add_calibration, command, console
 from lab5.errors import UsageError
 from lab5.files import fixture, replacing
 
@@ -61,7 +61,7 @@ def make_package(
     template: Path,
     submission: Path | None,
     out: Path,
-    calibration: str = "auto",
+    calibration: str = CALIBRATIONS[0],
     lang: str = "zh-TW",
     steps: Steps | None = None,
 ) -> Made:
@@ -69,7 +69,7 @@ def make_package(
 
     Args:
         submission: the student's own folder with ``reflection.md`` and ``screenshots/``, if any.
-        calibration: as for ``lab5.calibration.make_reader``.
+        calibration: as for ``lab5.calibration.make_reader``; ``synthetic`` refines, too.
 
     Raises:
         Lab5Error: a step failed; nothing is left behind.
@@ -98,7 +98,9 @@ def make_package(
             from lab5.calibration import make_reader
             from lab5.quantize import quantize
 
-            quantize(work / names.fp32, work / names.int8, make_reader(calibration, model))
+            reader = make_reader(calibration, model)
+            refine = calibration == SYNTHETIC
+            quantize(work / names.fp32, work / names.int8, reader, refine=refine)
         with steps("測量 FP32 與 INT8", "Measure FP32 and INT8"):
             from lab5 import data
             from lab5.measure import measure
@@ -152,11 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
     )
     parser.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
-    parser.add_argument(
-        "--calibration",
-        default="auto",
-        help="auto, random, synthetic, cifar10 or a folder of pictures / 校準資料",
-    )
+    add_calibration(parser)
     parser.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW")
     parser.add_argument("--timings", action="store_true", help="each step's share / 各步驟時間")
     parser.add_argument("--no-grade", action="store_true", help="do not grade it / 不評分")

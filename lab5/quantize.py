@@ -3,7 +3,7 @@
 What the assignment leaves open decides whether the result is right and fast: activations are uint8
 (int8 ones have no fast path on x86) and weights use 7 bits (``reduce_range``), so that no pair of
 products overflows 16 bits on a CPU without VNNI and the file gives the same answers everywhere.
-lab5.refine then takes finer scales that keep this promise.
+With ``--calibration synthetic`` lab5.refine then takes finer scales that keep this promise.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.assignment import CHECKPOINT, IMAGE_SIZE, INPUT_NAME, OPSET
-from lab5.cli import command, console
+from lab5.assignment import CHECKPOINT, IMAGE_SIZE, INPUT_NAME, OPSET, SYNTHETIC
+from lab5.cli import add_calibration, command, console
 from lab5.errors import CalibrationError, ExportError, QuantizationError
 from lab5.files import replacing
 
@@ -57,12 +57,17 @@ def quantize_to_int8(fp32_path, int8_path, reader, method="MinMax"):
     )
 
 
-def quantize(fp32: Path, int8: Path, reader: Any, method: str = "MinMax") -> None:
+def quantize(
+    fp32: Path, int8: Path, reader: Any, method: str = "MinMax", *, refine: bool = False
+) -> None:
     """Quantise ``fp32`` into ``int8``, verified before it takes its name.
 
+    The same bytes as ``quantize_to_int8`` gives for the two paths and the same batches.
+
     Args:
-        reader: an onnxruntime ``CalibrationDataReader`` for the input ``input``.
+        reader: an onnxruntime ``CalibrationDataReader`` for the input ``input``; read once.
         method: ``MinMax``, ``Entropy`` or ``Percentile``.
+        refine: also improve the scales, biases and logits afterwards (lab5.refine).
 
     Raises:
         CalibrationError: the reader yields nothing, or images that no preprocessing made.
@@ -74,15 +79,26 @@ def quantize(fp32: Path, int8: Path, reader: Any, method: str = "MinMax") -> Non
             zh=f"沒有 {method!r} 這種校準方法。請使用 {'、'.join(METHODS)} 之一。",
         )
     graph = _checked_input(fp32)
-    batches = _checked_images(reader)
     from lab5.calibration import BatchReader
-    from lab5.refine import refine_int8
 
-    images = BatchReader(batches, INPUT_NAME)
-    with replacing(int8) as temporary, quiet():
-        # The graph, not its path: given a path, onnxruntime writes a second file beside it.
-        quantize_to_int8(graph, str(temporary), images, method)
-        refine_int8(fp32, temporary, images)
+    images = BatchReader(_checked_images(reader), INPUT_NAME)
+    with replacing(int8) as temporary:
+        try:
+            with quiet():
+                # The graph, not its path: given a path, onnxruntime writes a second file beside it.
+                quantize_to_int8(graph, str(temporary), images, method)
+            if refine:
+                from lab5.refine import refine_int8
+
+                refine_int8(fp32, temporary, images)
+        except OSError:
+            raise
+        except Exception as error:  # onnxruntime raises whatever it stumbles over
+            raise QuantizationError(
+                f"{fp32.name} cannot be quantised ({type(error).__name__}: {error}). "
+                "Give the FP32 file as torch exported it.",
+                zh=f"無法量化 {fp32.name}（{type(error).__name__}）。請使用 torch 匯出的 FP32 原檔。",
+            ) from error
         verify_int8(temporary)
 
 
@@ -99,17 +115,25 @@ def quiet() -> Iterator[None]:
 
 
 def _checked_input(path: Path) -> onnx.ModelProto:
-    """The FP32 graph, refused when it is quantised already or not what 1.3 asks for."""
+    """The FP32 graph, refused when it is quantised or optimised already or not what 1.3 asks for."""
     from lab5.export import verify_fp32
 
     try:
         graph = verify_fp32(path)
     except ExportError as error:
         raise QuantizationError(error.en, zh=error.zh) from error
-    if found := sorted({node.op_type for node in graph.graph.node} & set(_QUANTIZED)):
+    nodes = graph.graph.node
+    if found := sorted({node.op_type for node in nodes} & set(_QUANTIZED)):
         raise QuantizationError(
             f"{path.name} is quantised already (it has {', '.join(found)}). Give the FP32 file.",
             zh=f"{path.name} 已經量化過（含有 {'、'.join(found)}）。請改用 FP32 的檔案。",
+        )
+    if found := sorted({n.op_type for n in nodes if n.domain not in ("", "ai.onnx")}):
+        raise QuantizationError(
+            f"{path.name} was optimised by onnxruntime: it has operators that are not ONNX's own "
+            f"({', '.join(found)}). Give the FP32 file as torch exported it.",
+            zh=f"{path.name} 已被 onnxruntime 最佳化過，含有非 ONNX 標準的運算（{'、'.join(found)}）。"
+            "請使用 torch 匯出的 FP32 原檔。",
         )
     return graph
 
@@ -233,11 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("fp32", type=Path, metavar="FP32.onnx")
     parser.add_argument("int8", type=Path, metavar="INT8.onnx")
-    parser.add_argument(
-        "--calibration",
-        default="auto",
-        help="auto, random, synthetic, cifar10, or a folder of pictures / 或圖片資料夾（預設 auto）",
-    )
+    add_calibration(parser)
     parser.add_argument(
         "--weights",
         type=Path,
@@ -254,14 +274,11 @@ def main(argv: list[str] | None = None) -> None:
     _checked_input(args.fp32)
     from lab5.calibration import make_reader
 
-    reader = make_reader(args.calibration, _network(args) if _needs_weights(args) else None)
-    quantize(args.fp32, args.int8, reader, args.method)
+    model = _network(args) if args.calibration == SYNTHETIC else None
+    reader = make_reader(args.calibration, model)
+    quantize(args.fp32, args.int8, reader, args.method, refine=args.calibration == SYNTHETIC)
     sizes = [file.stat().st_size / 1e6 for file in (args.fp32, args.int8)]
     console.print(f"{args.int8}: {sizes[1]:.1f} MB, FP32 {sizes[0]:.1f} MB")
-
-
-def _needs_weights(args: argparse.Namespace) -> bool:
-    return args.calibration in ("auto", "synthetic")
 
 
 def _network(args: argparse.Namespace) -> Any:

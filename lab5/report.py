@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.assignment import CHECKPOINT, ITEMS, MIN_REFLECTION_CHARS, MIN_SCREENSHOTS, FileNames
+from lab5.assignment import (
+    CALIBRATIONS,
+    CHECKPOINT,
+    ITEMS,
+    MIN_REFLECTION_CHARS,
+    MIN_SCREENSHOTS,
+    FileNames,
+)
 from lab5.cli import command, console
 from lab5.errors import ReportError, UsageError
 from lab5.files import fixture, replacing
@@ -315,6 +322,11 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("FP32", "INT8"):
         text = f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}"
         parser.add_argument(f"--{name.lower()}", type=Path, help=text)
+    parser.add_argument(
+        "--calibration",
+        choices=CALIBRATIONS,
+        help=f"make the models from {CHECKPOINT} with this calibration / 以這種校準方式重新產生模型",
+    )
     parser.add_argument("--out", type=Path, default=Path(), help="where the PDF goes")
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--full", action="store_true", help="all 10,000 test images / 全部測試影像")
@@ -327,7 +339,12 @@ def _parser() -> argparse.ArgumentParser:
 def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
     """The pair that was asked for, else the student's own in --out, else one from the weights at hand."""
     pair = args.fp32 or args.out / names.fp32, args.int8 or args.out / names.int8
-    if all(path.is_file() for path in pair):
+    if args.calibration and (args.fp32 or args.int8):
+        raise UsageError(
+            "--calibration makes the models, --fp32 and --int8 give them. Use one or the other.",
+            zh="--calibration 會產生模型，--fp32 與 --int8 則是指定模型。請擇一使用。",
+        )
+    if not args.calibration and all(path.is_file() for path in pair):
         return pair
     weights = Path(CHECKPOINT) if Path(CHECKPOINT).is_file() else fixture(CHECKPOINT)
     if args.fp32 or args.int8 or weights is None:
@@ -338,7 +355,7 @@ def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
         )
     from lab5.app import make_pair
 
-    return make_pair(weights)
+    return make_pair(weights, args.calibration or CALIBRATIONS[0])
 
 
 @command

@@ -13,9 +13,11 @@ def build_session(model_path, providers):
 
 
 def build_timed_session(model_path: str, threads: int = 1) -> ort.InferenceSession:
-    """A session for measurements: a fixed number of threads that do not spin between runs."""
+    """A session that runs by turns with another one, as measurements and the page do.
+
+    Its threads (0: as many as there are cores) do not spin after a run: they would slow the other one.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model_path, options, providers=PROVIDERS)

@@ -318,7 +318,7 @@ def main(argv: list[str] | None = None) -> None:
     if data.cached():
         pictures, source = data.load().test.images[: args.images], "CIFAR-10 test images"
     else:
-        from lab5.calibration import dead_leaves
+        from lab5.synthetic import dead_leaves
 
         pictures, source = dead_leaves(args.images, seed=1), "synthetic images"
     rows = sqnr(args.fp32, args.int8, preprocess_batch(pictures))
