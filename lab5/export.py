@@ -79,6 +79,8 @@ def export_fp32(model: nn.Module, path: Path) -> None:
         try:
             with _quiet():
                 write_onnx(model, dummy, str(temporary))
+        except OSError:
+            raise
         except Exception as error:  # a dozen types, for an exporter that is gone as for a bad model
             console.print(
                 f"torch 的 TorchScript 匯出器無法使用（{type(error).__name__}），改用 dynamo 匯出器，"
@@ -96,6 +98,8 @@ def _write_by_dynamo(model: nn.Module, dummy: tuple[torch.Tensor, ...], path: Pa
     try:
         with _quiet():
             onnx.save(graph_by_dynamo(model, dummy), path)
+    except OSError:
+        raise
     except Exception as error:  # torch raises a dozen types
         raise ExportError(
             f"torch cannot export this network: {_first_line(error)}. "

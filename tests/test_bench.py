@@ -47,7 +47,8 @@ def split(count):
 
 
 def test_the_files_are_what_their_names_say(files):
-    verify_int8(files["ours"])
+    for name, last in (("ours", "DequantizeLinear"), ("synthetic", "QGemm")):
+        assert verify_int8(files[name]).graph.node[-1].op_type == last
     for name, fault in (
         ("literal", "not QOperator throughout"),
         ("qdq", "not QOperator throughout"),
@@ -171,10 +172,10 @@ def test_tables_have_a_row_for_everything_and_equal_widths():
 @pytest.mark.benchmark
 def test_both_commands(weights, tmp_path, capsys, monkeypatch):
     """On a data set of a few random images: every figure is there and is valid JSON."""
-    from lab5 import calibration, data
+    from lab5 import data, synthetic
 
     made = CIFARLikeCalibReader(batch_size=20, num_batches=1).batches[0]
-    monkeypatch.setattr(calibration, "synthetic_images", lambda model, seed=0: made)
+    monkeypatch.setattr(synthetic, "synthetic_images", lambda model, seed=0: made)
     monkeypatch.setattr(data, "load", lambda path=None: Cifar10(split(100), split(20)))
     monkeypatch.setattr(data, "cached", lambda: True)
     out = tmp_path / "bench.json"
@@ -187,7 +188,7 @@ def test_both_commands(weights, tmp_path, capsys, monkeypatch):
     assert math.isfinite(result["floor"]["ms"])
     assert main([*arguments, "--quality"]) == 0
     result = json.loads(out.read_text())
-    assert len(result["rows"]) == 12
+    assert len(result["rows"]) == 13
     assert result["rows"][0]["answers"]["agreement"] == 100
     assert OURS in capsys.readouterr().out
 

@@ -41,7 +41,7 @@ def use_route(monkeypatch, route):
         def gone(*args, **kwargs):
             raise TypeError("export() got an unexpected keyword argument 'dynamo'")
 
-        monkeypatch.setattr(export, "graph_by_torchscript", gone)
+        monkeypatch.setattr(export, "write_onnx", gone)
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +148,11 @@ def test_the_batch_does_not_matter(session):
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-4, atol=1e-5)
 
 
-def test_both_routes_write_the_same_network(network):
+def test_both_routes_write_the_same_network(network, tmp_path):
     dummy = (torch.zeros(1, 3, 32, 32),)
-    with export._quiet(), pytest.warns():
-        graphs = [
-            export.graph_by_torchscript(network, dummy),
-            export.graph_by_dynamo(network, dummy),
-        ]
+    with export._quiet():
+        export.write_onnx(network, dummy, tmp_path / "a.onnx")
+        graphs = [onnx.load(tmp_path / "a.onnx"), export.graph_by_dynamo(network, dummy)]
     weights = [
         sorted(
             (onnx.numpy_helper.to_array(t) for t in graph.graph.initializer if len(t.dims) > 1),
@@ -167,13 +165,37 @@ def test_both_routes_write_the_same_network(network):
         np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
 
 
-def test_same_weights_same_bytes_and_nothing_printed(
+def test_same_weights_same_bytes_and_only_the_other_route_is_mentioned(
     exported, network, tmp_path, monkeypatch, capfd
 ):
-    use_route(monkeypatch, "dynamo" if "dynamo" in exported.parent.name else "torchscript")
+    dynamo = "dynamo" in exported.parent.name
+    use_route(monkeypatch, "dynamo" if dynamo else "torchscript")
     export.export_fp32(network, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == exported.read_bytes()
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert ("restated at opset 13" in out and "TypeError" in out) if dynamo else out == ""
+
+
+def test_a_trained_networks_file_is_as_torch_wrote_it(network, tmp_path):
+    with export._quiet():
+        export.write_onnx(network, (torch.zeros(1, 3, 32, 32),), str(tmp_path / "direct.onnx"))
+    export.export_fp32(network, tmp_path / "checked.onnx")
+    assert (tmp_path / "direct.onnx").read_bytes() == (tmp_path / "checked.onnx").read_bytes()
+
+
+def test_a_torch_that_writes_another_opset_whatever_is_asked(
+    network, tmp_path, monkeypatch, capsys
+):
+    real = torch.onnx.export
+
+    def export_18(*args, **kwargs):
+        return real(*args, **{**kwargs, "opset_version": 16 if "dynamic_axes" in kwargs else None})
+
+    monkeypatch.setattr(torch.onnx, "export", export_18)
+    export.export_fp32(network, tmp_path / "a.onnx")
+    assert export.verify_fp32(tmp_path / "a.onnx").opset_import[0].version == OPSET
+    assert "AssertionError" in capsys.readouterr().out
 
 
 def test_the_model_is_left_as_it_was(network, exported):
@@ -225,6 +247,103 @@ def test_a_network_that_is_not_ready_keeps_the_old_file(tmp_path, make):
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a.onnx"]
     assert model.training == training
+
+
+def bad_graph():
+    """What no checker accepts: a node of an operator that does not exist."""
+    model = small_model()
+    model.graph.node[0].op_type = "Flatten14"
+    return model
+
+
+def test_a_bad_graph_is_an_export_error(network, tmp_path, monkeypatch):
+    def write_bad(model, dummy, path):
+        onnx.save(bad_graph(), path)
+
+    monkeypatch.setattr(export, "write_onnx", write_bad)
+    rejected("no valid ONNX file", export.export_fp32, network, tmp_path / "a.onnx")
+    assert names(tmp_path) == []
+
+
+def test_a_network_that_neither_exporter_takes(tmp_path):
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise ValueError("no forward pass")
+
+    rejected("cannot export", export.export_fp32, Broken().eval(), tmp_path / "a.onnx")
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_exporter(network, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "write_onnx", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.export_fp32(network, tmp_path / "a.onnx")
+    assert names(tmp_path) == []
+
+
+def external(path, source, location="other.data"):
+    onnx.save(
+        onnx.load(source), path, save_as_external_data=True, location=location, size_threshold=0
+    )
+    return path.with_name(location)
+
+
+def test_external_data_under_any_name_is_read(exported, network, tmp_path):
+    external(tmp_path / "x_FP32.onnx", exported)
+    found, expected = (
+        {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+        for model in (export.verify_fp32(tmp_path / "x_FP32.onnx"), onnx.load(exported))
+    )
+    assert found == expected
+    assert export.verify_parity(tmp_path / "x_FP32.onnx", network) < 1e-5
+
+
+def moved(path, location):
+    """Say that the weights in ``path`` are at ``location``."""
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("fault", ["missing", "cut off", "folder", "link", "outside", "absolute"])
+def test_external_data_that_cannot_be_read(exported, tmp_path, fault):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "x_FP32.onnx"
+    data = external(path, exported)
+    if fault == "cut off":
+        data.write_bytes(data.read_bytes()[:100])
+    else:
+        elsewhere = data.rename(tmp_path / "other.data")
+        if fault == "folder":
+            data.mkdir()
+        elif fault == "link":
+            data.symlink_to(elsewhere)
+        elif fault != "missing":
+            moved(path, "../other.data" if fault == "outside" else str(elsewhere))
+    rejected("keeps its weights in another file", export.verify_fp32, path)
+
+
+def test_weights_that_are_inputs_too_are_constants(network, tmp_path):
+    path = tmp_path / "a.onnx"
+    with export._quiet():
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, 32, 32),),
+            path,
+            input_names=["input"],
+            output_names=["output"],
+            opset_version=13,
+            keep_initializers_as_inputs=True,
+            dynamo=False,
+        )
+    assert len(onnx.load(path).graph.input) == 43
+    assert [value.name for value in export.verify_fp32(path).graph.input] == ["input"]
 
 
 def test_a_folder_that_is_not_there(network, tmp_path):

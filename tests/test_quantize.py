@@ -6,13 +6,20 @@ import inspect
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
 from lab5 import quantize as module
-from lab5.calibration import BatchReader, CIFARLikeCalibReader
+from lab5 import synthetic
+from lab5.calibration import BatchReader, CIFARLikeCalibReader, make_reader
 from lab5.errors import CalibrationError, CheckpointError, QuantizationError
 from lab5.model import BasicBlock, ResNet18
 from lab5.quantize import main, quantize, quantize_to_int8, verify_int8
@@ -77,15 +84,44 @@ def test_the_file_is_what_is_asked(int8, fp32):
     assert int8.stat().st_size < fp32.stat().st_size / 3.5
 
 
-def test_the_same_images_give_the_same_bytes_as_the_notebook(small, tmp_path):
-    """The notebook calls the same steps with paths; the package hands over a checked graph."""
-    quantize(small, tmp_path / "a.onnx", noise())
-    quantize(small, tmp_path / "b.onnx", noise())
-    reader = noise()
-    quantize_to_int8(str(small), str(tmp_path / "c.onnx"), reader)
-    refine_int8(str(small), str(tmp_path / "c.onnx"), reader)
+class Stream(CalibrationDataReader):
+    """As the handed-out reader: draws each batch when it is asked for, and cannot be read twice."""
+
+    def __init__(self, batch_size, num_batches):
+        self.left = num_batches
+        self.shape = (batch_size, 3, 32, 32)
+
+    def get_next(self):
+        self.left -= 1
+        return None if self.left < 0 else {"input": np.random.randn(*self.shape).astype("f4")}
+
+
+@pytest.mark.parametrize("sizes", [(1, 8), (40, 1), (5, 3)])
+def test_the_same_batches_give_the_same_bytes_as_the_call_in_the_notebook(small, tmp_path, sizes):
+    """The notebook calls with paths and its own reader; the package hands over a checked graph."""
+    np.random.seed(0)
+    quantize_to_int8(str(small), str(tmp_path / "a.onnx"), Stream(*sizes))
+    np.random.seed(0)
+    quantize(small, tmp_path / "b.onnx", Stream(*sizes))
+    quantize(small, tmp_path / "c.onnx", CIFARLikeCalibReader(None, "input", *sizes))
     contents = {(tmp_path / f"{name}.onnx").read_bytes() for name in "abc"}
     assert len(contents) == 1
+
+
+def test_the_networks_own_file_is_what_the_call_in_the_notebook_gives(fp32, tmp_path):
+    np.random.seed(0)
+    quantize_to_int8(str(fp32), str(tmp_path / "direct.onnx"), Stream(1, 50))
+    quantize(fp32, tmp_path / "default.onnx", make_reader("random", None))
+    assert (tmp_path / "direct.onnx").read_bytes() == (tmp_path / "default.onnx").read_bytes()
+
+
+def test_refined_bytes_are_those_of_both_steps(small, tmp_path):
+    quantize(small, tmp_path / "a.onnx", noise(), refine=True)
+    reader = noise()
+    quantize_to_int8(str(small), str(tmp_path / "b.onnx"), reader)
+    plain = (tmp_path / "b.onnx").read_bytes()
+    refine_int8(str(small), str(tmp_path / "b.onnx"), reader)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes() != plain
 
 
 def test_nothing_else_is_left_behind(small, tmp_path):
@@ -176,6 +212,56 @@ def test_a_wrong_opset_is_refused(small, tmp_path):
         quantize(tmp_path / "18.onnx", tmp_path / "INT8.onnx", noise())
 
 
+@pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
+def test_a_file_that_onnxruntime_optimised_is_refused(fp32, tmp_path, level, capsys):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3  # it warns that the file is for this kind of CPU
+    ort.InferenceSession(str(fp32), options, providers=["CPUExecutionProvider"])
+    assert main([str(tmp_path / "optimised.onnx"), str(tmp_path / "INT8.onnx")]) == 1
+    err = capsys.readouterr().err
+    assert "was optimised by onnxruntime" in err
+    assert "最佳化" in err
+    assert not (tmp_path / "INT8.onnx").exists()
+
+
+def test_weights_that_are_inputs_too_give_the_same_file(small, tmp_path):
+    """As keep_initializers_as_inputs exports them."""
+    model = onnx.load(small)
+    for tensor in model.graph.initializer:
+        value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(value)
+    onnx.save(model, tmp_path / "kept.onnx")
+    quantize(small, tmp_path / "a.onnx", noise())
+    quantize(tmp_path / "kept.onnx", tmp_path / "b.onnx", noise())
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_external_data_under_another_name_gives_the_same_file(small, tmp_path, refine):
+    external = tmp_path / "x_FP32.onnx"
+    onnx.save(
+        onnx.load(small), external, save_as_external_data=True, location="other.data",
+        size_threshold=0,
+    )  # fmt: skip
+    quantize(small, tmp_path / "a.onnx", noise(), refine=refine)
+    quantize(external, tmp_path / "b.onnx", noise(), refine=refine)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    (tmp_path / "other.data").unlink()
+    with pytest.raises(QuantizationError, match="keeps its weights in another file"):
+        quantize(external, tmp_path / "c.onnx", noise())
+    assert not (tmp_path / "c.onnx").exists()
+
+
+def test_what_onnxruntime_stumbles_over_is_a_sentence(small, tmp_path, monkeypatch):
+    def stumble(*args):
+        raise AttributeError("'NoneType' object has no attribute 'append'")
+
+    monkeypatch.setattr(module, "quantize_to_int8", stumble)
+    failing(small, tmp_path, noise(), "cannot be quantised", error=QuantizationError)
+
+
 def settings(**changed):
     return {
         "quant_format": QuantFormat.QOperator,
@@ -227,16 +313,26 @@ def _empty(tmp_path):
 # The command
 
 
-def test_the_command(small, tmp_path, capsys):
+def test_the_command_calibrates_as_the_handed_out_notebook_does(small, tmp_path, capsys):
     out = tmp_path / "INT8.onnx"
-    assert main([str(small), str(out), "--calibration", "random"]) == 0
-    assert verify_int8(out)
+    assert main([str(small), str(out)]) == 0
     assert "INT8.onnx" in capsys.readouterr().out
+    quantize(small, tmp_path / "b.onnx", make_reader("random", None))
+    assert out.read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_the_command_refuses_weights_of_another_file(small, tmp_path, capsys):
+def test_the_synthetic_option_refines(fp32, model, weights, tmp_path, monkeypatch):
+    made = noise().batches[0]
+    monkeypatch.setattr(synthetic, "synthetic_images", lambda model: made)
+    out = tmp_path / "INT8.onnx"
+    options = ["--calibration", "synthetic", "--weights", str(weights)]
+    assert main([str(fp32), str(out), *options]) == 0
+    assert onnx.load(out).graph.node[-1].op_type == "QGemm"  # real logits
+
+
+def test_the_synthetic_option_refuses_weights_of_another_file(small, tmp_path, capsys):
     torch.save(ResNet18(BasicBlock).state_dict(), tmp_path / "other.pth")
-    arguments = [str(small), str(tmp_path / "INT8.onnx"), "--weights"]
+    arguments = [str(small), str(tmp_path / "INT8.onnx"), "--calibration", "synthetic", "--weights"]
     assert main([*arguments, str(tmp_path / "other.pth")]) == 1
     assert "was not exported from" in capsys.readouterr().err
     assert main([*arguments, str(tmp_path / "none.pth")]) == CheckpointError.exit_code

@@ -256,5 +256,6 @@ def test_a_bias_that_does_not_fit_leaves_its_layer_alone(tmp_path):
 def test_it_repeats(tmp_path):
     fp32 = two_layers(tmp_path / "m.onnx")
     for name in "ab":
-        quantize(fp32, tmp_path / f"{name}.onnx", BatchReader([images()], "input"))
+        reader = BatchReader([images()], "input")
+        quantize(fp32, tmp_path / f"{name}.onnx", reader, refine=True)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
