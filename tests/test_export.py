@@ -285,9 +285,7 @@ def test_a_full_disk_is_no_fault_of_the_exporter(network, tmp_path, monkeypatch)
 
 
 def external(path, source, location="other.data"):
-    onnx.save(
-        onnx.load(source), path, save_as_external_data=True, location=location, size_threshold=0
-    )
+    onnx.save(onnx.load(source), path, save_as_external_data=True, location=location)
     return path.with_name(location)
 
 
