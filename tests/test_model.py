@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab5.errors import CheckpointError
-from lab5.model import BasicBlock, ResNet18, load_model, load_weights
+from lab5.checkpoint import load_model
+from lab5.model import BasicBlock, ResNet18, load_weights
 
 # The reference: names, shapes and arithmetic of the handed-out resnet18.py, without its classes.
 
