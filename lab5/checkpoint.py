@@ -105,6 +105,7 @@ def open_model(path: Path) -> ResNet18:
 
 
 _MAX_CHOICES = 8  # entries that are compared in full
+_MAX_ENTRIES = 10_000  # of a dictionary that may be a state dict
 _MAX_DIFFERENCES = 3  # names listed in an error message
 _MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this network has 360 MB
 
@@ -316,6 +317,9 @@ def _dictionaries(content: Any) -> Iterator[tuple[tuple[Any, ...], dict[Any, Any
 
 def _readings(content: Any) -> Iterator[_Reading]:
     for where, entries in _dictionaries(content):
+        if len(entries) > _MAX_ENTRIES:  # enough to say what it is
+            yield _Reading(where, dict(itertools.islice(entries.items(), _MAX_ENTRIES)), "")
+            continue
         names = [key for key in entries if isinstance(key, str)]
         inner = tuple(dict.fromkeys(w for name in names for w in _WRAPPERS.findall(name)))
         for cut in dict.fromkeys([(), inner]):
@@ -390,7 +394,7 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[_Text, list[_T
             "torch.save(model.state_dict(), path) writes",
             f"內容是 {what}，沒有具名的張量；應為 torch.save(model.state_dict(), path) 存的 state dict",
         ), []
-    faults = closest.faults(values=len(closest.state) < 10 * len(_wanted()))
+    faults = closest.faults()
     names = [name for name in closest.state if isinstance(name, str)]
     misnamed = bool(closest.faults(values=False))
     if misnamed and (kind := _other_kind(names) or _other_resnet(names)):
