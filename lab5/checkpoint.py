@@ -105,6 +105,7 @@ def open_model(path: Path) -> ResNet18:
 
 
 _MAX_CHOICES = 8  # entries that are compared in full
+_MAX_DEPTH = 8  # of dictionaries in dictionaries
 _MAX_ENTRIES = 10_000  # of a dictionary that may be a state dict
 _MAX_DIFFERENCES = 3  # names listed in an error message
 _MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this network has 360 MB
@@ -306,7 +307,11 @@ def _dictionaries(content: Any) -> Iterator[tuple[tuple[Any, ...], dict[Any, Any
     queue: list[tuple[tuple[Any, ...], Any]] = [((), content)]
     seen = set()
     for where, value in queue:  # which grows meanwhile
-        if id(value) in seen or not isinstance(value, dict | list | tuple):
+        if (
+            id(value) in seen
+            or len(where) > _MAX_DEPTH
+            or not isinstance(value, dict | list | tuple)
+        ):
             continue
         seen.add(id(value))
         if isinstance(value, dict):

@@ -11,7 +11,7 @@ import pickle
 import tarfile
 import zipfile
 from collections import OrderedDict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ READS_ONLY_HERE = {
     "best_acc": np.float64(94.2),
     "curve": np.arange(3.0),
     "args": argparse.Namespace(lr=0.1),
-    "out": PurePosixPath("x"),
+    "out": Path("x"),
 }
 
 
@@ -550,7 +550,7 @@ CONTENTS = {
     "many names": (lambda s: dict.fromkeys(map(str, range(1_000_000)), s["fc.bias"]), "'0' is no name", ""),
     "many prefixes": (
         lambda s: {f"p{i}.conv1.0.weight": s["fc.bias"] for i in range(20_000)},
-        "'conv1.1.weight' is missing",
+        "'p0.",
         "",
     ),
 }  # fmt: skip
