@@ -175,11 +175,12 @@ def test_numpys_values_beside_the_weights_are_passed_by(tmp_path, core):
         for info in old.infolist():
             content = old.read(info)
             new.writestr(info, content.replace(b"numpy._core.", b"numpy.%b." % core.encode()))
+    allowed = set(torch.serialization.get_safe_globals())
     found = read_checkpoint(path)
+    assert set(torch.serialization.get_safe_globals()) == allowed  # as before
     assert same(found.state, weights())
     assert not found.readable
     assert "torch.load cannot read" in found.notes[0]
-    assert torch.serialization.get_safe_globals() == []
 
 
 def averaged(state):
@@ -574,6 +575,6 @@ def test_deep_nesting(tmp_path):
         contents = {name: old.read(name) for name in old.namelist()}
     with zipfile.ZipFile(path, "w") as new:
         for name, content in contents.items():
-            deep = b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."
+            deep = b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"."
             new.writestr(name, deep if name.endswith("data.pkl") else content)
     rejected(path, "It holds a list")
