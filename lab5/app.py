@@ -71,12 +71,12 @@ def make_pair(weights: Path, calibration: str = CALIBRATIONS[0]) -> Pair:
     fp32, int8 = folder / "lab5_FP32.onnx", folder / "lab5_INT8.onnx"
     if not int8.exists():
         from lab5.calibration import make_reader
+        from lab5.checkpoint import open_model
         from lab5.export import export_fp32
-        from lab5.model import load_model
         from lab5.quantize import quantize
 
         folder.mkdir(parents=True, exist_ok=True)
-        model, _ = load_model(weights)
+        model = open_model(weights)
         export_fp32(model, fp32)
         quantize(fp32, int8, make_reader(calibration, model), refine=calibration == SYNTHETIC)
     return fp32, int8

@@ -323,11 +323,11 @@ def bench(
     """
     import onnx
 
+    from lab5.checkpoint import open_model
     from lab5.export import export_fp32
-    from lab5.model import load_model
     from lab5.synthetic import synthetic_images
 
-    model, _ = load_model(weights)
+    model = open_model(weights)
     images = synthetic_images(model)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -436,11 +436,11 @@ def quality(weights: Path, dataset: Cifar10, images: int | None = None) -> dict[
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
 
     from lab5.calibration import BatchReader
+    from lab5.checkpoint import open_model
     from lab5.export import export_fp32
-    from lab5.model import load_model
     from lab5.refine import refine_int8
 
-    model, _ = load_model(weights)
+    model = open_model(weights)
     split = dataset.test.first(images)
     with tempfile.TemporaryDirectory() as name:
         fp32, int8 = Path(name) / "fp32.onnx", Path(name) / "int8.onnx"

@@ -216,12 +216,12 @@ def evaluate(
             zh="沒有可用來評估的測試影像。請用 --data 指定 CIFAR-10。",
         )
     from lab5.calibration import make_reader
+    from lab5.checkpoint import open_model
     from lab5.export import export_fp32
-    from lab5.model import load_model
     from lab5.quantize import quantize
     from lab5.session import PROVIDERS, build_session
 
-    model, _ = load_model(weights)
+    model = open_model(weights)
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         export_fp32(model, fp32)

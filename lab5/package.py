@@ -85,11 +85,11 @@ def make_package(
             notebook = fill(read_notebook(template), names, calibration)
             write_notebook(notebook, work / names.notebook)
         with steps.item("1.2"):
-            from lab5.model import load_model
+            from lab5.checkpoint import load_model
 
             model, notes = load_model(weights)
         for note in notes:
-            console.print(f"  {note}")
+            console.print(f"  {note}", markup=False)
         with steps.item("1.3"):
             from lab5.export import export_fp32
 

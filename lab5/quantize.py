@@ -283,10 +283,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def _network(args: argparse.Namespace) -> Any:
     """The network of ``--weights``, which must be the one that was exported."""
+    from lab5.checkpoint import open_model
     from lab5.export import verify_parity
-    from lab5.model import load_model
 
-    model, _ = load_model(args.weights)
+    model = open_model(args.weights)
     try:
         verify_parity(args.fp32, model)
     except ExportError as error:

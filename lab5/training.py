@@ -34,10 +34,11 @@ from torch.optim.swa_utils import update_bn
 
 from lab5 import data as cifar10
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
+from lab5.checkpoint import open_model
 from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing
-from lab5.model import BasicBlock, ResNet18, load_model
+from lab5.model import BasicBlock, ResNet18
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
 BATCHNORM_IMAGES: Final = 10_000  # a channel's mean is then known to 1% of its deviation or better
@@ -337,7 +338,7 @@ def train(
         )
     resuming = checkpoint.exists()
     # Read before the first epoch, so that a bad file fails here and not after the last.
-    start = load_model(weights)[0] if weights and (average or not resuming) else None
+    start = open_model(weights) if weights and (average or not resuming) else None
     if resuming:
         if not resume:
             raise UsageError(

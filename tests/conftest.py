@@ -42,7 +42,7 @@ def weights() -> Path:
 @pytest.fixture(scope="session")
 def model(weights):
     """The network with the repository's weights, in eval mode."""
-    from lab5.model import load_model
+    from lab5.checkpoint import load_model
 
     return load_model(weights)[0]
 

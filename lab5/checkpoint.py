@@ -1,0 +1,625 @@
+"""1.2: best_model.pth as people have it: what the file is, where its weights are, why they do not fit.
+
+Nothing that a file holds is run: torch's ``weights_only`` unpickler makes tensors and plain values.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lab5.assignment import CLASSES
+from lab5.cli import console
+from lab5.errors import CheckpointError
+from lab5.model import BasicBlock, ResNet18, load_weights
+
+_Text = tuple[str, str]  # English, zh-TW
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights that a file holds.
+
+    Attributes:
+        state: the names of ``ResNet18`` to real tensors of their shapes, of any dtype; finite.
+            The ``num_batches_tracked``, which inference does not use, may be missing.
+        notes: what was done to find them, one line each, in zh-TW and English.
+        statements: the lines of Python, with Chinese remarks, that turn ``state``, as ``torch.load``
+            gives it, into one that ``load_weights`` takes. Empty for the handed-out file.
+        readable: ``torch.load(path)`` reads the file, as the notebook does.
+    """
+
+    state: dict[str, Tensor]
+    notes: list[str]
+    statements: list[str]
+    readable: bool
+
+    def network(self) -> ResNet18:
+        """A ResNet18 with these weights, in eval mode."""
+        model = ResNet18(BasicBlock, num_classes=len(CLASSES))
+        load_weights(model, self.state)
+        return model
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Find the network's weights in a file, wherever they are in it and under whatever prefix.
+
+    Where several entries could be the weights, the model's own are taken before an average of them
+    (EMA, SWA), and then those that are nested least.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, holds code, or is of another network.
+    """
+    content, notes, readable = _content(path)
+    readings = list(_readings(content))
+    fitting = [reading for reading in readings if not reading.faults(values=False)]
+    fitting = [one for one in fitting[:_MAX_CHOICES] if not one.faults()]
+    if not fitting:
+        raise _refusal(path, *_explanation(content, readings))
+    fitting.sort(key=lambda one: (one.is_average, len(one.where)))
+    taken = fitting[0]
+    notes += taken.notes
+    used = taken.state["fc.bias"]
+    if others := [one.place for one in fitting if one.state["fc.bias"] is not used]:
+        places = ", ".join(dict.fromkeys(others))
+        notes.append(
+            (
+                f"the weights of {taken.place} were taken; these would fit too: {places}",
+                f"取用 {taken.place} 的權重；另有符合的：{places}",
+            )
+        )
+    return Checkpoint(taken.state, [f"{zh} / {en}" for en, zh in notes], taken.statements, readable)
+
+
+def load_model(path: Path) -> tuple[ResNet18, list[str]]:
+    """The network with the weights of ``path``, in eval mode, and the notes of ``read_checkpoint``.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint`` raises it.
+    """
+    checkpoint = read_checkpoint(path)
+    return checkpoint.network(), checkpoint.notes
+
+
+def open_model(path: Path) -> ResNet18:
+    """``load_model`` for commands: prints the notes.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint`` raises it.
+    """
+    model, notes = load_model(path)
+    for note in notes:
+        console.print(f"  {note}", markup=False)
+    return model
+
+
+_MAX_CHOICES = 8  # entries that are compared in full
+_MAX_DEPTH = 8  # of dictionaries in dictionaries
+_MAX_ENTRIES = 10_000  # of a dictionary that may be a state dict
+_MAX_DIFFERENCES = 3  # names listed in an error message
+_MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this network has 360 MB
+
+
+# What a dictionary of the file says when it is read as this network's weights
+
+
+@functools.cache
+def _wanted() -> dict[str, Tensor]:
+    with torch.device("meta"):  # names, shapes and dtypes, no values
+        return ResNet18(BasicBlock, num_classes=len(CLASSES)).state_dict()
+
+
+_FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_THOP: Final = ("total_ops", "total_params")
+_COUNTER: Final = "num_batches_tracked"
+_WRAPPERS: Final = re.compile(r"(?<![^.])(?:module|_orig_mod)\.")  # DataParallel, torch.compile
+_AVERAGE: Final = re.compile(r"(?<![a-z])(ema|swa|average|averaged|teacher|shadow)(?![a-z])", re.I)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A dictionary of the file, with one guess at what stands before the network's names."""
+
+    where: tuple[Any, ...]  # keys that lead to it
+    entries: dict[Any, Any]
+    prefix: str  # what is cut off; entries without it are left out
+    inner: tuple[str, ...] = ()  # wrappers' names, cut out wherever they stand
+
+    def _without_wrappers(self, key: Any) -> Any:
+        for word in self.inner if isinstance(key, str) else ():
+            key = key.replace(word, "")
+        return key
+
+    @functools.cached_property
+    def _counted(self) -> list[Any]:
+        return [key for key in self.entries if _last(key) in _THOP]
+
+    @functools.cached_property
+    def _kept(self) -> dict[Any, Any]:
+        """``{key: name}`` of the network's entries and of other tensors that stand among them."""
+        kept = {}
+        for key, value in self.entries.items():
+            cut = self._without_wrappers(key)
+            prefixed = not self.prefix or (isinstance(cut, str) and cut.startswith(self.prefix))
+            if prefixed and _last(key) not in _THOP:
+                name = cut.removeprefix(self.prefix) if self.prefix else cut
+                if isinstance(value, Tensor) or name in _wanted():
+                    kept[key] = name
+        return kept
+
+    @functools.cached_property
+    def _left_out(self) -> list[Any]:
+        return [k for k in self.entries if k not in self._kept and _last(k) not in _THOP]
+
+    @functools.cached_property
+    def state(self) -> dict[Any, Any]:
+        return {name: self.entries[key] for key, name in self._kept.items()}
+
+    @property
+    def hits(self) -> int:
+        return len(_wanted().keys() & self.state.keys())
+
+    @property
+    def is_average(self) -> bool:
+        return bool(_AVERAGE.search(" ".join([*map(str, self.where), self.prefix])))
+
+    @property
+    def place(self) -> str:
+        inside = "".join(f"[{_shown(key)}]" for key in self.where)
+        return inside + (f" {self.prefix}*" if self.prefix else "") or "the top level"
+
+    def faults(self, *, values: bool = True) -> list[_Text]:
+        """What is wrong with these as the network's weights; ``values`` takes a while."""
+        state, wanted = self.state, _wanted()
+        faults = [
+            (f"{_shown(name)} is no name of this network", f"此網路沒有 {_shown(name)} 這個名稱")
+            for name in state
+            if name not in wanted
+        ]
+        faults += [
+            (f"{_shown(name)} is missing", f"缺少 {_shown(name)}")
+            for name in wanted
+            if name not in state and _last(name) != _COUNTER
+        ]
+        if values:
+            checked = ((name, state[name], wanted[name]) for name in wanted if name in state)
+            faults += [fault for one in checked if (fault := _fault(*one))]
+        return faults
+
+    @functools.cached_property
+    def notes(self) -> list[_Text]:
+        notes = []
+        if self.where:
+            inside = "".join(f"[{_shown(key)}]" for key in self.where)
+            notes.append((f"the weights were inside {inside}", f"權重包在 {inside} 裡"))
+        for words in (*self.inner, self.prefix):
+            if words:
+                notes.append((f"the names held {_shown(words)}", f"名稱多了 {_shown(words)}"))
+        if self._counted:
+            notes.append(
+                (
+                    f"left out {len(self._counted)} entries 'total_ops' and 'total_params': counts of "
+                    "operations that the FLOP counter thop left behind, no weights",
+                    f"略過 {len(self._counted)} 個 total_ops、total_params："
+                    "這是 thop 計算 FLOPs 留下的數字，不是權重",
+                )
+            )
+        if left := self._left_out:
+            notes.append(
+                (
+                    f"left out {len(left)} entries that are not of the network, as {_shown(left[0])}",
+                    f"略過 {len(left)} 個不屬於此網路的項目，例如 {_shown(left[0])}",
+                )
+            )
+        if any(_last(name) == _COUNTER and name not in self.state for name in _wanted()):
+            notes.append(
+                (f"there is no {_COUNTER}; inference needs none", f"沒有 {_COUNTER}，推論用不到")
+            )
+        kinds = {str(v.dtype) for v in self.state.values() if v.is_floating_point()}
+        if kinds != {"torch.float32"}:
+            kind = ", ".join(sorted(kinds)).replace("torch.", "")
+            notes.append(
+                (f"stored as {kind}, loaded as float32", f"以 {kind} 儲存，載入為 float32")
+            )
+        return notes
+
+    @functools.cached_property
+    def statements(self) -> list[str]:
+        lines = [f"state = state[{_literal(k)}]  # 權重包在 {_literal(k)} 裡" for k in self.where]
+        for word in self.inner:
+            text = _literal(word)
+            lines.append(
+                f'state = {{k.replace({text}, ""): v for k, v in state.items()}}  # 名稱中多了 {text}'
+            )
+        if self.prefix:
+            text = _literal(self.prefix)
+            rest = f" if k.startswith({text})" if self._left_out else ""
+            lines.append(
+                f"state = {{k.removeprefix({text}): v for k, v in state.items(){rest}}}"
+                f"  # 名稱前多了 {text}"
+            )
+        elif self._left_out:
+            lines.append(
+                "state = {k: v for k, v in state.items() if torch.is_tensor(v)}  # 只取張量"
+            )
+        return lines
+
+
+def _last(key: Any) -> str:
+    return key.rpartition(".")[2] if isinstance(key, str) else ""
+
+
+def _literal(key: Any) -> str:
+    """Python for it, in double quotes where that is as simple."""
+    text = repr(key)
+    simple = isinstance(key, str) and not {'"', "\\"} & set(text)
+    return f'"{text[1:-1]}"' if simple else text
+
+
+def _shown(key: Any) -> str:
+    text = repr(key)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _fault(name: str, found: Any, want: Tensor) -> _Text | None:
+    quoted = _shown(name)
+    if not isinstance(found, Tensor):
+        kind = "numpy array" if isinstance(found, _Inert) else type(found).__name__
+        return f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量"
+    plain = found.layout is torch.strided and found.device.type == "cpu" and not found.is_nested
+    if not plain or found.is_complex():
+        return f"{quoted} is no plain tensor of real numbers", f"{quoted} 不是一般的實數張量"
+    if want.is_floating_point() and found.dtype not in _FLOATS:
+        kind = str(found.dtype).replace("torch.", "")
+        return (
+            f"{quoted} holds {kind} values (a quantised model?), expected float32",
+            f"{quoted} 的值是 {kind}（量化過的模型？），應為 float32",
+        )
+    if found.shape != want.shape:
+        is_, should = tuple(found.shape), tuple(want.shape)
+        return (
+            f"{quoted} has shape {is_}, expected {should}",
+            f"{quoted} 形狀為 {is_}，應為 {should}",
+        )
+    if not want.is_floating_point():
+        return None
+    values = found.detach().to(torch.float32)
+    if not bool(torch.isfinite(values).all()):
+        return f"{quoted} is not finite in float32", f"{quoted} 含有 NaN 或無限大"
+    if name.endswith("running_var") and bool((values < 0).any()):
+        return f"{quoted} has a negative variance", f"{quoted} 的變異數為負"
+    return None
+
+
+def _dictionaries(content: Any) -> Iterator[tuple[tuple[Any, ...], dict[Any, Any]]]:
+    """Every dictionary inside, with the keys that lead there; the outer ones first."""
+    queue: list[tuple[tuple[Any, ...], Any]] = [((), content)]
+    seen = set()
+    for where, value in queue:  # which grows meanwhile
+        if (
+            id(value) in seen
+            or len(where) > _MAX_DEPTH
+            or not isinstance(value, dict | list | tuple)
+        ):
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            yield where, value
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        queue += [((*where, k), v) for k, v in items if isinstance(v, dict | list | tuple)]
+
+
+def _readings(content: Any) -> Iterator[_Reading]:
+    for where, entries in _dictionaries(content):
+        if len(entries) > _MAX_ENTRIES:  # enough to say what it is
+            yield _Reading(where, dict(itertools.islice(entries.items(), _MAX_ENTRIES)), "")
+            continue
+        names = [key for key in entries if isinstance(key, str)]
+        inner = tuple(dict.fromkeys(w for name in names for w in _WRAPPERS.findall(name)))
+        for cut in dict.fromkeys([(), inner]):
+            plain = _Reading(where, entries, "", cut)
+            renamed = [plain._without_wrappers(name) for name in names]
+            if len(set(renamed)) < len(renamed):
+                continue  # two names became one
+            ends = ("conv1.0.weight", "fc.bias")
+            found = [n.removesuffix(end) for end in ends for n in renamed if n.endswith(end)]
+            prefixes = dict.fromkeys(["", *(p for p in found if p.endswith("."))])
+            for prefix in itertools.islice(prefixes, _MAX_CHOICES):
+                yield _Reading(where, entries, prefix, cut)
+
+
+# Why nothing of the file fits
+
+
+def _refusal(path: Path, reason: _Text, differences: list[_Text]) -> CheckpointError:
+    more = "".join(f"\n  - {en}" for en, _ in differences)
+    more_zh = "".join(f"\n  - {zh}" for _, zh in differences)
+    return CheckpointError(
+        f"{reason[0]}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
+        "Use the best_model.pth that was handed out; never load it with strict=False.",
+        zh=f"{reason[1]}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
+        "請使用老師提供的 best_model.pth，不要用 strict=False 跳過錯誤。",
+    )
+
+
+_PRUNED: Final = (
+    "pruned weights; make them permanent with torch.nn.utils.prune.remove before saving",
+    "剪枝 (pruning) 的權重；儲存前請先用 torch.nn.utils.prune.remove 固定下來",
+)
+_PARAMETRIZED: Final = (
+    "parametrized weights; make them plain with torch.nn.utils.parametrize.remove_parametrizations",
+    "重新參數化的權重；請先用 torch.nn.utils.parametrize.remove_parametrizations 還原",
+)
+_QUANTIZED: Final = ("a quantised model's or one prepared for it", "量化（或準備量化）的模型")
+_OPTIMIZER: Final = ("an optimizer's state, no weights", "最佳化器的狀態，不是權重")
+
+# What other networks are told by, the surest first. A ResNet's depth is counted.
+_TELLING: Final[tuple[tuple[str, _Text], ...]] = (
+    (r"\.weight_(orig|mask)$", _PRUNED),
+    (r"\.parametrizations\.|\.weight_[guv]$", _PARAMETRIZED),
+    (r"_packed_params|\.zero_point$|fake_quant|activation_post_process|\.qweight$", _QUANTIZED),
+    (r"^(exp_avg|momentum_buffer|square_avg)$", _OPTIMIZER),
+    (r"(^|\.)dense(block)?1\.|denselayer", ("a DenseNet", "DenseNet")),
+    (r"(^|\.)features\.\d+\.(\d|conv|block)", ("a MobileNet or EfficientNet", "MobileNet 或 EfficientNet")),
+    (r"(^|\.)_blocks\.\d|conv_stem", ("an EfficientNet", "EfficientNet")),
+    (r"(^|\.)features\.\d+\.weight$", ("a VGG or AlexNet", "VGG 或 AlexNet")),
+    (r"cls_token|class_token|patch_embed", ("a vision transformer", "Vision Transformer")),
+    (r"^(conv2|fc1)\.weight$", ("a small network of another kind", "另一種小型網路")),
+)  # fmt: skip
+_DEPTHS: Final = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+
+
+def _explanation(content: Any, readings: list[_Reading]) -> tuple[_Text, list[_Text]]:
+    """What explains the refusal, and a few differences to the names and values that are wanted."""
+    closest = max(
+        readings,
+        key=lambda one: (one.hits, sum(isinstance(v, Tensor) for v in one.state.values())),
+        default=None,
+    )
+    if closest is None or not closest.state:
+        if any("param_groups" in entries for _, entries in _dictionaries(content)):
+            return (
+                "'param_groups' is of " + _OPTIMIZER[0],
+                "'param_groups' 是" + _OPTIMIZER[1],
+            ), []
+        what = "plain values" if isinstance(content, _Inert) else f"a {type(content).__name__}"
+        return (
+            f"It holds {what} without a tensor by name; expected a state dict, as "
+            "torch.save(model.state_dict(), path) writes",
+            f"內容是 {what}，沒有具名的張量；應為 torch.save(model.state_dict(), path) 存的 state dict",
+        ), []
+    faults = closest.faults()
+    names = [name for name in closest.state if isinstance(name, str)]
+    misnamed = bool(closest.faults(values=False))
+    if misnamed and (kind := _other_kind(names) or _other_resnet(names)):
+        return kind, []
+    if closest.hits == 0 and len({name.partition(".")[0] for name in names}) == 1 < len(names):
+        start = _shown(names[0].partition(".")[0] + ".")
+        reason = (f"names begin with {start}", f"名稱以 {start} 開頭")
+        return reason, faults[:_MAX_DIFFERENCES]
+    return faults[0], faults[1 : 1 + _MAX_DIFFERENCES]
+
+
+def _other_kind(names: list[str]) -> _Text | None:
+    """The first name that tells what these weights are, and what that is."""
+    for pattern, (en, zh) in _TELLING:
+        if name := next((n for n in names if re.search(pattern, n)), None):
+            return f"{_shown(name)} is of {en}", f"{_shown(name)} 屬於{zh}"
+    return None
+
+
+def _other_resnet(names: list[str]) -> _Text | None:
+    block = re.compile(r"(?:^|\.)layer([1-4])\.(\d+)\.(conv1|left\.0)\.weight$")
+    found = {name: match for name in names if (match := block.search(name))}
+    blocks = {match.group(1, 2) for match in found.values()}
+    depth = _DEPTHS.get(tuple(sum(layer == k for layer, _ in blocks) for k in "1234"))
+    bottleneck = any(name.endswith("layer1.0.conv3.weight") for name in names)
+    if not found:
+        return None
+    name = next(iter(found))
+    if ".left." in name:
+        if depth in (None, 18):
+            return None
+        maker = ("the assignment's blocks, but of", "本作業的區塊，但屬於")
+    elif any(".shortcut." in name or name.endswith("linear.weight") for name in names):
+        maker = ("pytorch-cifar's", " pytorch-cifar 的")
+    else:
+        maker = ("torchvision's", " torchvision 的")
+    network = f"ResNet{50 if depth == 34 and bottleneck else depth or ''}"
+    name = _shown(name)
+    return f"{name} is of {maker[0]} {network}", f"{name} 屬於{maker[1]} {network}"
+
+
+# What the file is
+
+
+def _content(path: Path) -> tuple[Any, list[_Text], bool]:
+    """What the file holds, notes on it, and whether ``torch.load`` alone reads it."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no file {path}. Put the handed-out best_model.pth there, or give --weights.",
+            zh=f"找不到 {path}。請把老師提供的 best_model.pth 放在這裡，或用 --weights 指定。",
+        )
+    if path.stat().st_size == 0:
+        raise CheckpointError(
+            f"{path} is empty (0 bytes). Copy best_model.pth again; the upload was cut off.",
+            zh=f"{path} 是空檔（0 位元組）。請重新複製 best_model.pth，可能是上傳中斷。",
+        )
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"PK"):
+        _check_archive(path)
+    elif re.match(rb"(?s).{4}[\0-\x7f]\0{3}\{", start):  # the length of a header, and JSON
+        return _from_safetensors(path)
+    elif not start.startswith(b"\x80"):  # a pickle, torch's format before 1.6
+        raise _no_checkpoint(path, *_kind_of_file(start))
+    return _unpickled(path)
+
+
+_CUT_OFF: Final = (
+    "is damaged or was cut off; copy it again",
+    "已損壞或傳輸中斷，請重新複製",
+)
+_PACKED: Final = (
+    "is a packed archive; unpack it and give the file inside",
+    "是壓縮檔，請先解壓縮，再使用裡面的檔案",
+)
+_MAGIC: Final[tuple[tuple[bytes, _Text], ...]] = (
+    (rb"(\xef\xbb\xbf)?\s*<", ("is a web page; download the file itself", "是網頁，請下載檔案本身")),
+    (
+        rb"version https://git-lfs",
+        (
+            "is a Git LFS pointer; fetch the file it stands for with git lfs pull",
+            "是 Git LFS 指標，請用 git lfs pull 取得真正的檔案",
+        ),
+    ),
+    (rb"\x89HDF", ("is an HDF5 file, as Keras writes it", "是 HDF5 檔（Keras 的格式）")),
+    (rb"\x08[\x01-\x20][\x12\x1a\x3a\x42]", ("is an ONNX file, the result of 1.3", "是 ONNX 檔，也就是 1.3 的結果")),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ|Rar!|7z\xbc\xaf|(?s:.{257})ustar", _PACKED),
+    (rb"\x93NUMPY", ("is a NumPy array", "是 NumPy 陣列")),
+    (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", ("is a document or a picture", "是文件或圖片")),
+    (rb"\s*[{\[]", ("is a JSON text, perhaps a notebook", "是 JSON 文字檔，可能是 notebook")),
+    (rb"\0{16}", ("begins with zeros: the download was not finished", "開頭都是 0，下載未完成")),
+)  # fmt: skip
+
+
+def _kind_of_file(start: bytes) -> _Text:
+    for magic, kind in _MAGIC:
+        if re.match(magic, start):
+            return kind
+    return "is no PyTorch file", "不是 PyTorch 檔案"
+
+
+def _no_checkpoint(path: Path, en: str, zh: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} {en}. Expected best_model.pth as it was handed out: a state dict, saved with "
+        "torch.save(model.state_dict(), path).",
+        zh=f"{path} {zh}。應為老師提供的 best_model.pth："
+        "用 torch.save(model.state_dict(), path) 儲存的 state dict。",
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """A zip must be one that ``torch.save`` writes, and of a size that memory can take."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # zipfile raises several for a hostile directory
+        raise _no_checkpoint(path, *_CUT_OFF) from error
+    names = [member.filename.partition("/")[2] or member.filename for member in members]
+    if any(name == "constants.pkl" or name.startswith("code/") for name in names):
+        en = "is a TorchScript archive: a program, which is not run here"
+        raise _no_checkpoint(path, en, "是 TorchScript 檔：內含程式，這裡不會執行")
+    if "data.pkl" not in names:
+        raise _no_checkpoint(path, *_kind_of_archive([member.filename for member in members]))
+    if (size := sum(member.file_size for member in members)) > _MAX_BYTES:
+        en = f"unpacks to {size / 1e9:.1f} GB; this network has 0.045 GB"
+        raise _no_checkpoint(path, en, f"解開後有 {size / 1e9:.1f} GB；此網路只有 0.045 GB")
+
+
+def _kind_of_archive(names: list[str]) -> _Text:
+    if inside := next((n for n in names if n.endswith((".pth", ".pt", ".safetensors"))), None):
+        shown = _shown(inside)
+        return f"is a zip with {shown} in it; unzip it first", f"是裝著 {shown} 的 zip，請先解壓縮"
+    if any(name.endswith(".weights.h5") for name in names):
+        return "is a Keras file", "是 Keras 檔"
+    if any("archive_format" in name or name.endswith("exported_program.json") for name in names):
+        return "is a torch.export program", "是 torch.export 的程式"
+    if names and all(name.endswith(".npy") for name in names):
+        return "is a NumPy archive (.npz)", "是 NumPy 的 .npz 檔"
+    return "is a zip that torch.save did not write", "是 zip，但不是 torch.save 存的"
+
+
+def _from_safetensors(path: Path) -> tuple[Any, list[_Text], bool]:
+    from safetensors.torch import load_file
+
+    try:
+        content = load_file(path)
+    except Exception as error:  # SafetensorError, or torch's for a type that it lacks
+        raise _no_checkpoint(path, *_CUT_OFF) from error
+    return content, [_unreadable("a safetensors file", "是 safetensors 檔")], False
+
+
+def _unreadable(en: str, zh: str) -> _Text:
+    return (
+        f"{en}, which the notebook's torch.load cannot read; a plain copy for it: "
+        "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
+        f"{zh}，notebook 的 torch.load 讀不了；可另存一份："
+        "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
+    )
+
+
+class _Inert:
+    """Stands for a value that nobody needs: so numpy's and others' own code never sees the file."""
+
+    def __new__(cls, *_: Any) -> _Inert:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def _inert(path: str) -> type[_Inert]:
+    module, _, name = path.rpartition(".")
+    return type(name, (_Inert,), {"__module__": module, "__qualname__": name})
+
+
+# What training scripts save beside the weights: numpy's scalars and arrays (numpy 1 and 2), arguments.
+_BESIDE: Final[list[Any]] = [
+    *(_inert(f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(_inert(f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *map(_inert, ("numpy.dtype", "numpy.ndarray", "argparse.Namespace")),
+    *map(_inert, ("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath")),
+]
+
+
+def _unpickled(path: Path) -> tuple[Any, list[_Text], bool]:
+    def load() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the errors below say it better
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+    try:
+        try:
+            return load(), [], True
+        except pickle.UnpicklingError as error:
+            if _forbidden(error) is None:
+                raise
+            with torch.serialization.safe_globals(_BESIDE):
+                content = load()
+    except pickle.UnpicklingError as error:
+        if name := _forbidden(error):
+            raise _no_checkpoint(
+                path,
+                f"holds {_shown(name)}: a whole pickled model, or code. Nothing of it was run",
+                f"裡面有 {_shown(name)}：是整個模型或程式碼，沒有執行其中任何東西",
+            ) from error
+        raise _no_checkpoint(
+            path,
+            "is a pickle that torch.save did not write",
+            "是 pickle 檔，但不是 torch.save 存的",
+        ) from error
+    except Exception as error:  # torch raises a dozen types for a damaged file
+        raise _no_checkpoint(path, *_CUT_OFF) from error
+    note = _unreadable("numpy's or other values beside the weights", "權重旁邊有 numpy 等其他物件")
+    return content, [note], False
+
+
+def _forbidden(error: pickle.UnpicklingError) -> str | None:
+    """The class or function that the unpickler refused to touch."""
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    return match and match.group(1)
