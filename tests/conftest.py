@@ -88,12 +88,13 @@ def grader(request, _graders, model, weights, tmp_path_factory):
 
     group = _group(request.node)
     if group not in _graders:
-        variations = [
+        asked = (
             item.callspec.params["variation"]
             for item in request.session.items
             if "variation" in getattr(getattr(item, "callspec", None), "params", {})
             and _group(item) == group
-        ]
+        )
+        variations = {one.name: one for one in asked}.values()  # each once
         folder = tmp_path_factory.mktemp("variants")
         variants = Variants(model, handin.make(folder, model), folder)
         _graders[group] = Grader(
