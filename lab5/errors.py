@@ -11,7 +11,8 @@
     ├── NotebookError         the template cannot be filled
     ├── ReportError           the PDF cannot be made
     ├── AppError              the page cannot be served
-    └── SubmissionError       a zip cannot be opened safely
+    ├── SubmissionError       a zip cannot be opened safely
+    └── SandboxError          the grader's own child process does not start
 
 Every message says what is wrong, what was expected and what to do, in English and in zh-TW.
 """
@@ -74,4 +75,8 @@ class AppError(Lab5Error):
 
 
 class SubmissionError(Lab5Error):
+    pass
+
+
+class SandboxError(Lab5Error):
     pass

@@ -28,7 +28,7 @@ from lab5.assignment import CALIBRATIONS, CHECKPOINT, CLASSES, SYNTHETIC
 from lab5.cli import add_calibration, command, console, progress
 from lab5.data import Split, load
 from lab5.errors import DataError, UsageError
-from lab5.files import replacing
+from lab5.files import find, replacing
 from lab5.preprocess import preprocess_batch
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m lab5.evaluate",
         description="PyTorch, FP32 ONNX and INT8 ONNX on the CIFAR-10 test set / 三種模型的準確率",
     )
-    parser.add_argument("--weights", type=Path, default=Path(CHECKPOINT))
+    parser.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
     parser.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
     parser.add_argument("--images", type=int, help="only the first so many test images")
     add_calibration(parser)
@@ -320,11 +320,12 @@ def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UsageError("--images must be at least 1.", zh="--images 至少要是 1。")
+    weights = find(args.weights, CHECKPOINT)
     split = load(args.data).test.first(args.images)
     with progress() as bar:
         task = bar.add_task("evaluate", total=3 * len(split))
         found = evaluate(
-            args.weights,
+            weights,
             split,
             calibration=args.calibration,
             tick=lambda n: bar.advance(task, n),
@@ -333,7 +334,7 @@ def main(argv: list[str] | None = None) -> None:
     console.print(_statement(found.int8_against_fp32), soft_wrap=True)
     if args.json:
         with replacing(args.json) as temporary:
-            text = json.dumps(report(found, args.weights), indent=2)
+            text = json.dumps(report(found, weights), indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Files: written so that an interrupted run loses nothing, and those the repository carries."""
+"""Files: written whole or not at all, found where people keep them, and those a model is made of."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lab5.errors import UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+FIXTURES: Final = Path(__file__).parent.parent / "fixtures"  # in a clone; not where it is installed
 
 
 @contextmanager
@@ -29,7 +37,76 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def fixture(name: str) -> Path | None:
-    """A file that the repository carries, or None where only the package is installed."""
-    path = Path(__file__).parent.parent / "fixtures" / name
-    return path if path.is_file() else None
+def find(given: Path | None, name: str) -> Path:
+    """``given`` as it is; without it ``name`` in the current folder, else the repository's own.
+
+    Raises:
+        UsageError: nothing is given and neither folder has it.
+    """
+    if given is not None:
+        return given
+    for path in (Path(name), FIXTURES / name):
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"There is no {name}, neither in {Path.cwd()} nor in {FIXTURES}. "
+        "Put the handed-out one into the current folder.",
+        zh=f"在 {Path.cwd()} 與 {FIXTURES} 都找不到 {name}。請把老師提供的檔案放在目前的資料夾。",
+    )
+
+
+def external_locations(model: onnx.ModelProto) -> set[str]:
+    """The names of the data files that a model refers to, as it writes them."""
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    return {
+        entry.value
+        for tensor in _get_all_tensors(model)
+        if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
+def model_files(path: Path) -> list[Path]:
+    """An ONNX file and the data files that it refers to, each once; no data are loaded.
+
+    Raises:
+        UsageError: it is no ONNX file, a data file is missing or lies outside the model's folder.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own type, the file system others
+        raise UsageError(
+            f"{path} is no ONNX file ({type(error).__name__}). Make it again: python -m lab5.package",
+            zh=f"{path} 不是 ONNX 檔（{type(error).__name__}）。請用 python -m lab5.package 重新產生。",
+        ) from error
+    files = [path]
+    for location in sorted(external_locations(model)):
+        data = path.parent / location
+        if not data.is_file():
+            raise UsageError(
+                f"{path} keeps weights in {location!r}, which is not there. Put it into {path.parent}.",
+                zh=f"{path} 的權重存在 {location!r}，但找不到這個檔案。請把它放進 {path.parent}。",
+            )
+        inside = data.resolve().is_relative_to(path.parent.resolve())
+        if not inside or Path(location).is_absolute() or ".." in Path(location).parts:
+            raise UsageError(
+                f"{path} keeps weights in {location!r}, outside its own folder: refused. "
+                "Save the model again with its data beside it.",
+                zh=f"{path} 的權重存在 {location!r}，不在它自己的資料夾內，因此拒絕讀取。"
+                "請重新儲存模型，把資料檔放在它旁邊。",
+            )
+        files.append(data)
+    return files
+
+
+def model_size(path: Path) -> int:
+    """Bytes of a model, its data files included.
+
+    Raises:
+        UsageError: as ``model_files``.
+    """
+    return sum(file.stat().st_size for file in model_files(path))

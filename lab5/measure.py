@@ -23,6 +23,7 @@ import numpy as np
 
 from lab5.assignment import CLASSES, IMAGE_SIZE
 from lab5.errors import QuantizationError, ReportError
+from lab5.files import model_size
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -172,10 +173,12 @@ def measure(
         seconds: how long to time both models together.
 
     Raises:
-        ReportError: a file is missing or is no classifier of 32x32 pictures.
+        UsageError: a file is missing or is no ONNX file, or its data are (``model_files``).
+        ReportError: it is no classifier of 32x32 pictures.
     """
     from lab5.session import PROVIDERS, build_session, build_timed_session
 
+    sizes = [model_size(path) for path in (fp32, int8)]
     test = dataset.test.first(images) if dataset is not None else None
     if test is not None and not len(test):
         test = None
@@ -202,8 +205,8 @@ def measure(
             "請用 python -m lab5.package 產生。",
         ) from error
     return Measurements(
-        fp32_bytes=_file_size(fp32),
-        int8_bytes=_file_size(int8),
+        fp32_bytes=sizes[0],
+        int8_bytes=sizes[1],
         fp32_latency=latencies[0],
         int8_latency=latencies[1],
         cpu_share=cpu_share,
@@ -245,11 +248,6 @@ def _logits(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
     if isinstance(session.get_inputs()[0].shape[0], int):
         return np.concatenate([session_logits(session, image[None]) for image in images])
     return session_logits(session, images)
-
-
-def _file_size(path: Path) -> int:
-    external = path.with_name(f"{path.name}.data")
-    return path.stat().st_size + (external.stat().st_size if external.exists() else 0)
 
 
 def _agreement(fp32: np.ndarray, int8: np.ndarray, *, synthetic: bool) -> Agreement:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lab5.assignment import CALIBRATIONS, CHECKPOINT, ITEMS, SYNTHETIC, TEMPLATE, FileNames
 from lab5.cli import add_calibration, command, console
 from lab5.errors import UsageError
-from lab5.files import fixture, replacing
+from lab5.files import find, replacing
 
 if TYPE_CHECKING:
     from lab5.report import Missing
@@ -128,20 +128,6 @@ def _zip(files: list[Path], path: Path) -> None:
             archive.writestr(info, file.read_bytes(), zipfile.ZIP_DEFLATED, 1)
 
 
-def _found(given: Path | None, name: str) -> Path:
-    """The file that was asked for, else the one in the current folder, else the repository's."""
-    if given is not None:
-        return given
-    if Path(name).is_file():
-        return Path(name)
-    if (shipped := fixture(name)) is not None:
-        return shipped
-    raise UsageError(
-        f"There is no {name} in this folder. Put the handed-out one here, or give its path.",
-        zh=f"目前的資料夾裡沒有 {name}。請把老師提供的檔案放在這裡，或指定路徑。",
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lab5.package",
@@ -165,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     names = FileNames(args.student_id)
-    weights, template = _found(args.weights, CHECKPOINT), _found(args.template, TEMPLATE)
+    weights, template = find(args.weights, CHECKPOINT), find(args.template, TEMPLATE)
     submission = args.submission
     if submission is None:
         submission = Path("submission") if Path("submission").is_dir() else None

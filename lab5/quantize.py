@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab5.assignment import CHECKPOINT, IMAGE_SIZE, INPUT_NAME, OPSET, SYNTHETIC
 from lab5.cli import add_calibration, command, console
 from lab5.errors import CalibrationError, ExportError, QuantizationError
-from lab5.files import replacing
+from lab5.files import find, model_size, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,7 +261,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         type=Path,
-        default=Path(CHECKPOINT),
         help=f"what FP32.onnx was exported from; the synthetic images need it (default {CHECKPOINT})",
     )
     parser.add_argument("--method", choices=METHODS, default="MinMax")
@@ -277,7 +276,7 @@ def main(argv: list[str] | None = None) -> None:
     model = _network(args) if args.calibration == SYNTHETIC else None
     reader = make_reader(args.calibration, model)
     quantize(args.fp32, args.int8, reader, args.method, refine=args.calibration == SYNTHETIC)
-    sizes = [file.stat().st_size / 1e6 for file in (args.fp32, args.int8)]
+    sizes = [model_size(file) / 1e6 for file in (args.fp32, args.int8)]
     console.print(f"{args.int8}: {sizes[1]:.1f} MB, FP32 {sizes[0]:.1f} MB")
 
 
@@ -286,14 +285,15 @@ def _network(args: argparse.Namespace) -> Any:
     from lab5.checkpoint import open_model
     from lab5.export import verify_parity
 
-    model = open_model(args.weights)
+    weights = find(args.weights, CHECKPOINT)
+    model = open_model(weights)
     try:
         verify_parity(args.fp32, model)
     except ExportError as error:
         raise CalibrationError(
-            f"{args.fp32} was not exported from {args.weights}: their logits differ. "
+            f"{args.fp32} was not exported from {weights}: their logits differ. "
             "Give the weights it was exported from with --weights.",
-            zh=f"{args.fp32} 不是由 {args.weights} 匯出的：輸出不同。請用 --weights 指定原本的權重。",
+            zh=f"{args.fp32} 不是由 {weights} 匯出的：輸出不同。請用 --weights 指定原本的權重。",
         ) from error
     return model
 

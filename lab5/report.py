@@ -27,7 +27,7 @@ from lab5.assignment import (
 )
 from lab5.cli import command, console
 from lab5.errors import ReportError, UsageError
-from lab5.files import fixture, replacing
+from lab5.files import find, replacing
 
 if TYPE_CHECKING:
     from lab5.measure import Measurements
@@ -346,16 +346,15 @@ def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
         )
     if not args.calibration and all(path.is_file() for path in pair):
         return pair
-    weights = Path(CHECKPOINT) if Path(CHECKPOINT).is_file() else fixture(CHECKPOINT)
-    if args.fp32 or args.int8 or weights is None:
+    if args.fp32 or args.int8:
         missing = next(path for path in pair if not path.is_file())
         raise UsageError(
-            f"There is no {missing}. Give both --fp32 and --int8, or put {CHECKPOINT} into this folder.",
-            zh=f"找不到 {missing}。請用 --fp32 與 --int8 指定兩個模型，或把 {CHECKPOINT} 放在目前的資料夾。",
+            f"There is no {missing}. Give both --fp32 and --int8, or neither.",
+            zh=f"找不到 {missing}。--fp32 與 --int8 要一起給，或都不給。",
         )
     from lab5.app import make_pair
 
-    return make_pair(weights, args.calibration or CALIBRATIONS[0])
+    return make_pair(find(None, CHECKPOINT), args.calibration or CALIBRATIONS[0])
 
 
 @command

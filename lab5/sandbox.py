@@ -2,7 +2,8 @@
 
 The child has limits on time, memory and file size, an empty environment, a folder of its own, and no
 network where the system allows it. A job's result is a JSON file, not standard output. A job that ends
-the child costs only itself: the rest runs in a fresh one.
+the child costs only itself: the rest runs in a fresh one. A child that never came up is no job's doing:
+it says that it is ready, and waits for the word to begin.
 
 ``Sandbox.wrap`` is the door for a stronger wall (bubblewrap): it gets the command line and the folder
 that the child may write to, and returns the command line to start instead.
@@ -32,8 +33,11 @@ from os import open as open_
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from lab5.errors import SandboxError
+
 _PACKAGES: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = 5
+START: Final = 300  # seconds by the clock for the child's imports; a busy machine takes 30
 _MAX_RESULT: Final = 64 << 20  # bytes of one job's result
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -78,6 +82,9 @@ class Sandbox:
         """Yield ``(index, outcome)`` of ``function`` ("module:name") for each job, in order.
 
         ``function(job)`` gets and returns what JSON can hold, and numpy arrays.
+
+        Raises:
+            SandboxError: the child does not start; no job has to do with it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         at = 0
@@ -121,17 +128,43 @@ class _Server:
         )
         for index in range(start, len(jobs)):
             _result(folder, index).unlink(missing_ok=True)
-        command = [sys.executable, "-P", "-c", "from lab5.sandbox import serve; serve()"]
+        _ready(folder).unlink(missing_ok=True)
+        command = [sys.executable, "-c", _START_SERVER, str(request)]
         self.errors = (folder / "errors.txt").open("wb")
-        self.process = subprocess.Popen(
-            limits.wrap([*command, str(request)], folder),
-            cwd=folder,
-            env=_environment(folder, foreign=self.limits.fork),
-            stdin=subprocess.DEVNULL,
-            stdout=self.errors,
-            stderr=self.errors,
-            start_new_session=True,
-        )
+        try:
+            self.process = subprocess.Popen(
+                limits.wrap(command, folder),
+                cwd=folder,
+                env=_environment(folder, foreign=self.limits.fork),
+                stdin=subprocess.PIPE,
+                stdout=self.errors,
+                stderr=self.errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.errors.close()
+            raise _not_started(str(error)) from error
+        try:
+            self._begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _begin(self) -> None:
+        """Wait until the child is up, then let it begin.
+
+        Raises:
+            SandboxError: it ended before, or takes too long.
+        """
+        deadline = time.monotonic() + START
+        while not _ready(self.folder).exists():
+            if self.process.poll() is not None:
+                raise _not_started(self._last_words())
+            if time.monotonic() > deadline:
+                raise _not_started(f"{START} s")
+            time.sleep(0.002)
+        assert self.process.stdin
+        self.process.stdin.close()
 
     def outcome(self, index: int) -> Outcome:
         """Wait for a job's result; a child that is gone or late is that job's doing."""
@@ -165,7 +198,25 @@ class _Server:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        assert self.process.stdin
+        self.process.stdin.close()
         self.errors.close()
+
+
+# What ``python -P`` does, which Python 3.10 lacks: modules come from PYTHONPATH, never from the folder
+# that jobs can write to.
+_START_SERVER: Final = (
+    "import sys; sys.path = [p for p in sys.path if p]; from lab5.sandbox import serve; serve()"
+)
+
+
+def _not_started(reason: str) -> SandboxError:
+    return SandboxError(
+        f"The grader's own process does not start ({reason}). No hand-in is at fault and no check "
+        "counts as failed. See that this Python runs lab5: pip install -c constraints.txt -e .",
+        zh=f"評分程式自己的程序無法啟動（{reason}），與繳交內容無關，不會判任何檢查未通過。"
+        "請確認這個 Python 能執行 lab5：pip install -c constraints.txt -e .",
+    )
 
 
 def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
@@ -186,6 +237,10 @@ def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
         "GRADIO_ANALYTICS_ENABLED": "False",
     }
+
+
+def _ready(folder: Path) -> Path:
+    return folder / "ready"
 
 
 def _result(folder: Path, index: int) -> Path:
@@ -250,6 +305,8 @@ def serve() -> None:
     function = getattr(importlib.import_module(module), name)
     if not order["fork"]:
         _limit(order)
+    _ready(folder).touch()
+    os.read(0, 1)  # ends when the parent has seen it: no job can undo it before
     for index in range(order["start"], len(order["jobs"])):
         job = order["jobs"][index]
         if not order["fork"]:

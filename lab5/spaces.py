@@ -13,6 +13,7 @@ from typing import Final
 
 from lab5.assignment import APP_TITLE
 from lab5.errors import UsageError
+from lab5.files import model_files
 
 # All that the page needs at run time: nothing of torch, nothing that makes models.
 MODULES: Final = (
@@ -23,13 +24,14 @@ MODULES: Final = (
     "compare",
     "errors",
     "examples",
+    "files",
     "gradio_setup",
     "page",
     "preprocess",
     "session",
     "uploads",
 )
-REQUIREMENTS: Final = ("gradio", "numpy", "onnxruntime", "pillow", "pillow-heif")
+REQUIREMENTS: Final = ("gradio", "numpy", "onnx", "onnxruntime", "pillow", "pillow-heif")
 
 _APP: Final = '''"""The page, as Hugging Face Spaces starts it."""
 
@@ -38,7 +40,7 @@ from pathlib import Path
 from lab5.page import build_demo
 
 here = Path(__file__).parent
-demo = build_demo(here / "{fp32}", here / "{int8}")
+demo = build_demo(here / "fp32" / {fp32!r}, here / "int8" / {int8!r})
 
 if __name__ == "__main__":
     demo.launch()
@@ -69,9 +71,13 @@ To publish: make a Gradio Space at https://huggingface.co/new-space and push thi
 def export_space(fp32: Path, int8: Path, out: Path) -> list[Path]:
     """Write app, requirements, README header, modules and both models into ``out``.
 
+    Each model gets a folder of its own, as both may call a data file by the same name.
+
     Raises:
-        UsageError: ``out`` is there already and not empty, or is no folder.
+        UsageError: ``out`` is there already and not empty, or is no folder; or a model's files are
+            not all there (``model_files``).
     """
+    models = {"fp32": (fp32, model_files(fp32)), "int8": (int8, model_files(int8))}
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(
             f"{out} is there already. Give a new folder, so that nothing is overwritten.",
@@ -81,10 +87,11 @@ def export_space(fp32: Path, int8: Path, out: Path) -> list[Path]:
     package.mkdir(parents=True)
     for name in MODULES:
         shutil.copyfile(Path(__file__).with_name(f"{name}.py"), package / f"{name}.py")
-    for model in (fp32, int8):
-        for file in (model, model.with_name(model.name + ".data")):
-            if file.is_file():
-                shutil.copyfile(file, out / file.name)
+    for folder, (model, files) in models.items():
+        for file in files:
+            copy = out / folder / file.relative_to(model.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
     versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
     (out / "requirements.txt").write_text(
         "".join(f"{name}=={version}\n" for name, version in versions.items())

@@ -57,25 +57,51 @@ def fp32(model, tmp_path_factory) -> Path:
     return path
 
 
+GRADERS = 2  # each prepares what it grades; for pytest -n 2 --dist loadgroup
+
+
+def pytest_collection_modifyitems(items):
+    graded = [item for item in items if "grader" in item.fixturenames]
+    for i, item in enumerate(graded):
+        item.add_marker(pytest.mark.xdist_group(f"grader-{i % GRADERS}"))
+
+
+def _group(item) -> str | None:
+    """Of those that share a grader; without xdist all do."""
+    mark = item.get_closest_marker("xdist_group")
+    return mark.args[0] if mark and "PYTEST_XDIST_WORKER" in os.environ else None
+
+
 @pytest.fixture(scope="session")
-def grader(request, model, weights, tmp_path_factory):
-    """Grades the variations of the good hand-in that this session tests."""
+def _graders():
+    opened = {}
+    yield opened
+    for one in opened.values():
+        one.close()
+
+
+@pytest.fixture
+def grader(request, _graders, model, weights, tmp_path_factory):
+    """Grades the variations of the good hand-in that this session, or this group of it, tests."""
     from tests import handin
     from tests.mutants import Grader, Variants
 
-    variations = [
-        item.callspec.params["variation"]
-        for item in request.session.items
-        if "variation" in getattr(getattr(item, "callspec", None), "params", {})
-    ]
-    folder = tmp_path_factory.mktemp("variants")
-    variants = Variants(model, handin.make(folder, model), folder)
-    found = Grader(
-        variants,
-        variations,
-        tmp_path_factory.mktemp("grader"),
-        weights=weights,
-        template=FIXTURES / "EAI_lab5.ipynb",
-    )
-    yield found
-    found.close()
+    group = _group(request.node)
+    if group not in _graders:
+        asked = (
+            item.callspec.params["variation"]
+            for item in request.session.items
+            if "variation" in getattr(getattr(item, "callspec", None), "params", {})
+            and _group(item) == group
+        )
+        variations = {one.name: one for one in asked}.values()  # each once
+        folder = tmp_path_factory.mktemp("variants")
+        variants = Variants(model, handin.make(folder, model), folder)
+        _graders[group] = Grader(
+            variants,
+            variations,
+            tmp_path_factory.mktemp("grader"),
+            weights=weights,
+            template=FIXTURES / "EAI_lab5.ipynb",
+        )
+    return _graders[group]

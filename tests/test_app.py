@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab5 import app
+from lab5 import app, files
 from lab5.assignment import APP_TITLE, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
 from lab5.errors import UsageError
 
@@ -105,8 +105,8 @@ def test_the_first_folder_with_a_pair_wins(tmp_path):
 
 def test_without_models_and_weights_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(app, "__file__", str(tmp_path / "lab5" / "app.py"))
-    with pytest.raises(UsageError, match=r"lab5\.package"):
+    monkeypatch.setattr(files, "FIXTURES", tmp_path / "fixtures")
+    with pytest.raises(UsageError, match=r"There is no best_model\.pth"):
         app.find_models()
 
 

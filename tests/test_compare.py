@@ -172,12 +172,6 @@ def test_disagreement_names_both_answers():
     assert "Same answer: no (FP32 says airplane, INT8 says automobile)" in text
 
 
-def test_sizes_count_the_data_file_beside_the_model(tmp_path):
-    (tmp_path / "a.onnx").write_bytes(bytes(1_000_000))
-    (tmp_path / "a.onnx.data").write_bytes(bytes(2_000_000))
-    assert compare._megabytes(tmp_path / "a.onnx") == 3.0
-
-
 def test_measurements_of_two_visitors_take_turns(pair, picture, monkeypatch):
     at_once, most = 0, 0
     count = threading.Lock()

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab5 import sandbox
+from lab5 import grade, sandbox
+from lab5.checks import CHECKS
+from lab5.checks.core import Result, judge
+from lab5.checks.evidence import Evidence
+from lab5.errors import SandboxError
 from lab5.sandbox import Sandbox, dumps, loads
+from tests import handin
 
 POSIX = hasattr(os, "fork")
 
@@ -139,6 +144,106 @@ def test_wrap_decides_what_is_started(tmp_path):
     (found,) = outcomes(tmp_path, ADD, wrap=wrap)
     assert found.value == 3
     assert seen[0][1] == tmp_path / "box"
+
+
+# A child that does not start
+
+
+def no_interpreter(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+
+
+def no_permission(monkeypatch, tmp_path):
+    (tmp_path / "python").touch(mode=0o600)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+
+def another_option(monkeypatch, tmp_path):
+    """As ``-P`` was for Python 3.10."""
+    monkeypatch.setattr(sandbox, "_START_SERVER", "import sys; sys.exit('unknown option')")
+
+
+def broken_package(monkeypatch, tmp_path):
+    (tmp_path / "lab5").mkdir()
+    (tmp_path / "lab5" / "__init__.py").write_text("raise ImportError('half installed')")
+    monkeypatch.setattr(sandbox, "_PACKAGES", tmp_path)
+
+
+def never_ready(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox, "_START_SERVER", "import time; time.sleep(60)")
+    monkeypatch.setattr(sandbox, "START", 0.5)
+
+
+BROKEN = [no_interpreter, no_permission, another_option, broken_package, never_ready]
+SENTENCE = "The grader's own process does not start"
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_child_that_does_not_start_is_no_jobs_doing(broken, tmp_path, monkeypatch):
+    broken(monkeypatch, tmp_path)
+    with pytest.raises(SandboxError, match=SENTENCE):
+        outcomes(tmp_path, ADD)
+
+
+def test_a_wrap_that_ends_at_once_is_no_jobs_doing(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('no such option')"]
+    with pytest.raises(SandboxError, match=r"\(no such option\)"):
+        outcomes(tmp_path, ADD, wrap=lambda *_: command)
+
+
+def test_a_child_that_does_not_start_again_is_no_jobs_doing(tmp_path):
+    """After a job that ended the first one."""
+    starts = []
+
+    def wrap(command, folder):
+        starts.append(command)
+        return command if len(starts) == 1 else [sys.executable, "-c", "1/0"]
+
+    box = Sandbox(seconds=20.0, fork=False, wrap=wrap)
+    jobs = [ADD, {"do": "exit"}, ADD]
+    found = box.run("tests.deeds:job", jobs, tmp_path / "box")
+    assert next(found)[1].value == 3
+    assert next(found)[1].ended == "crashed"
+    with pytest.raises(SandboxError, match="ZeroDivisionError"):
+        next(found)
+
+
+def test_modules_of_the_jobs_folder_are_not_imported(tmp_path):
+    """The next child starts where a job may have left ``numpy.py``."""
+    (tmp_path / "box").mkdir()
+    for name in ("numpy", "json", "lab5"):
+        (tmp_path / "box" / f"{name}.py").write_text("raise SystemExit('taken in')")
+    (found,) = outcomes(tmp_path, ADD)
+    assert found.value == 3
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_grader_says_once_that_it_does_not_start(broken, tmp_path, monkeypatch, capsys):
+    archive = handin.write_zip(tmp_path / handin.ARCHIVE, {})
+    out = tmp_path / "out.json"
+    broken(monkeypatch, tmp_path)
+    assert grade.main([str(archive), str(archive), "--json", str(out)]) == 1
+    printed, said = capsys.readouterr()
+    assert said.count(SENTENCE) == 1
+    assert len(said.splitlines()) == 2  # zh-TW and English
+    assert "✗" not in printed
+    assert not out.exists()
+
+
+def test_probes_that_do_not_start_are_told_once_and_fail_nothing(tmp_path):
+    archive = handin.write_zip(
+        tmp_path / handin.ARCHIVE, {handin.NOTEBOOK: handin.notebook_bytes(handin.notebook())}
+    )
+    (tmp_path / "opened").mkdir()
+    wrap = lambda *_: [sys.executable, "-c", "1/0"]  # noqa: E731
+    evidence = Evidence(archive, tmp_path / "opened", sandbox=Sandbox(wrap=wrap))
+    done = {name: Result(name, "pass") for name in CHECKS}
+    runs = [one for one in CHECKS.values() if one.runs and not one.manual]
+    found = [judge(one, evidence, done) for one in runs]
+    assert [one.status for one in found].count("error") == 1
+    assert {one.status for one in found} <= {"error", "blocked"}
+    (error,) = (one for one in found if one.status == "error")
+    assert SENTENCE in error.why[0]
 
 
 @settings(max_examples=50, deadline=None)

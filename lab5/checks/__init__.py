@@ -44,6 +44,7 @@ def check_submission(
 
     Raises:
         SubmissionError: there is no such file.
+        SandboxError: the process that makes the checks does not start.
     """
     archive = Path(path)
     for file in (archive, *(Path(p) for p in (weights, template) if p)):

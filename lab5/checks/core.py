@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lab5.assignment import ITEMS
+from lab5.errors import SandboxError
 
 if TYPE_CHECKING:
     from lab5.checks.evidence import Evidence
@@ -158,6 +159,8 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
         return Result(one.name, "blocked", why=blocked.why)
     except Manual as manual:
         return Result(one.name, "manual", why=manual.why, got=manual.got)
+    except SandboxError as error:
+        return Result(one.name, "error", why=(error.en, error.zh))
     except Exception as error:
         return Result(one.name, "error", why=error_text(error))
     return Result(one.name, "pass", one.points, why=remark or "")

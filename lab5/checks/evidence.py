@@ -22,6 +22,7 @@ from lab5.checks.checkpoint import checkpoint_layers
 from lab5.checks.core import Blocked, Fault
 from lab5.checks.onnx_file import Layer, OnnxFile, Unreadable, in_order, reference_logits, short
 from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
+from lab5.errors import SandboxError
 from lab5.sandbox import Outcome, Sandbox
 from lab5.submission import Submission, open_submission
 
@@ -107,6 +108,7 @@ class Evidence:
         self.weights, self.template, self.static = weights, template, static
         self.sandbox = sandbox or Sandbox(seconds=15, preload=_PRELOAD)
         self._probes: dict[str, Outcome] = {}
+        self._unstarted = False  # the sandbox does not start
         self._spent: list[tuple[float, float]] = []  # processor time of FP32 and INT8 on an image
 
     @cached_property
@@ -140,6 +142,8 @@ class Evidence:
 
         Raises:
             Fault: it hung or ended the process.
+            SandboxError: the process does not start; told once.
+            Blocked: as was told.
         """
         if name not in self._probes:
             self._observe()
@@ -162,13 +166,19 @@ class Evidence:
         )
 
     def _observe(self) -> None:
+        if self._unstarted:
+            raise Blocked(("The sandbox does not start.", "沙盒無法啟動。"))
         names = [] if self.static else list(_PROBES)
         cells = [cell.source for cell in self.cells if cell.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
         jobs += [{"probe": name, "cells": cells} for name in names]
         run = self.sandbox.run("lab5.checks.probes:probe", jobs, self.folder / "run")
-        for index, outcome in run:
-            self._probes[jobs[index]["probe"]] = outcome
+        try:
+            for index, outcome in run:
+                self._probes[jobs[index]["probe"]] = outcome
+        except SandboxError:
+            self._unstarted = True
+            raise
 
     @cached_property
     def reference(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.checks.core import Fault
+from lab5.files import external_locations
 
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
 
@@ -85,15 +86,7 @@ class OnnxFile:
     @cached_property
     def locations(self) -> set[str]:
         """The names of the external files that it refers to."""
-        from onnx.external_data_helper import _get_all_tensors, uses_external_data
-
-        return {
-            entry.value
-            for tensor in _get_all_tensors(self.skeleton)
-            if uses_external_data(tensor)
-            for entry in tensor.external_data
-            if entry.key == "location"
-        }
+        return external_locations(self.skeleton)
 
     @cached_property
     def model(self) -> Any:

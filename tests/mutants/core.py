@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -305,7 +306,9 @@ class _Probes:
         share = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(share)
         for part in range(share):
-            self._pool.submit(self._run, list(notebooks)[part::share], folder / f"probes-{part}")
+            mine = list(notebooks)[part::share]
+            run = self._pool.submit(self._run, mine, folder / f"probes-{part}")
+            run.add_done_callback(functools.partial(self._fail, mine))
 
     def of(self, cells: list[Cell]) -> dict[str, Outcome] | None:
         future = self._found.get(_sources(cells))
@@ -314,6 +317,12 @@ class _Probes:
     def close(self) -> None:
         self._closed = True
         self._pool.shutdown()
+
+    def _fail(self, notebooks: list[tuple[str, ...]], run: Future[None]) -> None:
+        """What ended the run is told by each notebook that waits for it."""
+        for sources in notebooks:
+            if (error := run.exception()) and not self._found[sources].done():
+                self._found[sources].set_exception(error)
 
     def _run(self, notebooks: list[tuple[str, ...]], folder: Path) -> None:
         jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in _PROBES]
