@@ -10,7 +10,6 @@ import argparse
 import functools
 import hashlib
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -151,7 +150,6 @@ def main(argv: list[str] | None = None) -> None:
         for file in export_space(*pair, args.export):
             console.print(f"{file}  {file.stat().st_size:,}")
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     with tempfile.TemporaryDirectory(prefix="lab5-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         from lab5.page import build_demo

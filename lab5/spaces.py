@@ -21,6 +21,7 @@ MODULES: Final = (
     "assignment",
     "cli",
     "compare",
+    "decoding",
     "errors",
     "examples",
     "gradio_setup",
