@@ -26,6 +26,7 @@ from torch import nn
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, REAL_IMAGES
 from lab5.data import PICTURE_SUFFIXES
 from lab5.errors import CalibrationError
+from lab5.files import visible
 from lab5.preprocess import CIFAR10_MEAN, CIFAR10_STD, preprocess, preprocess_batch
 
 DEFAULT_MODE = "auto"
@@ -206,7 +207,7 @@ def make_reader(mode: str, model: nn.Module | None, input_name: str = INPUT_NAME
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(f for f in visible(folder, "**/*") if f.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _read(file: Path) -> np.ndarray:

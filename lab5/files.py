@@ -1,12 +1,29 @@
-"""Files: written so that an interrupted run loses nothing, and those the repository carries."""
+"""Files: written so that an interrupted run loses nothing, those the repository carries, and litter."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+# What operating systems, editors and office programs put beside people's files by themselves.
+LITTER: Final = re.compile(
+    r"(^|/)(\._|\.DS_Store$|__MACOSX(/|$)|\.ipynb_checkpoints(/|$)|\.~|~\$|Thumbs\.db$"
+    r"|ehthumbs\.db$|desktop\.ini$|Icon\r$)",
+    re.IGNORECASE,
+)
+
+
+def visible(folder: Path, pattern: str = "*") -> Iterator[Path]:
+    """What of ``folder`` fits the glob ``pattern``, without litter and anything hidden."""
+    for path in folder.glob(pattern):
+        name = path.relative_to(folder).as_posix()
+        if not LITTER.search(name) and not re.search(r"(^|/)\.", name):
+            yield path
 
 
 @contextmanager
