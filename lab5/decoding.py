@@ -50,8 +50,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     any other picture ``preprocess`` makes the same of this as of the picture itself.
     """
     if image.mode[0] in "IF":  # convert("RGB") would clip these at 255, to near white
-        brightest: Any = image.getextrema()[1]
-        full = 65535 if image.mode[0] == "I" else 255 if brightest > 1 else 1
+        full = 65535 if image.mode[0] == "I" else 255 if image.getextrema()[1] > 1 else 1  # type: ignore[operator]
         grey = np.asarray(image.convert("F").resize(SIZE)) * (255 / full)
         grey = np.nan_to_num(grey).clip(0, 255).round().astype(np.uint8)
         small = Image.fromarray(grey).convert("RGB")

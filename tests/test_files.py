@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lab5.files import fixture, replacing
+from lab5.files import fixture, replacing, visible
 
 
 def names(folder):
@@ -93,3 +93,16 @@ def test_the_users_umask_counts(tmp_path, umask):
 def test_fixture():
     assert fixture("no such file") is None
     assert fixture("") is None  # the folder itself is no file
+
+
+LITTER = ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/0.png", "~$0.png", ".x.png",
+          ".ipynb_checkpoints/0-checkpoint.png", "a/__MACOSX/._0.png", "a/thumbs.db")  # fmt: skip
+
+
+def test_litter_is_not_seen_in_any_folder_of_pictures(tmp_path):
+    for name in (*LITTER, "0.png", "a/1.png", "a/mac.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    seen = {p.relative_to(tmp_path).as_posix() for p in visible(tmp_path, "**/*") if p.is_file()}
+    assert seen == {"0.png", "a/1.png", "a/mac.png"}
+    assert {p.name for p in visible(tmp_path)} == {"0.png", "a"}

@@ -223,7 +223,7 @@ def test_no_file_of_the_server_is_readable(client, demo, pair):
         ):
             assert client.get(route).status_code in (403, 404), route
         for picture in (file(str(path)), {"path": str(path)}, {"path": str(path), "meta": {}}):
-            assert ask(client, picture) [1][2] == GONE
+            assert ask(client, picture)[1][2] == GONE
 
 
 @pytest.fixture
@@ -260,11 +260,11 @@ def test_no_message_gets_a_file_opened_that_was_not_uploaded(client, demo, traps
         for extra in ({}, {"meta": meta}, {"meta": 5}, {"url": "x"}, {"url": f"file://{path}"}):
             picture = {"path": path} | extra
             body = json.dumps({"data": [picture]})  # httpx would refuse half a character
-                started = client.post(CALL, content=body, headers={"Content-Type": "application/json"})
+            started = client.post(CALL, content=body, headers={"Content-Type": "application/json"})
             found = client.get(f"{CALL}/{started.json()['event_id']}").text
             assert GONE in found, picture
     for picture in ([], [file(traps[0])], "x", traps[0], 7, True, {"path": [traps[0]]}, {"url": 5}):
-        assert ask(client, picture) [1][2] == GONE
+        assert ask(client, picture)[1][2] == GONE
     answer = click(client, demo, demo.input_components, [{"path": traps[0]}], "trap")
     assert answer["data"][2] == GONE
     test_an_answer_has_both_top_3_and_the_comparison(client)
