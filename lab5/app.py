@@ -10,7 +10,7 @@ import argparse
 import functools
 import hashlib
 import os
-import signal
+import socket
 import sys
 import tempfile
 from importlib.metadata import version
@@ -151,7 +151,6 @@ def main(argv: list[str] | None = None) -> None:
         for file in export_space(*pair, args.export):
             console.print(f"{file}  {file.stat().st_size:,}")
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     with tempfile.TemporaryDirectory(prefix="lab5-page-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         from lab5.page import build_demo
@@ -165,15 +164,23 @@ def serve(demo, *, share: bool, host: str, port: int | None) -> None:
     Raises:
         AppError: the address cannot be used.
     """
+    from lab5.gradio_setup import reach_directly
+
+    host = host.strip("[]")
+    reach_directly(host)
     demo.launch = functools.partial(
-        demo.launch, server_name=host, server_port=port, prevent_thread_lock=True
+        demo.launch,
+        server_name=f"[{host}]" if ":" in host else host,  # as in an address of a browser
+        server_port=port,
+        prevent_thread_lock=True,
     )
     try:
+        _try_address(host, port)
         if share:
             launch_public(demo)
         else:
             demo.launch(share=False)
-    except OSError as error:
+    except Exception as error:  # gradio and httpx raise a type of their own for each fault
         raise AppError(
             f"The page cannot be served at {host}:{port or '7860 to 7959'}: {error}. "
             "Choose another --port or --host.",
@@ -185,6 +192,16 @@ def serve(demo, *, share: bool, host: str, port: int | None) -> None:
             f"No share server in reach: serving locally only, at {demo.local_url}"
         )
     demo.block_thread()
+
+
+def _try_address(host: str, port: int | None) -> None:
+    """gradio itself tries 100 ports, 5 seconds each, where an address is none of this machine's.
+
+    Raises:
+        OSError, UnicodeError: the name does not resolve, or nothing can be served there.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+    socket.create_server(address, family=family).close()
 
 
 if __name__ == "__main__":

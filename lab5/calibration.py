@@ -11,6 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader
 from lab5.assignment import CALIBRATIONS, IMAGE_SIZE, INPUT_NAME, REAL_IMAGES, SYNTHETIC
 from lab5.data import PICTURE_SUFFIXES
 from lab5.errors import CalibrationError
+from lab5.files import visible
 from lab5.preprocess import preprocess, preprocess_batch
 
 if TYPE_CHECKING:
@@ -106,16 +107,7 @@ def make_reader(mode: str, model: nn.Module | None, input_name: str = INPUT_NAME
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in PICTURE_SUFFIXES and not _is_litter(file.relative_to(folder))
-    )
-
-
-def _is_litter(file: Path) -> bool:
-    """What macOS, Jupyter and others leave beside pictures: ``._1.png``, ``.ipynb_checkpoints/…``."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
+    return sorted(f for f in visible(folder, "**/*") if f.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _read(file: Path) -> np.ndarray:

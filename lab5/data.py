@@ -34,7 +34,7 @@ import numpy as np
 from lab5.assignment import CLASSES, IMAGE_SIZE
 from lab5.cli import command, console, progress
 from lab5.errors import DataError, DataMissing
-from lab5.files import replacing
+from lab5.files import replacing, visible
 
 OFFICIAL_URL: Final = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 OFFICIAL_MD5: Final = "c58f30108f718f92721af3b95e74349a"  # from the data set's home page
@@ -148,7 +148,7 @@ def read_pictures(path: Path) -> Cifar10:
 def _read_classes(path: Path) -> Split:
     if not path.is_dir():
         return _split([], [])
-    folders = sorted(p for p in _visible(path) if p.is_dir())
+    folders = sorted(p for p in visible(path) if p.is_dir())
     if unknown := [p.name for p in folders if p.name not in CLASSES]:
         raise DataError(
             f"{path} holds folders that are no class: {', '.join(unknown)}. "
@@ -159,7 +159,7 @@ def _read_classes(path: Path) -> Split:
     files = [
         (file, CLASSES.index(folder.name))
         for folder in folders
-        for file in _visible(folder)
+        for file in visible(folder)
         if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
     ]
     if not files:
@@ -170,11 +170,6 @@ def _read_classes(path: Path) -> Split:
     files.sort(key=lambda pair: (_natural(pair[0].name), pair[1]))
     images = [_decode(str(file), _bytes(file), IMAGE_SIZE, IMAGE_SIZE) for file, _ in files]
     return _split(images, [label for _, label in files])
-
-
-def _visible(path: Path) -> Iterator[Path]:
-    """What is in a folder, without ``._1.png``, ``.ipynb_checkpoints`` and their like."""
-    return (p for p in path.iterdir() if not p.name.startswith("."))
 
 
 def _bytes(file: Path) -> bytes:

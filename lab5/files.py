@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
     import onnx
 
 FIXTURES: Final = Path(__file__).parent.parent / "fixtures"  # in a clone; not where it is installed
+
+# What operating systems, editors and office programs put beside people's files by themselves.
+LITTER: Final = re.compile(
+    r"(^|/)(\._|\.DS_Store$|__MACOSX(/|$)|\.ipynb_checkpoints(/|$)|\.~|~\$|Thumbs\.db$"
+    r"|ehthumbs\.db$|desktop\.ini$|Icon\r$)",
+    re.IGNORECASE,
+)
+
+
+def visible(folder: Path, pattern: str = "*") -> Iterator[Path]:
+    """What of ``folder`` fits the glob ``pattern``, without litter and anything hidden."""
+    for path in folder.glob(pattern):
+        name = path.relative_to(folder).as_posix()
+        if not LITTER.search(name) and not re.search(r"(^|/)\.", name):
+            yield path
 
 
 @contextmanager

@@ -17,10 +17,11 @@ from starlette.responses import JSONResponse
 from lab5.app import build_interface
 from lab5.assignment import APP_TITLE, CLASSES
 from lab5.compare import TEXTS, Language, Models, Scores, top_k
+from lab5.decoding import decode
 from lab5.errors import AppError, DataError
 from lab5.examples import draw_examples
 from lab5.gradio_setup import FileData, gr
-from lab5.uploads import MAX_FILE, Guard, read_upload
+from lab5.uploads import MAX_FILE, Guard, Received, plain_upload, read_upload
 
 QUEUE: Final = 64  # visitors that may wait; the next one is told that the queue is full
 WORKERS: Final = 2  # answers in the making; their measurements take turns
@@ -99,6 +100,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
     Raises:
         AppError: onnxruntime cannot run one of the models on a (1, 3, 32, 32) picture.
     """
+    decode.start()  # its process is up before the first picture comes
     try:
         models = Models(fp32, int8)
     except Exception as error:  # onnxruntime raises a type of its own for each fault
@@ -112,7 +114,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         if image is None:
             return {}, {}, TEXTS[language]["no picture"]
         try:
-            size, x = read_upload(image)
+            size, x = read_upload(image, received)
         except DataError as error:
             sentence = error.en if language == "en" else error.zh
             gr.Warning(sentence)  # in sight on a phone, too
@@ -127,9 +129,9 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
     demo = build_interface(compare_fp32_int8)
     _translate(demo)
     picture = demo.main_input_components[0]
-    _read_safely(picture)
+    _hand_on_unread(demo, picture)
     # Not gr.Examples: its click goes round the queue and gives the session a new picture component,
-    # which does not read safely.
+    # which would read its file itself.
     with tempfile.TemporaryDirectory() as folder, demo:
         examples = gr.Dataset(
             components=[picture],
@@ -145,6 +147,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         examples.click(
             compare_example, examples, [picture, *demo.output_components], api_visibility="private"
         )
+    received = Received(demo)
     demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)
     demo.launch = functools.partial(  # type: ignore[method-assign]
         demo.launch,
@@ -158,7 +161,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         css=STYLE,
         head=HEAD,
         app_kwargs={
-            "middleware": [Middleware(Guard)],
+            "middleware": [Middleware(Guard, received)],
             "exception_handlers": {503: _queue_full},
             "lifespan": _sweeping,
         },
@@ -178,17 +181,21 @@ def _translate(demo: gr.Interface) -> None:
     demo.main_input_components[0].label = text("picture")
 
 
-def _read_safely(picture: Any) -> None:
-    """Hand uploads on unread, for ``read_upload``, and never fetch one from an address."""
-    move = picture.async_move_resource_to_block_cache
+def _hand_on_unread(demo: gr.Blocks, picture: Any) -> None:
+    """Let ``read_upload`` alone decide what of a visitor's message is opened, and do it."""
+    preprocess_data = demo.preprocess_data
 
-    async def only_uploads(path: str) -> str | None:
-        if "://" in str(path):
-            raise gr.Error("Please upload the picture itself.", print_exception=False)
-        return await move(path)
+    async def without_files(
+        block_fn: Any, inputs: list[Any], *args: Any, **named: Any
+    ) -> list[Any]:
+        plain = [
+            plain_upload(value) if block is picture else value if type(value) is int else None
+            for block, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
+        return await preprocess_data(block_fn, plain, *args, **named)
 
+    demo.preprocess_data = without_files  # type: ignore[method-assign]
     picture.preprocess = lambda payload: payload
-    picture.async_move_resource_to_block_cache = only_uploads
 
 
 async def _queue_full(request: Any, error: Exception) -> JSONResponse:
@@ -220,7 +227,7 @@ def _delete_uploads(demo: gr.Blocks, age: float) -> None:
     Not gradio's ``delete_cache``, which leaves the folders and ends for ever at an upload that arrives
     while it looks through its set.
     """
-    examples = {path for block in demo.blocks.values() for path in block.keep_in_cache}
+    examples = Received(demo).examples
     for created in demo.temp_file_sets:
         for path in map(Path, created.copy() - examples):
             try:

@@ -13,7 +13,7 @@ CIFAR10_STD = np.array(assignment.CIFAR10_STD, dtype=np.float32)
 def preprocess(image):
     """A PIL image -> (1, 3, 32, 32) float32, normalised as in training: the assignment's five steps.
 
-    What ``convert("RGB")`` alone gets wrong (16 bits, alpha, orientation) is for ``lab5.uploads``.
+    What ``convert("RGB")`` alone gets wrong (16 bits, alpha, orientation) ``upright_rgb`` mends before.
     """
     img = image.convert("RGB").resize((32, 32))
     arr = np.asarray(img, dtype=np.float32) / 255.0  # (32, 32, 3), 0..1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab5.assignment import MIN_SIDE
+from lab5.files import visible
 from lab5.screenshots import EMULATED
 
 ASSETS: Final = Path(__file__).parent / "report_assets"
@@ -112,8 +113,8 @@ def _read_screenshots(folder: Path, supplied: Supplied) -> None:
         return
     files = [
         file
-        for file in sorted(folder.iterdir(), key=lambda f: _natural(f.name))
-        if not file.name.startswith(".") and file.suffix.lower() not in _NO_PICTURES
+        for file in sorted(visible(folder), key=lambda f: _natural(f.name))
+        if file.suffix.lower() not in _NO_PICTURES
     ]
     captions = _read_captions(folder / CAPTIONS, supplied)
     seen: dict[bytes, str] = {}

@@ -22,6 +22,7 @@ MODULES: Final = (
     "assignment",
     "cli",
     "compare",
+    "decoding",
     "errors",
     "examples",
     "files",

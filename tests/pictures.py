@@ -84,6 +84,13 @@ def _deep_rgb() -> bytes:
     return _png(48, 64, 16, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
+def slow_jpeg(width: int = 4000, height: int = 4000, scans: int = 2500) -> bytes:
+    """A progressive JPEG of 200 kB whose last scan is there again and again: a minute to decode."""
+    data = saved(Image.new("RGB", (width, height), (90, 120, 30)), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda")) : -2]  # with its tables
+    return data[:-2] + scan * scans + data[-2:]
+
+
 COLOUR, GREY, HOLE = "colour", "grey", "hole"  # what should be seen of the scene
 
 # name -> (file name, bytes, what should be seen)
@@ -130,6 +137,7 @@ READABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
 }
 
 NO_PICTURE, DAMAGED, TOO_LARGE = "no picture that can be read", "damaged", "too many pixels"
+TOO_SLOW = "too long to read"
 
 UNREADABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "empty file": ("a.png", lambda: b"", NO_PICTURE),
@@ -157,6 +165,7 @@ UNREADABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
         lambda: b"GIF89a\xff\xff\xff\xff\x80\x00\x00" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\2",
         TOO_LARGE,
     ),
+    "JPEG of 2,500 scans": ("a.jpg", slow_jpeg, TOO_SLOW),
     "100000x100000 BMP": (
         "a.bmp",
         lambda: (
@@ -178,13 +187,16 @@ def table() -> str:
     from lab5.errors import DataError
     from lab5.uploads import read_upload
 
+    class Everything:
+        read = staticmethod(lambda path: Path(path).read_bytes())
+
     kinds: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind, (name, make, _) in (READABLE | UNREADABLE).items():
             path = Path(folder, name)
             path.write_bytes(make())
             try:
-                read_upload(SimpleNamespace(path=str(path), url=None))
+                read_upload(SimpleNamespace(path=str(path), url=None), Everything)
                 seen = "the answer"
             except DataError as error:
                 seen = f"{error.zh}<br>{error.en}"

@@ -26,21 +26,23 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen:
+def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "lab5.app", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TMPDIR": str(cwd)},
+        env={**os.environ, "TMPDIR": str(cwd), **environment},
     )
 
 
-def until_it_answers(port: int, process: subprocess.Popen) -> httpx.Response:
+def until_it_answers(
+    port: int, process: subprocess.Popen, host: str = "127.0.0.1"
+) -> httpx.Response:
     for _ in range(600):
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/config", timeout=60)
+            return httpx.get(f"http://{host}:{port}/config", timeout=60)
         except httpx.TransportError:
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.2)
@@ -196,6 +198,57 @@ def test_a_port_in_use_is_an_error_that_says_so(pair, tmp_path):
         files = ["--fp32", str(pair[0]), "--int8", str(pair[1])]
         process = start("--no-share", "--port", port, *files, cwd=tmp_path)
         output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "cannot be served" in output
+    assert "Traceback" not in output
+
+
+DEAD = "http://127.0.0.1:9"  # a proxy that nobody answers at
+
+
+@pytest.mark.parametrize(
+    ("proxies", "host"),
+    [
+        ({"http_proxy": DEAD}, "127.0.0.1"),
+        ({"HTTP_PROXY": DEAD, "HTTPS_PROXY": DEAD, "no_proxy": "example.org"}, "localhost"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "127.0.0.1"),
+        ({"all_proxy": "socks5h://127.0.0.1:9"}, "127.0.0.1"),
+        ({"http_proxy": "nonsense://"}, "127.0.0.1"),
+        ({"http_proxy": "http://["}, "127.0.0.1"),
+        ({"http_proxy": DEAD}, "0.0.0.0"),
+        ({"http_proxy": DEAD}, "::1"),
+        ({}, "::"),
+        ({}, "[::1]"),
+    ],
+)
+def test_it_serves_whatever_the_proxies_and_the_address(proxies, host, pair, tmp_path):
+    if ":" in host:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("no IPv6 on this machine")
+    port = free_port()
+    files = ["--fp32", str(pair[0]), "--int8", str(pair[1])]
+    process = start(
+        "--no-share", "--host", host, "--port", str(port), *files, cwd=tmp_path, **proxies
+    )
+    try:
+        there = "[::1]" if ":" in host else "127.0.0.1"
+        assert until_it_answers(port, process, there).json()["title"] == APP_TITLE
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output
+    assert not any(tmp_path.glob("lab5-page-*"))
+
+
+@pytest.mark.parametrize(
+    "host", ["no.such.host.invalid", "203.0.113.7", "1.2.3", "x" * 70, "a b", "fe80::1%none", ""]
+)
+def test_an_address_that_is_none_is_one_sentence(host, pair, tmp_path):
+    files = ["--fp32", str(pair[0]), "--int8", str(pair[1])]
+    process = start("--no-share", "--host", host, *files, cwd=tmp_path)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "cannot be served" in output
     assert "Traceback" not in output

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lab5 import data, files
 from lab5.data import Cifar10, Split
 from lab5.errors import Lab5Error, UsageError
-from lab5.files import find, model_files, model_size, replacing
+from lab5.files import find, model_files, model_size, replacing, visible
 from lab5.measure import measure
 from lab5.spaces import export_space
 from tests.conftest import FIXTURES
@@ -281,3 +281,18 @@ def test_a_space_without_the_data_is_not_begun(tmp_path):
     with pytest.raises(UsageError, match="not there"):
         export_space(path, path, tmp_path / "space")
     assert not (tmp_path / "space").exists()
+
+
+# Litter
+
+LITTER = ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/0.png", "~$0.png", ".x.png",
+          ".ipynb_checkpoints/0-checkpoint.png", "a/__MACOSX/._0.png", "a/thumbs.db")  # fmt: skip
+
+
+def test_litter_is_not_seen_in_any_folder_of_pictures(tmp_path):
+    for name in (*LITTER, "0.png", "a/1.png", "a/mac.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    seen = {p.relative_to(tmp_path).as_posix() for p in visible(tmp_path, "**/*") if p.is_file()}
+    assert seen == {"0.png", "a/1.png", "a/mac.png"}
+    assert {p.name for p in visible(tmp_path)} == {"0.png", "a"}

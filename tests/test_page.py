@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import secrets
+import shutil
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from pictures import READABLE, UNREADABLE, saved, scene
+from pictures import READABLE, UNREADABLE, saved, scene, slow_jpeg
 
 from lab5.app import make_pair
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
@@ -20,6 +23,7 @@ from lab5.uploads import MAX_FILE, MAX_MESSAGE
 
 API = "/gradio_api"
 CALL = f"{API}/call/compare_fp32_int8"
+GONE = "This picture is no longer on the server; please upload it again."
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +167,8 @@ def test_after_an_example_a_picture_is_still_read_as_any_other(client, demo):
     answer = click(client, demo, demo.input_components, [bad], "same")["data"]
     assert answer[2].startswith("This file is no picture")
     elsewhere = file("http://127.0.0.1:9/a.png")
-    assert "itself" in click(client, demo, demo.input_components, [elsewhere], "same")["error"]
+    answer = click(client, demo, demo.input_components, [elsewhere], "same")["data"]
+    assert answer[2] == GONE
 
 
 def test_whoever_finds_the_queue_full_is_told_so_in_the_own_language(client, demo, monkeypatch):
@@ -217,14 +222,80 @@ def test_no_file_of_the_server_is_readable(client, demo, pair):
             f"/file={path}",
         ):
             assert client.get(route).status_code in (403, 404), route
-        event, data = ask(client, file(str(path)))
-        assert event == "error"
-        assert not data or not data.get("error") or str(path) not in data["error"]
+        for picture in (file(str(path)), {"path": str(path)}, {"path": str(path), "meta": {}}):
+            assert ask(client, picture)[1][2] == GONE
+
+
+@pytest.fixture
+def traps(client, demo, tmp_path):
+    """Files that no message may have opened, some of which would never let go of who opens them."""
+    uploads = Path(demo.GRADIO_CACHE)
+    picture = tmp_path / "private.png"
+    picture.write_bytes(saved(scene(), "PNG"))
+    folder = uploads / "another page's"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture.read_bytes())
+    (folder / "link.png").symlink_to(picture)
+    (uploads / "linked").symlink_to(tmp_path)
+    for pipe in (folder / "pipe.png", tmp_path / "pipe.png"):
+        os.mkfifo(pipe)
+    mine = send(client, "mine.png", saved(scene(9, 5), "PNG"))
+    yield [
+        *map(str, (picture, tmp_path / "pipe.png", tmp_path, *folder.iterdir(), folder)),
+        str(uploads / "linked" / "private.png"),
+        *("/dev/zero", "/dev/stdin", "/dev/tty", "/proc/self/fd/0", "/proc/self/mem"),
+        *("/proc/self/root/etc/passwd", os.path.relpath(picture), os.path.relpath(mine)),
+        f"{Path(mine).parent}/../{Path(mine).parent.name}/mine.png",
+        *(f"{mine}/", f"/{mine}", f"{mine}\0", f"{mine}\0.png", f"file://{mine}", mine.upper()),
+        *("\0", "", ".", "~", "x" * 5000, "/x" * 5000, "\udcff.png", "\\\\host\\share\\a.png"),
+    ]
+    shutil.rmtree(folder)
+    (uploads / "linked").unlink()
+
+
+def test_no_message_gets_a_file_opened_that_was_not_uploaded(client, demo, traps):
+    """Each gets the same sentence, whether the file exists or not, and whoever comes next an answer."""
+    meta = {"_type": "gradio.FileData"}
+    for path in traps:
+        for extra in ({}, {"meta": meta}, {"meta": 5}, {"url": "x"}, {"url": f"file://{path}"}):
+            picture = {"path": path} | extra
+            body = json.dumps({"data": [picture]})  # httpx would refuse half a character
+            started = client.post(CALL, content=body, headers={"Content-Type": "application/json"})
+            found = client.get(f"{CALL}/{started.json()['event_id']}").text
+            assert GONE in found, picture
+    for picture in ([], [file(traps[0])], "x", traps[0], 7, True, {"path": [traps[0]]}, {"url": 5}):
+        assert ask(client, picture)[1][2] == GONE
+    answer = click(client, demo, demo.input_components, [{"path": traps[0]}], "trap")
+    assert answer["data"][2] == GONE
+    test_an_answer_has_both_top_3_and_the_comparison(client)
+
+
+def test_no_route_serves_a_file_that_was_not_uploaded(client, traps):
+    for path in filter(str.isprintable, traps):
+        name = quote(path, safe="")  # httpx resolves dots
+        for route in (f"{API}/file={name}", f"/file={name}", f"{API}/file/{name}"):
+            assert client.get(route).status_code == 404, route
+
+
+def test_nothing_but_a_number_names_an_example(client, demo, traps):
+    (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
+    before = set(Path(demo.GRADIO_CACHE).rglob("*"))
+    for value in (traps[0], file(traps[0]), file("http://example.org/a.png"), [0], 99, 0.5, None):
+        assert click(client, demo, [examples], [value], "example") == {"error": None}
+    assert set(Path(demo.GRADIO_CACHE).rglob("*")) == before
+
+
+def test_a_slow_picture_is_refused_and_the_next_visitor_answered(client):
+    begin = time.monotonic()
+    slow = file(send(client, "slow.jpg", slow_jpeg(1500, 1500, 30_000)))
+    assert "takes too long to read" in ask(client, slow)[1][2]
+    test_an_answer_has_both_top_3_and_the_comparison(client)
+    assert time.monotonic() - begin < 30
 
 
 def test_the_server_fetches_nothing_for_a_visitor(client):
     for address in ("http://127.0.0.1:9/a.png", "https://example.org/a.png", "ftp://example.org/a"):
-        assert ask(client, file(address))[0] == "error"
+        assert ask(client, file(address))[1][2] == GONE
         assert client.get(f"{API}/file={address}").status_code in (403, 404)
         assert client.get(f"{API}/proxy={address}").status_code == 404
 
@@ -315,8 +386,7 @@ def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
     for upload in (path, young):
         assert not upload.parent.exists()
         assert str(upload) not in demo.upload_file_set
-    event, data = ask(client, file(str(path)))
-    assert event == "error" or "no longer on the server" in data[2]
+    assert ask(client, file(str(path)))[1][2] == GONE
 
 
 def test_uploads_that_arrive_during_a_clean_up_do_not_end_it(demo, tmp_path, monkeypatch):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import re
-import subprocess
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +21,27 @@ from PIL import Image
 
 from lab5.errors import DataError
 from lab5.preprocess import CIFAR10_MEAN, CIFAR10_STD, preprocess
-from lab5.uploads import MAX_FILE, MAX_MESSAGE, Guard, read_upload
+from lab5.uploads import MAX_FILE, MAX_MESSAGE, Guard, Received, plain_upload
+from lab5.uploads import read_upload as read_received
 
 
 def upload(path=None, url=None):
     """As gradio hands an image over."""
     return SimpleNamespace(path=path and str(path), url=url)
+
+
+def received_by_a_page(folder: Path, *paths: Path) -> Received:
+    """A page whose upload folder is ``folder`` and that received ``paths``."""
+    page = SimpleNamespace(
+        GRADIO_CACHE=str(folder), upload_file_set=set(map(str, paths)), blocks={}
+    )
+    return Received(page)
+
+
+def read_upload(upload):
+    """As the page reads what it received, wherever the test has put it."""
+    folder = Path(upload.path).parents[1] if upload.path else Path()
+    return read_received(upload, received_by_a_page(folder, upload.path))
 
 
 def data_url(data: bytes) -> str:
@@ -136,55 +152,79 @@ def _sample(kind: str) -> bytes:
     return _SAMPLES.setdefault(kind, saved(scene(), kind))
 
 
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from types import SimpleNamespace
-from lab5.errors import DataError
-from lab5.uploads import read_upload
-
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-try:
-    read_upload(SimpleNamespace(path="small.png", url=None))
-    before = peak()
-    read_upload(SimpleNamespace(path=sys.argv[1], url=None))
-except DataError:
-    pass
-print(peak() - before)
-"""
+# Which files are opened
 
 
-def _memory(folder, name: str, data: bytes) -> float:
-    """Megabytes that reading ``data`` takes at the most, in a process of its own."""
-    (folder / "small.png").write_bytes(saved(scene(), "PNG"))
-    (folder / name).write_bytes(data)
-    run = subprocess.run(
-        [sys.executable, "-c", MEASURE, name],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
+def stored(folder: Path, name: str = "a.png") -> Path:
+    """A picture where gradio would put it."""
+    path = folder / ("0" * 64) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(saved(scene(), "PNG"))
+    return path
+
+
+def is_gone(path, received: Received) -> bool:
+    with pytest.raises(DataError) as caught:
+        read_received(upload(path), received)
+    return caught.value.en == "This picture is no longer on the server; please upload it again."
+
+
+def test_only_what_was_received_is_opened(tmp_path):
+    mine, other = stored(tmp_path), stored(tmp_path, "another page's.png")
+    received = received_by_a_page(tmp_path, mine)
+    assert read_received(upload(mine), received)[0] == (48, 64)
+    for path in (other, mine.parent, "/etc/passwd", f"{mine.parent}/../{mine.parent.name}/a.png"):
+        assert is_gone(path, received)
+    assert is_gone("", received)
+    assert is_gone(mine, received_by_a_page(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links and pipes")
+@pytest.mark.parametrize("kind", ["link", "link above", "pipe", "folder", "socket"])
+def test_what_took_the_place_of_an_upload_is_not_opened(kind, tmp_path, monkeypatch):
+    path, elsewhere = stored(tmp_path), tmp_path / "elsewhere"
+    received = received_by_a_page(tmp_path, path)
+    path.rename(elsewhere)
+    if kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "link above":
+        path.parent.rmdir()
+        (tmp_path / "real").mkdir()
+        elsewhere.rename(tmp_path / "real" / path.name)
+        path.parent.symlink_to(tmp_path / "real")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        monkeypatch.chdir(path.parent)  # the whole path is too long for one
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(path.name)
+    assert is_gone(path, received)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["path", "url", "meta", "x"]), inner)
+        ),
     )
-    return float(run.stdout)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak in Linux's unit")
-@pytest.mark.parametrize(
-    ("kind", "mode", "side", "limit"),
-    [
-        ("PNG", "RGBA", 8000, 900),
-        ("JPEG", "RGB", 8000, 900),
-        ("GIF", "P", 20000, 60),
-        ("PNG", "1", 20000, 60),
-    ],
 )
-def test_memory_is_bounded(kind, mode, side, limit, tmp_path):
-    data = saved(Image.new(mode, (side, side)), kind)
-    assert _memory(tmp_path, "large", data) < limit
+def test_of_any_message_only_a_path_and_a_data_url_are_left(value):
+    plain = plain_upload(value)
+    if value is None:
+        assert plain is None
+    else:
+        assert set(plain) == {"path", "url"}
+        assert isinstance(plain["path"], str)
+        assert plain["url"] is None or plain["url"].startswith("data:")
 
 
 # The guard: what reaches gradio at all
+
+
+RECEIVED = received_by_a_page(Path("/uploads"), Path("/uploads/0/a.png"))
 
 
 def _request(path: str, method: str = "POST", headers=(), chunks=(b"",)) -> tuple[int, list[int]]:
@@ -213,7 +253,7 @@ def _request(path: str, method: str = "POST", headers=(), chunks=(b"",)) -> tupl
             status.append(message["status"])
 
     scope = {"type": "http", "path": path, "method": method, "headers": list(headers)}
-    asyncio.run(Guard(app)(scope, receive, send))
+    asyncio.run(Guard(app, RECEIVED)(scope, receive, send))
     return (status or [0])[0], reached
 
 
@@ -247,13 +287,22 @@ def test_only_the_pages_own_routes_take_posts(path):
     assert _request(path) == (404, [])
 
 
+@pytest.mark.parametrize("prefix", ["/gradio_api/file=", "/file="])
+def test_only_received_files_are_served(prefix):
+    assert _request(f"{prefix}/uploads/0/a.png", "GET")[0] == 200
+    for path in ("/uploads/0/b.png", "/uploads/0", "/uploads/0/../0/a.png", "http://a/b", ""):
+        for method in ("GET", "HEAD"):
+            assert _request(f"{prefix}{path}", method)[0] == 404
+    assert _request("/gradio_api/file//uploads/0/a.png", "GET")[0] == 404
+
+
 def test_other_protocols_pass():
     passed = []
 
     async def app(scope, receive, send):
         passed.append(scope["type"])
 
-    asyncio.run(Guard(app)({"type": "lifespan"}, None, None))
+    asyncio.run(Guard(app, RECEIVED)({"type": "lifespan"}, None, None))
     assert passed == ["lifespan"]
 
 
