@@ -18,6 +18,7 @@ import pytest
 from lab5 import app, files
 from lab5.assignment import APP_TITLE, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
 from lab5.errors import UsageError
+from lab5.quantize import verify_int8
 
 
 def free_port() -> int:
@@ -115,7 +116,27 @@ def test_without_models_and_weights_it_says_what_to_do(tmp_path, monkeypatch):
 def test_the_pair_is_made_once_and_kept_for_these_weights(pair, weights):
     before = [file.stat().st_mtime_ns for file in pair]
     assert app.make_pair(weights) == pair
+    assert verify_int8(pair[1]).graph.node[-1].op_type == "DequantizeLinear"  # not refined
     assert [file.stat().st_mtime_ns for file in pair] == before
+
+
+def test_another_calibration_or_library_is_another_pair(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB5_CACHE", str(tmp_path))
+    monkeypatch.setattr("lab5.export.export_fp32", lambda model, path: path.touch())
+    monkeypatch.setattr("lab5.calibration.make_reader", lambda *args: None)
+    refined = []
+
+    def made(fp32, int8, reader, *, refine):
+        refined.append(refine)
+        int8.touch()
+
+    monkeypatch.setattr("lab5.quantize.quantize", made)
+    pairs = [app.make_pair(weights), app.make_pair(weights, "synthetic"), app.make_pair(weights)]
+    monkeypatch.setattr(app, "version", lambda name: "99.0")
+    pairs.append(app.make_pair(weights))
+    assert refined == [False, True, False]
+    assert pairs[2] == pairs[0]
+    assert len(set(pairs)) == 3
 
 
 @pytest.mark.parametrize(

@@ -738,13 +738,26 @@ class TestWriting:
         pair = tuple(write_model(tmp_path / f"{name}.onnx", 1) for name in ("a", "b"))
         (tmp_path / "best_model.pth").touch()
         made_from = []
-        monkeypatch.setattr(app, "make_pair", lambda weights: made_from.append(weights) or pair)
+        monkeypatch.setattr(app, "make_pair", lambda *args: made_from.append(args) or pair)
         if own:
             for path, name in zip(pair, (NAMES.fp32, NAMES.int8), strict=True):
                 path.rename(tmp_path / name)
         assert main(["N26140692", "--lang", "en", "--date", "2026-03-14"]) == 0
-        assert made_from == ([] if own else [Path("best_model.pth")])
+        made = (Path("best_model.pth"), "random")
+        assert made_from == ([] if own else [made])
         assert "2026-03-14" in text_of(pypdf.PdfReader(tmp_path / NAMES.report))
+
+    def test_calibration_makes_a_pair_even_where_one_is(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("LAB5_CACHE", str(tmp_path / "no data set"))
+        monkeypatch.chdir(tmp_path)
+        pair = tuple(write_model(tmp_path / name, 1) for name in (NAMES.fp32, NAMES.int8))
+        (tmp_path / "best_model.pth").touch()
+        made_from = []
+        monkeypatch.setattr(app, "make_pair", lambda *args: made_from.append(args) or pair)
+        assert main(["N26140692", "--calibration", "synthetic"]) == 0
+        assert made_from == [(Path("best_model.pth"), "synthetic")]
+        assert main(["N1", "--calibration", "random", "--fp32", str(pair[0])]) == 2
+        assert "one or the other" in capsys.readouterr().err
 
     @pytest.mark.parametrize("arguments", [["../x"], ["N1", "--submission", "/nowhere"]])
     def test_wrong_usage(self, tmp_path, capsys, arguments):
