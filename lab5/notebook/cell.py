@@ -292,7 +292,9 @@ class Cell:
                 value = ast.get_source_segment(ours.strip(), given[keyword.arg].value) or ""
                 column = _indent(self.rows[keyword.lineno - 1])
                 value = _moved(value.split("\n"), column, _unit(self.text, column))
-                self.replace(*self.span(keyword.value), value)
+                begin, after = self.span(keyword.value)
+                gap = re.match(r"[ \t]*(?=,|$)", self.text[after:], re.M)
+                self.replace(begin, after + len(gap[0] if gap else ""), value)
         if len(call.args) == 1 and is_ellipsis(call.args[0]):
             self.replace(*self.span(call.args[0]), "")
         call = next(c for c in ast.walk(self.tree) if isinstance(c, ast.Call) and self.span(c)[0] == start and ast.dump(c.func) == ast.dump(call.func))  # fmt: skip
