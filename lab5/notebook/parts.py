@@ -176,17 +176,18 @@ def _calibration(f: Filling, known: set[str], names: dict[str, str]) -> tuple[st
     if f.calibration == "synthetic":
         before = [
             module("refine").closure(["refine_int8"], known),
-            module("calibration").closure(["synthetic_images", "BatchReader"], known),
-            "reader = BatchReader([synthetic_images(torch_model)], INPUT_NAME)",
+            module("synthetic").closure(["synthetic_images"], known),
+            module("calibration").closure(["even_batches", "BatchReader"], known),
+            "reader = BatchReader(even_batches(synthetic_images(torch_model)), INPUT_NAME)",
         ]
         return "\n\n".join(before), renamed("refine_int8(fp32_path, int8_path, reader)", names)
     if f.calibration == "cifar10":
         before = [
             "from torchvision.datasets import CIFAR10",
-            module("calibration").closure(["BatchReader"], known),
+            module("calibration").closure(["even_batches", "BatchReader"], known),
             f'images = CIFAR10("cifar10", download=True).data[:{REAL_IMAGES}] / np.float32(255)\n'
             "images = ((images - CIFAR10_MEAN) / CIFAR10_STD).transpose(0, 3, 1, 2)\n"
-            "reader = BatchReader([np.ascontiguousarray(images)], INPUT_NAME)",
+            "reader = BatchReader(even_batches(np.ascontiguousarray(images)), INPUT_NAME)",
         ]
         return "\n\n".join(before), ""
     if f.calibration == "random":
