@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -14,9 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab5.assignment import CALIBRATIONS, CHECKPOINT, ITEMS, SYNTHETIC, TEMPLATE, FileNames
+from lab5.assignment import (
+    CALIBRATIONS,
+    CHECKPOINT,
+    INPUT_NAME,
+    ITEMS,
+    SYNTHETIC,
+    TEMPLATE,
+    FileNames,
+)
 from lab5.cli import add_calibration, command, console
-from lab5.errors import UsageError
+from lab5.errors import SubmissionError, UsageError
 from lab5.files import find, replacing
 
 if TYPE_CHECKING:
@@ -74,7 +83,7 @@ def make_package(
     Raises:
         Lab5Error: a step failed; nothing is left behind.
     """
-    from lab5.notebook import fill, read_notebook, write_notebook
+    from lab5.notebook import fill, notebook_batches, read_notebook, write_notebook
 
     steps = steps or Steps(lang)
     out.mkdir(parents=True, exist_ok=True)
@@ -95,10 +104,14 @@ def make_package(
 
             export_fp32(model, work / names.fp32)
         with steps.item("1.4"):
-            from lab5.calibration import make_reader
+            from lab5.calibration import BatchReader, make_reader
             from lab5.quantize import quantize
 
-            reader = make_reader(calibration, model)
+            if calibration == CALIBRATIONS[0]:  # the notebook's own reader
+                batches = notebook_batches(notebook, work / names.fp32)
+                reader = BatchReader(batches, INPUT_NAME)
+            else:
+                reader = make_reader(calibration, model)
             refine = calibration == SYNTHETIC
             quantize(work / names.fp32, work / names.int8, reader, refine=refine)
         with steps("測量 FP32 與 INT8", "Measure FP32 and INT8"):
@@ -162,27 +175,51 @@ def main(argv: list[str] | None = None) -> None:
         )
     console.print(f"weights  {weights}\ntemplate {template}", soft_wrap=True)
     steps = Steps(args.lang)
-    made = make_package(
-        names,
-        weights=weights,
-        template=template,
-        submission=submission,
-        out=args.out,
-        calibration=args.calibration,
-        lang=args.lang,
-        steps=steps,
-    )
-    _say(made, args.lang)
-    if not args.no_grade:
-        from lab5.checks import check_submission
-        from lab5.grade import print_table
-
-        with steps("評分", "Grade"):
-            result = check_submission(made.archive, template=template, weights=weights)
-        print_table(result, args.lang)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lab5-") as folder:
+        made = make_package(
+            names,
+            weights=weights,
+            template=template,
+            submission=submission,
+            out=Path(folder),
+            calibration=args.calibration,
+            lang=args.lang,
+            steps=steps,
+        )
+        _say(made, args.lang)
+        lost = [] if args.no_grade else _lost_points(made.archive, weights, template, steps)
+        archive = args.out / (names.archive if not lost else f"{names.student_id}_lab5.incomplete.zip")
+        with replacing(archive) as temporary:
+            shutil.copyfile(made.archive, temporary)
     if args.timings:
         _say_timings(steps)
-    print(os.fspath(made.archive))
+    if lost:
+        for one in lost:
+            console.print(f"[red]✗ {one}[/]", soft_wrap=True)
+        raise SubmissionError(
+            f"The zip loses points ({', '.join(lost)}): it is kept as {archive}. "
+            "See the table above for what to mend in the template.",
+            zh=f"這個 zip 會失分（{'、'.join(lost)}），因此另存為 {archive}。請依上表修正模板。",
+        )
+    print(os.fspath(archive))
+
+
+def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> list[str]:
+    """The checks of 1.1 to 2.4 whose points the zip does not get, persons' points apart."""
+    from lab5.checks import check_submission
+    from lab5.grade import print_table
+
+    with steps("評分", "Grade"):
+        result = check_submission(archive, template=template, weights=weights)
+    print_table(result, steps.lang)
+    return [
+        f"{one['item']} {one['name']}"
+        for one in result["checks"]
+        if one["earned"] < one["points"]
+        and one["status"] != "manual"
+        and not one["item"].startswith("3.")
+    ]
 
 
 def _say(made: Made, lang: str) -> None:

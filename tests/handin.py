@@ -79,13 +79,7 @@ class ResNet18(nn.Module):
 
 # (what stands in the template, what a student writes there), cell by cell
 FILLED = {
-    3: [
-        (
-            "class BasicBlock(nn.Module):\n    pass\n\n\nclass ResNet18(nn.Module):\n"
-            "    # 提醒：__init__ 的第一個參數叫做 ResBlock\n    pass",
-            NETWORK,
-        )
-    ],
+    3: [("Design Your ResNet18 Model", f"Design Your ResNet18 Model\n{NETWORK}")],
     4: [
         (
             "    # TODO : load state dict\n",
@@ -93,8 +87,8 @@ FILLED = {
             "    model.load_state_dict(state)\n    model.eval()\n",
         ),
         (
-            "opset 13\n    pass\n",
-            "opset 13\n    # 匯出成 ONNX\n"
+            "    # Todo : Export ONNX FILE\n\n    pass\n",
+            "    # Todo : Export ONNX FILE\n    # 匯出成 ONNX\n"
             "    torch.onnx.export(\n        model,\n        dummy,\n"
             f'        "{FP32}",\n        input_names=["input"],\n        output_names=["output"],\n'
             "        opset_version=13,\n        dynamo=False,\n    )\n",
@@ -103,8 +97,8 @@ FILLED = {
     5: [("image_classifier_model.onnx", FP32), ("image_classifier_model_int8.onnx", INT8)],
     6: [
         (
-            "MinMax\n",
-            "MinMax\n    # 靜態量化；要用 QuantFormat.QOperator，不能用字串\n"
+            "    quantize_static(\n\n    )\n",
+            "    # 靜態量化；要用 QuantFormat.QOperator，不能用字串\n"
             "    quantize_static(\n        model_input=fp32_path,\n        model_output=int8_path,\n"
             "        calibration_data_reader=reader,\n        quant_format=QuantFormat.QOperator,\n"
             "        per_channel=True,\n        activation_type=QuantType.QUInt8,\n"
@@ -115,7 +109,7 @@ FILLED = {
     ],
     7: [
         (
-            "    ...\n",
+            "  return\n",
             "    # 建立 session\n    return ort.InferenceSession(model_path, providers=providers)\n",
         )
     ],
@@ -123,13 +117,15 @@ FILLED = {
         ("image_classifier_model_int8.onnx", INT8),
         ("image_classifier_model.onnx", FP32),
         (
-            "def preprocess(image):\n    pass\n",
-            'def preprocess(image):\n    # 轉成 RGB 並縮放\n    img = image.convert("RGB").resize((32, 32))\n'
+            "\n\n\n    return arr\n",
+            '\n    # 轉成 RGB 並縮放\n    img = image.convert("RGB").resize((32, 32))\n'
             "    arr = np.asarray(img, dtype=np.float32) / 255.0\n"
             "    arr = (arr - CIFAR10_MEAN) / CIFAR10_STD  # 正規化\n"
             "    arr = arr.transpose(2, 0, 1)  # HWC -> CHW\n"
             "    arr = arr[None, ...]\n    return arr\n",
         ),
+        ("softmax_np()\n    p_int8", "softmax_np(logits_fp32)\n    p_int8"),
+        ("p_int8 = softmax_np()", "p_int8 = softmax_np(logits_int8)"),
         (
             "    # Your progarm\n",
             "    # Your progarm\n    # FP32 推論計時\n    t0 = time.time()\n"
@@ -139,15 +135,19 @@ FILLED = {
             "    int8_ms = (time.time() - t0) * 1000\n",
         ),
         (
-            "demo = gr.Interface(...)\n",
-            "demo = gr.Interface(\n    fn=compare_fp32_int8,\n"
+            "    fn = compare_fp32_int8,\n    inputs = ,\n    outputs = ,\n    title = ,\n"
+            "    description = \n)\n",
+            "    fn=compare_fp32_int8,\n"
             '    inputs=gr.Image(type="pil"),\n    outputs=[\n'
             '        gr.Label(label="FP32 Top-3"),\n        gr.Label(label="INT8 Top-3"),\n'
             '        gr.Textbox(label="Performance Comparison"),\n    ],\n'
             '    title="CIFAR-10 Image Classifier - FP32 vs INT8",\n'
             '    description="Upload an image to compare FP32 and INT8 model inference",\n)\n',
         ),
-        ("公開網址\n    pass", "公開網址\n    demo.launch(share=True)"),
+        (
+            "    # TODO : building a public web",
+            "    # TODO : building a public web\n    demo.launch(share=True)",
+        ),
     ],
 }
 

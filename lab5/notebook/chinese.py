@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-ABOVE: Final[dict[str, dict[str, str]]] = {
+COMMENTS: Final[dict[str, dict[str, str]]] = {
     # 1.1
     "BasicBlock": {
         "class BasicBlock": "殘差區塊：兩個 3x3 卷積加上捷徑 (shortcut)",
@@ -27,29 +27,21 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
     },
     # 1.2
     "load_weights": {
-        "for wrapper in": "有些權重檔多包了一層，或名稱前有 module.，先還原成一般的 state dict",
-        "model.load_state_dict": "嚴格載入：名稱或形狀不符就直接報錯，不用 strict=False",
-        "model.eval()": "切換到推論模式，BatchNorm 改用訓練時統計的平均與變異數",
+        "state =": "老師的權重檔裡還有 thop 計算 FLOPs 時留下的紀錄，不是權重，先濾掉",
+        "model.load_state_dict": "嚴格載入：名稱或形狀不符就報錯",
+        "model.eval()": "推論模式：BatchNorm 改用訓練時的統計值",
     },
     # 1.3
-    "graph_by_torchscript": {
-        "def graph_by_torchscript": "dynamo=False 才會真的輸出 opset 13（torch 2.9 起預設的匯出器一律輸出 18）",
-        "dynamic_axes": "batch 軸設為可變，之後可以一次推論多張圖",
-    },
-    "graph_by_dynamo": {
-        "def graph_by_dynamo": "若新版 torch 已移除舊的匯出器，改用 dynamo 匯出後標示為 opset 13",
-        "for node in": "此網路用到的運算在 13 與 18 意義相同，只差 Reshape 的 allowzero 屬性",
-    },
     "write_onnx": {
-        "def write_onnx": "匯出、整理、檢查，最後存檔",
-        "stored = ": "相同的權重只會存一份，其他用 Identity 複製；量化工具讀不懂，還原回來",
-        "onnx.checker": "檢查整個模型，並確認真的是 opset 13",
+        "dynamic_axes": "batch 軸可變",
+        "dynamo=False": "torch 2.9 起預設的匯出器一律寫成 opset 18",
+        "assert onnx": "讀回來確認",
     },
     # 1.4
     "quantize_to_int8": {
-        "quantize_static(": "靜態量化：QOperator 格式（要用列舉值，字串會被當成 QDQ）、per channel、權重 int8",
-        "reduce_range": "權重只用 7 位元，在沒有 VNNI 的 CPU 上相乘累加才不會溢位",
-        "activation_type": "activation 用 uint8，x86 上才有快速的實作",
+        "quant_format": "要用列舉值；寫成字串會變成 QDQ 格式",
+        "reduce_range": "權重只用 7 位元：沒有 VNNI 的 CPU 才不會溢位",
+        "activation_type": "uint8 在 x86 上才快",
     },
     "safe_scales": {
         "def safe_scales": "每個通道最細的 scale：相鄰兩個同號權重相加不超過 128，任何 x86 CPU 都不會溢位",
@@ -98,36 +90,26 @@ ABOVE: Final[dict[str, dict[str, str]]] = {
     "BatchReader": {
         "class BatchReader": "把影像分批交給 onnxruntime 校準",
     },
-    "quiet_reader": {
-        "def quiet_reader": "原本的 reader 若給的是雜訊，改用合成影像校準，INT8 才準",
-        "pixels = ": "還原成 0 到 1 的像素值；超出範圍就不是圖片，而是雜訊",
-    },
     # 1.5
     "build_session": {
-        "options.add": "兩個 session 輪流執行，執行緒空轉等待會拖慢另一個",
-        "return ort": "依指定的 providers（例如 CPU）建立推論 session",
+        "return ort": "依指定的 providers 建立推論 session",
     },
     # 2.1
     "preprocess": {
-        "if image.mode": "16 位元或浮點灰階：直接轉 RGB 會被截成全白，先換算到 0 到 255",
-        "elif image.has": "有透明度的圖片，疊在白色背景上",
-        "img = ImageOps": "手機照片依 EXIF 轉正",
-        "arr = np": "縮放成 32x32、轉成 0 到 1",
-        "arr = (arr": "減去 CIFAR-10 平均、除以標準差，與訓練時相同",
+        "img =": "轉成 RGB、縮放成 32x32",
+        "arr = np": "0 到 1",
+        "arr = (arr": "減去平均、除以標準差，與訓練時相同",
         "arr = arr.transpose": "HWC -> CHW",
-        "return": "增加 batch 維度",
+        "arr = arr[None": "增加 batch 維度：(1, 3, 32, 32)",
     },
     # 2.2
     "timed_run": {
-        "def timed_run": "測量推論時間：一次不準，重複多次再取中位數",
-        "output = ": "第一次執行要配置記憶體，不計時（暖機）",
+        "def timed_run": "一次的時間不準：先暖機，再重複多次取中位數",
+        "logits =": "第一次執行要配置記憶體，不計時",
     },
     # 2.3
-    "build_interface": {
-        "return gr": "一張圖片輸入；FP32 與 INT8 的前三名、效能比較三個輸出",
-    },
     # 2.4
     "launch_public": {
-        "demo.launch": "share=True 會產生公開網址",
+        "demo.launch": "share=True 才有公開網址",
     },
 }
