@@ -90,15 +90,18 @@ def make_package(
     archive = out / names.archive
     with tempfile.TemporaryDirectory(prefix="lab5-") as folder, replacing(archive) as temporary:
         work = Path(folder)
-        with steps("填寫 notebook", "Fill the notebook"):
-            notebook = fill(read_notebook(template), names, calibration)
-            write_notebook(notebook, work / names.notebook)
         with steps.item("1.2"):
-            from lab5.checkpoint import load_model
+            from lab5.checkpoint import read_checkpoint
 
-            model, notes = load_model(weights)
-        for note in notes:
+            checkpoint = read_checkpoint(weights)
+            model = checkpoint.network()
+        for note in checkpoint.notes:
             console.print(f"  {note}", markup=False)
+        with steps("填寫 notebook", "Fill the notebook"):
+            notebook = fill(
+                read_notebook(template), names, calibration, unwrap=checkpoint.statements
+            )
+            write_notebook(notebook, work / names.notebook)
         with steps.item("1.3"):
             from lab5.export import export_fp32
 
@@ -189,7 +192,9 @@ def main(argv: list[str] | None = None) -> None:
         )
         _say(made, args.lang)
         lost = [] if args.no_grade else _lost_points(made.archive, weights, template, steps)
-        archive = args.out / (names.archive if not lost else f"{names.student_id}_lab5.incomplete.zip")
+        archive = args.out / (
+            names.archive if not lost else f"{names.student_id}_lab5.incomplete.zip"
+        )
         with replacing(archive) as temporary:
             shutil.copyfile(made.archive, temporary)
     if args.timings:

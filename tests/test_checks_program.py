@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells, without_shell
+from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
 
 
 def program(*sources):
@@ -153,4 +153,3 @@ def test_what_is_no_notebook_is_said_to_be_none(tmp_path, content):
 def test_any_cell_is_survived(source):
     code = program(source)
     code.needed(range(len(code.statements)))
-    without_shell(source)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from lab5 import data, train, training
+from lab5.checkpoint import load_model
 from lab5.data import Cifar10, Split
 from lab5.errors import CheckpointError, DataError, UsageError
-from lab5.checkpoint import load_model
 from lab5.model import BasicBlock, ResNet18
 from lab5.preprocess import preprocess_batch
 from lab5.training import Recipe, Run

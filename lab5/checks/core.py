@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lab5.assignment import ITEMS
+from lab5.checks.newer_python import needs_newer
 from lab5.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
     try:
         remark = one.function(evidence)
     except Fault as fault:
+        if one.runs and (version := evidence.program.newer):  # what did not run is not judged
+            return Result(one.name, "error", why=error_text(needs_newer(version)))
         return Result(
             one.name,
             "fail",

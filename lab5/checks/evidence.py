@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.assignment import MIN_SIDE
+from lab5.cells import python_of
 from lab5.checks import inputs
 from lab5.checks.checkpoint import checkpoint_layers
 from lab5.checks.core import Blocked, Fault
@@ -169,9 +170,9 @@ class Evidence:
         if self._unstarted:
             raise Blocked(("The sandbox does not start.", "沙盒無法啟動。"))
         names = [] if self.static else list(_PROBES)
-        cells = [cell.source for cell in self.cells if cell.kind == "code"] if names else []
+        cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
-        jobs += [{"probe": name, "cells": cells} for name in names]
+        jobs += [{"probe": name, "cells": cells, "sizes": self._sizes()} for name in names]
         run = self.sandbox.run("lab5.checks.probes:probe", jobs, self.folder / "run")
         try:
             for index, outcome in run:
@@ -179,6 +180,15 @@ class Evidence:
         except SandboxError:
             self._unstarted = True
             raise
+
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the models and the checkpoint, for the code that looks."""
+        paths = {
+            "fp32": self.zip.path("fp32"),
+            "int8": self.zip.path("int8"),
+            "weights": self.weights,
+        }
+        return {kind: path.stat().st_size for kind, path in paths.items() if path}
 
     @cached_property
     def reference(self) -> dict[str, Any]:

@@ -10,25 +10,22 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
-import datetime
 import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
 import io
-import re
 import sys
-import time
-import timeit
 import types
 from collections.abc import Callable, Container
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
 
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
-from lab5.checks import inputs, stand_ins
+from lab5.checks import colab, inputs, stand_ins
+from lab5.checks.colab import Clock
 from lab5.checks.program import Cell, Program
 from lab5.checks.stand_ins import Anything
 from lab5.sandbox import describe
@@ -44,7 +41,6 @@ SECONDS: Final = (
 KINDS: Final = ("fp32", "int8")
 PREPROCESSING: Final = 0.0037  # seconds, which are no part of a model's time
 
-_Datetime: Final = datetime.datetime
 _SHAPE: Final = (3, IMAGE_SIZE, IMAGE_SIZE)
 
 
@@ -55,10 +51,14 @@ def probe(job: dict[str, Any]) -> Any:
         return reference()
     program = Program.of(Cell("code", source) for source in job["cells"])
     absent = stand_ins.install()
+    colab.install()
+    _sizes.update(job.get("sizes", {}))
     return _PROBES[name](program) | {"absent": sorted(absent)}
 
 
 # Stand-ins
+
+_sizes: Final[dict[str, int]] = {}  # bytes of the hand-in's files, by kind
 
 
 def stand_in_models() -> dict[str, bytes]:
@@ -95,43 +95,14 @@ def logits_of(kind: str, x: np.ndarray) -> np.ndarray:
     return ort.InferenceSession(stand_in_models()[kind]).run(None, {INPUT_NAME: x})[0]
 
 
-class Clock:
-    """In place of the clocks of ``time``, ``timeit`` and ``datetime``; asking it takes a microsecond."""
-
-    def __init__(self) -> None:
-        self.now = 1.7e9
-        for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
-            setattr(time, name, self.seconds)
-            setattr(time, f"{name}_ns", lambda: int(self.seconds() * 1e9))
-        time.sleep = self._sleep  # type: ignore[assignment]
-        timeit.default_timer = self.seconds
-        for function in (timeit.Timer.__init__, timeit.timeit, timeit.repeat):
-            given = function.__defaults__ or ()
-            function.__defaults__ = (*given[:2], self.seconds, *given[3:])
-        datetime.datetime = self._datetime()  # type: ignore[misc]
-
-    def seconds(self) -> float:
-        self.now += 1e-6
-        return self.now
-
-    def _sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def _datetime(self) -> Any:
-        clock, real = self, _Datetime
-
-        class Virtual(real):  # type: ignore[misc, valid-type]
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return real.fromtimestamp(clock.seconds(), tz)
-
-        return Virtual
-
-
 class Sessions:
-    """onnxruntime sessions on stand-in models, with a log of what was opened and run."""
+    """onnxruntime sessions on stand-in models, with a log of what was opened and run.
 
-    def __init__(self, program: Program) -> None:
+    Args:
+        absent: kinds of model file that are not there until they are written.
+    """
+
+    def __init__(self, program: Program, absent: tuple[str, ...] = ()) -> None:
         import onnxruntime as ort
 
         clock = self.clock = Clock()
@@ -140,6 +111,7 @@ class Sessions:
         self.opened: list[dict[str, Any]] = []
         self.runs = log
         models = stand_in_models()
+        self.files = colab.Files(models, _sizes, absent)
         # not ort.InferenceSession, which may be an earlier stand-in
         inner = importlib.import_module("onnxruntime.capi.onnxruntime_inference_collection")
         real, opened = inner.InferenceSession, self.opened
@@ -148,9 +120,11 @@ class Sessions:
             def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
                 model = kwargs.pop("path_or_bytes", model)
                 if isinstance(model, bytes | bytearray):
-                    self._kind, shown = _kind_of_bytes(bytes(model), models), "<bytes>"
+                    self._kind, shown = _kind_of_bytes(bytes(model)), "<bytes>"
                 else:
-                    self._kind, shown = _kind(str(model)), str(model)
+                    self._kind, shown = colab.kind_of(str(model)), str(model)
+                    if self._kind not in models:
+                        raise ValueError(f"{shown} is no ONNX model")
                 providers = kwargs.get("providers", args[1] if len(args) > 1 else None)
                 opened.append(
                     {
@@ -162,6 +136,9 @@ class Sessions:
                 options = kwargs.get("sess_options", args[0] if args else None)
                 super().__init__(models[self._kind], options, providers=["CPUExecutionProvider"])
 
+            def set_providers(self, *args: Any, **kwargs: Any) -> None:
+                pass  # CUDA's are not here
+
             def run(self, names: Any, feed: Any, *args: Any, **kwargs: Any) -> Any:
                 result = super().run(names, feed, *args, **kwargs)
                 clock.now += seconds[self._kind]
@@ -170,19 +147,20 @@ class Sessions:
                 return result
 
         ort.InferenceSession = InferenceSession
-        for text in set(program.strings()):
+        for text in set(program.strings()):  # where the folder is listed
             name = PurePath(text.replace("\\", "/")).name
             if name.lower().endswith(".onnx") and 5 < len(name) < 100:
-                Path(name).write_bytes(models[_kind(name)])
+                self.files.here(name)
+
+    def space(self) -> dict[str, Any]:
+        """What the notebook's code runs in."""
+        return {"__builtins__": colab.notebooks_builtins(self.clock)}
 
 
-def _kind(path: str) -> str:
-    name = PurePath(path.replace("\\", "/")).name.lower()
-    return "int8" if re.search(r"int_?-?8|quant|qdq", name) else "fp32"
+def _kind_of_bytes(data: bytes) -> str:
+    import onnx
 
-
-def _kind_of_bytes(data: bytes, models: dict[str, bytes]) -> str:
-    return "int8" if data == models["int8"] else "fp32"
+    return str(onnx.load_from_string(data).graph.name)
 
 
 def _provider(provider: Any) -> str:
@@ -295,7 +273,7 @@ def _network(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {"classes": classes, "block": block, "network": whole}
     if whole is None:
         return found
-    space: dict[str, Any] = {}
+    space = Sessions(program).space()
     targets = [i for name in (block, whole) if name for i in program.bindings(name)]
     found["errors"] = program.run(targets, space, missing=Anything)
     net, error = _build(space.get(whole), space.get(block) if block else None)
@@ -437,22 +415,20 @@ def _exports(
         if hasattr(given, "write"):
             given.write(tiny)
         elif isinstance(given, str | PurePath):
-            with contextlib.suppress(OSError):
-                Path(PurePath(given).name).write_bytes(tiny)
-        return _ExportedProgram(tiny)
+            sessions.files.write(given, "fp32")
+        return _ExportedProgram(tiny, sessions.files)
 
-    Sessions(program)
+    sessions = Sessions(program, absent=("fp32", "int8"))
     real_load, real_export = torch.load, torch.onnx.export
     real_load_state_dict = torch.nn.Module.load_state_dict
     torch.load, torch.onnx.export = load, export  # type: ignore[assignment]
     torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
-    Path("best_model.pth").touch()
     try:
         names = _exporter_names(program)
         direct, through = program.reaching(lambda node: _mentions_export(node, names))
         if not direct and not through:
             direct, through = program.reaching(_mentions_loading)
-        space: dict[str, Any] = {}
+        space = sessions.space()
         targets = direct or [i for name in through for i in program.bindings(name)]
         with _quiet():
             errors = program.run(targets, space, instead=dict(instead), missing=Anything)
@@ -467,8 +443,8 @@ def _exports(
 class _ExportedProgram:
     """What ``torch.onnx.export`` returns: something that saves a model."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, files: colab.Files) -> None:
+        self._data, self._files = data, files
 
     @property
     def model_proto(self) -> Any:
@@ -477,8 +453,7 @@ class _ExportedProgram:
         return onnx.load_from_string(self._data)
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(OSError):
-            Path(PurePath(path).name).write_bytes(self._data)
+        self._files.write(path, "fp32")
 
     def optimize(self) -> None:
         pass
@@ -519,7 +494,6 @@ def _quantize(program: Program) -> dict[str, Any]:
     import onnxruntime.quantization as quantization
 
     calls: list[dict[str, Any]] = []
-    tiny = stand_in_models()["int8"]
 
     def quantize_static(*args: Any, **kwargs: Any) -> None:
         given = dict(zip(("model_input", "model_output", "calibration_data_reader"), args))  # noqa: B905
@@ -528,10 +502,10 @@ def _quantize(program: Program) -> dict[str, Any]:
             {key: _file(given.get(key)) for key in ("model_input", "model_output")}
             | {"reader": given.get("calibration_data_reader") is not None, "called": bool(direct)}
         )
-        with contextlib.suppress(OSError, TypeError):
-            Path(PurePath(given["model_output"]).name).write_bytes(tiny)
+        if _file(given.get("model_output")):
+            sessions.files.write(given["model_output"], "int8")
 
-    Sessions(program)
+    sessions = Sessions(program, absent=("int8",))
     quantization.quantize_static = quantize_static
     if hasattr(quantization, "quantize"):
         quantization.quantize.quantize_static = quantize_static
@@ -543,7 +517,7 @@ def _quantize(program: Program) -> dict[str, Any]:
         if statement.is_definition
         for name in statement.binds - through
     }
-    space: dict[str, Any] = {}
+    space = sessions.space()
     with _quiet():
         if direct:
             errors = program.run(direct, space, instead=idle, missing=Anything)
@@ -568,8 +542,6 @@ def _session(program: Program) -> dict[str, Any]:
     import onnxruntime as ort
 
     sessions = Sessions(program)
-    Path("one_FP32.onnx").write_bytes(stand_in_models()["fp32"])
-    Path("two_INT8.onnx").write_bytes(stand_in_models()["int8"])
     name = _session_function(program)
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
@@ -577,7 +549,7 @@ def _session(program: Program) -> dict[str, Any]:
         if not program.bindings(name):
             return found
         found["function"] = name
-    space: dict[str, Any] = {}
+    space = sessions.space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     every = ort.get_available_providers()
     last = ["CPUExecutionProvider"]
@@ -620,7 +592,7 @@ def _opened(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for instead in ({}, {name: build_session}):  # what is wrong inside it is another check's matter
         sessions.opened.clear()
-        space: dict[str, Any] = {}
+        space = sessions.space()
         with _quiet():
             errors = program.run(direct, space, instead=instead, missing=Anything)
         named = {n: v._kind for n, v in space.items() if isinstance(v, ort.InferenceSession)}
@@ -640,8 +612,7 @@ def _preprocess(program: Program) -> dict[str, Any]:
     if name is None:
         return found
     _gradio()
-    Sessions(program)
-    space: dict[str, Any] = {}
+    space = Sessions(program).space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     for label, picture in inputs.pictures().items():
         try:
@@ -680,7 +651,7 @@ def _compare(program: Program) -> dict[str, Any]:
     for instead in ({"preprocess": preprocess}, {}):
         _gradio()
         sessions = Sessions(program)
-        space: dict[str, Any] = {}
+        space = sessions.space()
         found["errors"] = program.run(
             program.bindings(name), space, instead=instead, missing=Anything
         )
@@ -774,7 +745,7 @@ def _none(program: Program) -> dict[str, Any]:
         return found
     _gradio()
     sessions = Sessions(program)
-    space: dict[str, Any] = {}
+    space = sessions.space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     return found | _compared(space, name, None, sessions)
 
@@ -809,7 +780,7 @@ def _page(program: Program) -> dict[str, Any]:
         )
 
     direct, through = program.reaching(mentions)
-    space: dict[str, Any] = {
+    space = sessions.space() | {
         name: Component(gradio.made, "?", (), {})
         for name, kind in program.broken.items()
         if kind == "="
@@ -820,7 +791,7 @@ def _page(program: Program) -> dict[str, Any]:
         # the interface is at fault, which is no fault of the launch
         page = {name: Component(gradio.made, "?", (), {}) for name in _launched(program)}
         with _quiet():
-            program.run(direct, {}, instead=page, missing=_broken_function)
+            program.run(direct, sessions.space(), instead=page, missing=_broken_function)
     interfaces, launches = [], []
     for made in list(gradio.made):
         if made.kind in ("Interface", "ChatInterface"):

@@ -8,7 +8,8 @@ A cell with a syntax error loses the statement that holds it and keeps its other
 from __future__ import annotations
 
 import ast
-import contextlib
+import asyncio
+import inspect
 import json
 import re
 import symtable
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.cells import python_of
+from lab5.checks import newer_python
+
 MAX_NOTEBOOK: Final = 50 << 20  # bytes
 MAX_CELLS: Final = 1000
 MAX_SOURCE: Final = 1 << 20  # characters of code
 
-_SHELL: Final = re.compile(r"\s*([!%?]|\w+\s*=\s*[!%]|.*\?\s*$)")
-_FOREIGN_CELL: Final = re.compile(r"\s*%%(?!time|timeit|capture|prun)\w+")
+_UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,11 @@ def read_cells(path: Path) -> list[Cell]:
     if path.stat().st_size > MAX_NOTEBOOK:
         raise NotebookUnreadable(f"larger than {MAX_NOTEBOOK >> 20} MB")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
-        cells = raw["cells"] if "cells" in raw else raw["worksheets"][0]["cells"]
+        raw = json.loads(
+            path.read_bytes()
+        )  # which knows UTF-8, -16 and -32, with a mark or without
+        sheets = [raw] if "cells" in raw else raw["worksheets"]
+        cells = [cell for sheet in sheets for cell in sheet["cells"]] or sheets[0]["cells"]
         found = [
             Cell(str(cell["cell_type"]), _text(cell.get("source", cell.get("input", ""))))
             for cell in cells
@@ -60,7 +66,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def _text(source: Any) -> str:
-    return source if isinstance(source, str) else "".join(map(str, source))
+    return source if isinstance(source, str) else "".join(map(str, source or ()))
 
 
 @dataclass
@@ -89,33 +95,36 @@ class Program:
     statements: list[Statement] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)  # cell number, message
     broken: dict[str, str] = field(default_factory=dict)  # names that do not parse -> "def" …
+    newer: tuple[int, int] | None = None  # the Python that it needs, if newer than this one
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Program:
         program = cls()
         for number, cell in enumerate(cells):
-            if cell.kind == "code" and not _FOREIGN_CELL.match(cell.source):
+            if cell.kind == "code":
                 program._add(number, cell.source)
         return program
 
     def _add(self, number: int, source: str) -> None:
+        source = newer_python.requoted(python_of(source))
         try:
             self._statements(number, source)
             return
-        except (SyntaxError, ValueError):
-            source = without_shell(source)
-        with contextlib.suppress(SyntaxError, ValueError):
-            self._statements(number, source)
-            return
+        except _UNPARSABLE as error:
+            whole, known = str(error), len(self.errors)
         for chunk in _chunks(source):
             try:
-                self._statements(number, chunk)
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                self._statements(number, python_of(chunk))
+            except _UNPARSABLE as error:
                 self.errors.append((number, str(error)))
+                if version := newer_python.needed_by(chunk):
+                    self.newer = max(self.newer or version, version)
                 for kind, name in re.findall(r"^(def|class)\s+(\w+)", chunk, re.MULTILINE):
                     self.broken[name] = kind
                 for name in re.findall(r"^(\w+)\s*=(?!=)", chunk, re.MULTILINE):
                     self.broken[name] = "="
+        if len(self.errors) == known:  # each part parses, the whole does not
+            self.errors.append((number, whole))
 
     def _statements(self, number: int, source: str) -> None:
         tree = ast.parse(source)
@@ -223,9 +232,8 @@ class Program:
             statement = self.statements[index]
             if statement.is_definition and statement.binds <= instead.keys():
                 continue
-            module = ast.Module([statement.node], type_ignores=[])
             try:
-                exec(compile(module, f"<cell {statement.cell}>", "exec"), space)
+                _execute(statement, space)
             except BaseException as error:
                 if missing and statement.is_import and isinstance(error, ImportError):
                     for name in statement.binds:
@@ -237,15 +245,15 @@ class Program:
         return errors
 
 
-def without_shell(source: str) -> str:
-    """Shell and magic lines made ``pass``, and the lines that continue them empty."""
-    lines, continued = [], False
-    for line in source.split("\n"):
-        shell = continued or _SHELL.match(line)
-        blank = "" if continued else line[: len(line) - len(line.lstrip())] + "pass"
-        continued = bool(shell) and line.rstrip().endswith("\\")
-        lines.append(blank if shell else line)
-    return "\n".join(lines)
+def _execute(statement: Statement, space: dict[str, Any]) -> None:
+    """As IPython does, which awaits at top level."""
+    module = ast.Module([statement.node], type_ignores=[])
+    name, await_ = f"<cell {statement.cell}>", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(module, name, "exec", flags=await_, dont_inherit=True)
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(eval(code, space))
+    else:
+        exec(code, space)
 
 
 def _chunks(source: str) -> Iterator[str]:

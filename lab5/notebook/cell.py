@@ -47,7 +47,9 @@ def is_idle(statement: ast.stmt) -> bool:
     match statement:
         case ast.Expr(value=ast.Constant(value=str())) | ast.Import() | ast.ImportFrom():
             return True
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super"))))):
+        case ast.Expr(
+            value=ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super"))))
+        ):
             return True
         case ast.If(body=body, orelse=[]):
             return all(isinstance(inner, ast.Raise | ast.Return) for inner in body)
@@ -203,7 +205,7 @@ class Cell:
             s
             for s in definition.body
             if self.is_blank(s, definition)
-            and (hollow or not isinstance(s, ast.Pass) and getattr(s, "value", s) is not None)
+            and (hollow or (not isinstance(s, ast.Pass) and getattr(s, "value", s) is not None))
         ]
 
     def markers(self) -> Iterator[tuple[int, str]]:
@@ -318,7 +320,9 @@ class Cell:
                 rows[0] = f"{name}={rows[0].lstrip()}"
             shown.append(rows)
         if len(lines) == 1 and not any(remarks):
-            inside = ", ".join([self.text[inner:last].strip()] * bool(parts) + [r[0] for r in shown])
+            inside = ", ".join(
+                [self.text[inner:last].strip()] * bool(parts) + [r[0] for r in shown]
+            )
             self.replace(inner, end, inside)
             return
         unit = _unit(self.text, indent)
