@@ -95,7 +95,7 @@ def screenshots(e: Evidence) -> Text:
     text = squeezed(e.report.text)
     emulated = sum(text.count(squeezed(tidy(label))) for label in EMULATED)
     certain = max(0, sum(not p.drawn for p in large) - emulated)
-    possible = sum(p.holds for p in large) if len(large) > emulated else 0
+    possible = certain if emulated else sum(p.holds for p in large)  # ours hold one each
     shown = ", ".join(
         f"p. {p.page}: {p.width}x{p.height}" for p in (large or e.report.pictures)[:8]
     )
@@ -156,7 +156,7 @@ _OTHER_NUMBERS: Final = (
     r"(?<![a-z])(?:resnet|cifar|top|topic|lab|pages?|p|fig(?:ure)?s?|tab(?:le)?s?|part|step|chapter|section|"
     r"opset(?:[_ ]version)?|python|cuda|version|ver|v|torch|pytorch|gradio|onnx(?:runtime| runtime)?|ios|"
     r"ipados|iphone|ipad(?: pro| air| mini)?|android|windows|macos|galaxy|pixel|core|ryzen|rtx|gtx|chrome|safari|"
-    r"batch(?: size)?|layers?|picture|image|photo|screenshot|test|case|no|item|question|q)[ .#:=_]{0,3}"
+    r"batch(?: size)?|layers?|picture|image|photo|screenshot|test|case|no|item|question|q)[ .#:=_]{0,3}(?:\n(?=[\d.]+[,;)]))?"
     r"\d+(?:\.\d+)*(?: ?(?:of|/|-|~) ?\d+)?",
     r"[圖图表第頁题題章節步驟片照截][ .#:]{0,2}\d+(?:[.\-]\d+)*",
     r"[(\[]? ?\d{1,5}(?: ?[x×*,] ?\d{1,5}){1,3}(?: ?[)\]])?(?= ?(?:px|pixels?|像素))",

@@ -12,9 +12,7 @@ _AGREEMENT = "The predictions agree on 99.1 % of the test images.\n"
 _START = handin.REPORT_SOURCE.index("== 3.2")
 ANALYSIS = handin.REPORT_SOURCE[_START : handin.REPORT_SOURCE.index("== 3.3")]  # its whole section
 _THIRD = ' #image("three.png", width: 4cm)'
-_REFLECTION = (
-    "I learnt that a graph can be valid and wrong at once, and that calibration decides.\n"
-)
+REFLECTION = "I learnt that a graph can be valid and wrong at once, and that calibration decides.\n"
 
 
 def pictures(**size: tuple[int, int]) -> dict[str, bytes]:
@@ -149,25 +147,25 @@ def figures_of_something_else(h: HandIn) -> None:
 @fault("reflection", fast=True)
 def no_reflection(h: HandIn) -> None:
     """The report has no reflection."""
-    h.report(("== 3.3 Reflection and suggestions\n", ""), (_REFLECTION, ""))
+    h.report(("== 3.3 Reflection and suggestions\n", ""), (REFLECTION, ""))
 
 
 @fault("reflection")
 def reflection_too_short(h: HandIn) -> None:
     """The reflection is one word."""
-    h.report((_REFLECTION, "Fun.\n"))
+    h.report((REFLECTION, "Fun.\n"))
 
 
 @fault("reflection")
 def heading_without_reflection(h: HandIn) -> None:
     """Below the heading there is nothing."""
-    h.report((_REFLECTION, ""))
+    h.report((REFLECTION, ""))
 
 
 @fault("reflection")
 def one_character_repeated(h: HandIn) -> None:
     """The reflection is one character, many times."""
-    h.report((_REFLECTION, "哈" * 20 + "\n"))
+    h.report((REFLECTION, "哈" * 20 + "\n"))
 
 
 @fault("reflection")
@@ -175,7 +173,7 @@ def suggestion_in_the_analysis(h: HandIn) -> None:
     """There is no reflection; the analysis has a sentence with the word suggestion."""
     h.report(
         ("== 3.3 Reflection and suggestions\n", ""),
-        (_REFLECTION, ""),
+        (REFLECTION, ""),
         (_AGREEMENT, f"{_AGREEMENT}My suggestion is INT8, as it is faster, and smaller.\n"),
     )
 
@@ -183,4 +181,4 @@ def suggestion_in_the_analysis(h: HandIn) -> None:
 @fault("reflection")
 def words_of_the_guide(h: HandIn) -> None:
     """The reflection is the assignment's own sentence."""
-    h.report((_REFLECTION, "撰寫對本次 Lab 的心得與建議，至少 10 字。\n"))
+    h.report((REFLECTION, "撰寫對本次 Lab 的心得與建議，至少 10 字。\n"))
