@@ -429,10 +429,15 @@ def tidy(text: str) -> str:
     lines = [_closed_up(line.strip()) for line in text.splitlines()]
     upright = [
         ("" if single and len(run) >= 4 and not "".join(run).isnumeric() else "\n").join(run)
-        for single, group in itertools.groupby(lines, lambda s: len(s) == 1 and s != PICTURE)
+        for single, group in itertools.groupby(lines, _one_character)
         for run in [list(group)]
     ]
     return "\n".join(upright)
+
+
+def _one_character(line: str) -> bool:
+    """Whether the line is one character, with a mark behind it or without."""
+    return line != PICTURE and (len(line) == 1 or (len(line) == 2 and not line[1].isalnum()))
 
 
 def _closed_up(line: str) -> str:

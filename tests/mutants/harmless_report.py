@@ -294,7 +294,7 @@ for _name, _heading in {
     "heading_what_i_learned": "What I learned",
     "heading_summary": "五、總結",
 }.items():
-    _edit = reflection(f"#strong[{_heading}]\n\n")
+    _edit = reflection(f"\n#strong[{_heading}]\n\n")
     _edit.__name__, _edit.__doc__ = _name, f"The reflection stands below “{_heading}”."
     harmless()(_edit)
 
@@ -321,7 +321,7 @@ def one_character_a_line(h: HandIn) -> None:
     """Text in a box so narrow that each character has its own line."""
     h.report(
         ("== 3.3 Reflection and suggestions\n", ""),
-        (REFLECTION, "#box(width: 13pt)[心得與建議：這次學會了量化校準很重要]\n"),
+        (REFLECTION, "\n#box(width: 13pt)[心得與建議：這次學會了量化校準很重要]\n"),
     )
 
 
@@ -391,7 +391,8 @@ def drawn_screenshots(h: HandIn) -> None:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 390 700">{rows}</svg>'.encode()
     edits = [(f'"{name}.png"', f'"{name}.svg"') for name in ("one", "two", "three")]
     found = {
-        f"{n}.svg": svg.replace(b"20", b"2%d" % i) for i, n in enumerate(("one", "two", "three"))
+        f"{n}.svg": svg.replace(b'x="20"', b'x="%d"' % (20 + 60 * i))
+        for i, n in enumerate(("one", "two", "three"))
     }
     h.report(*edits, pictures=found)
 
