@@ -139,7 +139,7 @@ class Result:
 def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
     """Make one check; ``done`` holds the results so far."""
     for need in one.needs:
-        if done[need].status != "pass":
+        if done[need].status not in ("pass", "manual"):
             title = CHECKS[need]
             return Result(
                 one.name, "blocked", why=(f"Needs this first: {title.en}", f"須先通過：{title.zh}")

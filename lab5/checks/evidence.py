@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from lab5.assignment import MIN_SIDE
 from lab5.cells import python_of
 from lab5.checks import inputs
 from lab5.checks.checkpoint import checkpoint_layers
 from lab5.checks.core import Blocked, Fault
-from lab5.checks.onnx_file import Layer, OnnxFile, Unreadable, in_order, reference_logits, short
+from lab5.checks.onnx_file import Layer, OnnxFile, Unreadable, in_order, reference_logits
+from lab5.checks.pdf import Report, read_report
 from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
 from lab5.errors import SandboxError
 from lab5.sandbox import Outcome, Sandbox
 from lab5.submission import Submission, open_submission
 
-MAX_PAGES: Final = 60
-MAX_PIXELS: Final = 50_000_000  # of a picture that is decoded
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
 ROUNDS: Final = (3, 25)  # least and most pairs of runs of FP32 and INT8 that are timed
 
@@ -43,38 +37,6 @@ _PRELOAD: Final = (
 
 # A thread's own time; Windows counts it in steps longer than a run.
 _clock = time.perf_counter if sys.platform == "win32" else time.thread_time
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture in the PDF.
-
-    ``digest`` is that of its stored bytes; ``greys`` (32, 32) is how it looks from afar, None if it is
-    small, huge or cannot be decoded.
-    """
-
-    width: int
-    height: int
-    page: int
-    digest: str
-    greys: np.ndarray | None
-
-    @property
-    def blank(self) -> bool:
-        return self.greys is not None and bool(np.ptp(self.greys) < 8)
-
-    def same(self, other: Picture) -> bool:
-        """Whether it is the other picture again, be it compressed or scaled anew."""
-        if self.greys is None or other.greys is None:
-            return self.digest == other.digest
-        return bool(np.abs(self.greys - other.greys).max() <= 6)
-
-
-@dataclass(frozen=True)
-class Report:
-    text: str
-    pictures: list[Picture]
-    pages: int
 
 
 def times_as_long(pairs: list[tuple[float, float]]) -> float:
@@ -290,56 +252,3 @@ class Evidence:
             Unreadable: it is no PDF, or needs a password.
         """
         return read_report(self._file("report"))
-
-
-def read_report(path: Path) -> Report:
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(path)
-        text: list[str] = []
-        pictures: list[Picture] = []
-        for number in range(min(len(document), MAX_PAGES)):
-            try:
-                page = document[number]
-                pictures += _pictures(page, number + 1)
-                text.append(page.get_textpage().get_text_range().replace("\r\n", "\n"))
-            except pypdfium2.PdfiumError:  # one damaged page need not cost the others
-                continue
-        return Report("\n".join(text), pictures, len(document))
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise Unreadable(
-                "It needs a password.",
-                "需要密碼才能開啟。",
-                want="PDF",
-                got=("encrypted", "已加密"),
-            ) from error
-        raise Unreadable(
-            "It is no readable PDF.", "不是可讀取的 PDF。", want="PDF", got=short(error)
-        ) from error
-
-
-def _pictures(page: Any, number: int) -> Iterator[Picture]:
-    """The pictures of a page and the forms on it; one that is damaged need not cost the others."""
-    from pypdfium2 import PdfiumError
-    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
-
-    images = page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=4)
-    for image in itertools.islice(images, 100):
-        try:
-            width, height = image.get_px_size()
-            digest = hashlib.sha256(image.get_data()).hexdigest()
-        except PdfiumError:
-            continue
-        yield Picture(width, height, number, digest, _greys(image, width, height))
-
-
-def _greys(image: Any, width: int, height: int) -> np.ndarray | None:
-    if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
-        return None
-    try:
-        small = image.get_bitmap().to_pil().convert("L").resize((32, 32), resample=4)  # 4: box
-    except Exception:  # pdfium and Pillow raise several types for what they cannot decode
-        return None
-    return np.asarray(small, np.int16)

@@ -8,14 +8,11 @@ from tests import handin
 from tests.handin import REPORT
 from tests.mutants.core import HandIn, fault
 
-_TIMES = "  [Inference time (ms)], [6.52], [1.61],\n"
-_SIZES = "  [File size (MB)], [44.7], [11.3],\n"
-_ACCURACY = "  [Accuracy], [90.1 %], [90.0 %])\n"
 _AGREEMENT = "The predictions agree on 99.1 % of the test images.\n"
+_START = handin.REPORT_SOURCE.index("== 3.2")
+ANALYSIS = handin.REPORT_SOURCE[_START : handin.REPORT_SOURCE.index("== 3.3")]  # its whole section
 _THIRD = ' #image("three.png", width: 4cm)'
-_REFLECTION = (
-    "I learnt that a graph can be valid and wrong at once, and that calibration decides.\n"
-)
+REFLECTION = "I learnt that a graph can be valid and wrong at once, and that calibration decides.\n"
 
 
 def pictures(**size: tuple[int, int]) -> dict[str, bytes]:
@@ -113,70 +110,62 @@ def emulated_screenshots(h: HandIn) -> None:
     h.report(("== 3.2", f"{captions}== 3.2"))
 
 
-@fault("analysis-times", fast=True)
-def no_times(h: HandIn) -> None:
-    """The analysis has no inference times."""
-    h.report((_TIMES, ""))
+@fault("analysis-figures", fast=True)
+def no_analysis(h: HandIn) -> None:
+    """The report has no analysis."""
+    h.report((ANALYSIS, ""))
 
 
-@fault("analysis-times")
-def times_in_words(h: HandIn) -> None:
-    """The analysis says that INT8 is faster, without figures."""
-    h.report((_TIMES, "  [Inference time], [slow], [fast],\n"))
+@fault("analysis-figures")
+def heading_without_analysis(h: HandIn) -> None:
+    """Below the heading of the analysis there is nothing."""
+    h.report((ANALYSIS, "== 3.2 FP32 vs INT8\n"))
 
 
-@fault("analysis-times")
-def time_of_fp32_alone(h: HandIn) -> None:
-    """INT8's time was not filled in."""
-    h.report((_TIMES, "  [Inference time (ms)], [6.52], [xx],\n"))
+@fault("analysis-figures")
+def table_not_filled_in(h: HandIn) -> None:
+    """The table of the analysis is empty."""
+    rows = "[Inference time (ms)], [xx], [xx], [File size (MB)], [xx], [xx], [Accuracy], [], [])"
+    h.report((ANALYSIS, f"== 3.2 FP32 vs INT8\n#table(columns: 3, [], [FP32], [INT8],\n{rows}\n"))
 
 
-@fault("analysis-sizes", fast=True)
-def no_sizes(h: HandIn) -> None:
-    """The analysis has no file sizes."""
-    h.report((_SIZES, ""))
+@fault("analysis-figures", fast=True)
+def analysis_in_the_guides_words(h: HandIn) -> None:
+    """The analysis is the assignment's own text."""
+    words = "分析並說明 FP32 與 INT8 模型的差異，需附上相關數據或證據，例如："
+    points = "- 推論時間比較\n- 模型檔案大小比較\n- 預測結果是否一致\n- 準確度差異（如果有）\n"
+    h.report((ANALYSIS, f"== 3.2 FP32 vs INT8 分析（10%）\n{words}\n{points}"))
 
 
-@fault("analysis-sizes")
-def sizes_in_words(h: HandIn) -> None:
-    """The analysis says that INT8 is smaller, without figures."""
-    h.report((_SIZES, "  [File size], [large], [small],\n"))
-
-
-@fault("analysis-agreement", fast=True)
-def no_agreement(h: HandIn) -> None:
-    """The analysis says nothing of accuracy or agreement."""
-    h.report((_ACCURACY, ")\n"), (_AGREEMENT, ""))
-
-
-@fault("analysis-agreement")
-def agreement_in_words(h: HandIn) -> None:
-    """The analysis says that the answers are alike, without figures."""
-    h.report((_ACCURACY, ")\n"), (_AGREEMENT, "The predictions are nearly always the same.\n"))
+@fault("analysis-figures", fast=True)
+def figures_of_something_else(h: HandIn) -> None:
+    """The numbers of the analysis are a date, versions, devices and the sizes of pictures."""
+    words = "FP32 and INT8 on 2025/11/26, opset 13, Python 3.10, CIFAR-10, iPhone 15, 32×32, Top-3."
+    h.report((ANALYSIS, f"== 3.2 FP32 vs INT8 (10%)\n{words}\n"))
 
 
 @fault("reflection", fast=True)
 def no_reflection(h: HandIn) -> None:
     """The report has no reflection."""
-    h.report(("== 3.3 Reflection and suggestions\n", ""), (_REFLECTION, ""))
+    h.report(("== 3.3 Reflection and suggestions\n", ""), (REFLECTION, ""))
 
 
 @fault("reflection")
 def reflection_too_short(h: HandIn) -> None:
     """The reflection is one word."""
-    h.report((_REFLECTION, "Fun.\n"))
+    h.report((REFLECTION, "Fun.\n"))
 
 
 @fault("reflection")
 def heading_without_reflection(h: HandIn) -> None:
     """Below the heading there is nothing."""
-    h.report((_REFLECTION, ""))
+    h.report((REFLECTION, ""))
 
 
 @fault("reflection")
 def one_character_repeated(h: HandIn) -> None:
     """The reflection is one character, many times."""
-    h.report((_REFLECTION, "哈" * 20 + "\n"))
+    h.report((REFLECTION, "哈" * 20 + "\n"))
 
 
 @fault("reflection")
@@ -184,7 +173,7 @@ def suggestion_in_the_analysis(h: HandIn) -> None:
     """There is no reflection; the analysis has a sentence with the word suggestion."""
     h.report(
         ("== 3.3 Reflection and suggestions\n", ""),
-        (_REFLECTION, ""),
+        (REFLECTION, ""),
         (_AGREEMENT, f"{_AGREEMENT}My suggestion is INT8, as it is faster, and smaller.\n"),
     )
 
@@ -192,4 +181,4 @@ def suggestion_in_the_analysis(h: HandIn) -> None:
 @fault("reflection")
 def words_of_the_guide(h: HandIn) -> None:
     """The reflection is the assignment's own sentence."""
-    h.report((_REFLECTION, "撰寫對本次 Lab 的心得與建議，至少 10 字。\n"))
+    h.report((REFLECTION, "撰寫對本次 Lab 的心得與建議，至少 10 字。\n"))
