@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from lab5 import app, files
 from lab5.assignment import APP_TITLE, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
-from lab5.errors import UsageError
+from lab5.errors import AppError, UsageError
 from lab5.quantize import verify_int8
 
 
@@ -230,16 +231,11 @@ DEAD = "http://127.0.0.1:9"  # a proxy that nobody answers at
 @pytest.mark.parametrize(
     ("proxies", "host"),
     [
-        ({"http_proxy": DEAD}, "127.0.0.1"),
+        ({"http_proxy": DEAD}, "::"),
         ({"HTTP_PROXY": DEAD, "HTTPS_PROXY": DEAD, "no_proxy": "example.org"}, "localhost"),
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "127.0.0.1"),
-        ({"all_proxy": "socks5h://127.0.0.1:9"}, "127.0.0.1"),
-        ({"http_proxy": "nonsense://"}, "127.0.0.1"),
-        ({"http_proxy": "http://["}, "127.0.0.1"),
-        ({"http_proxy": DEAD}, "0.0.0.0"),
-        ({"http_proxy": DEAD}, "::1"),
-        ({}, "::"),
-        ({}, "[::1]"),
+        ({"http_proxy": "nonsense://"}, "0.0.0.0"),
+        ({"https_proxy": "http://["}, "[::1]"),
     ],
 )
 def test_it_serves_whatever_the_proxies_and_the_address(proxies, host, pair, tmp_path):
@@ -266,10 +262,7 @@ def test_it_serves_whatever_the_proxies_and_the_address(proxies, host, pair, tmp
 @pytest.mark.parametrize(
     "host", ["no.such.host.invalid", "203.0.113.7", "1.2.3", "x" * 70, "a b", "fe80::1%none", ""]
 )
-def test_an_address_that_is_none_is_one_sentence(host, pair, tmp_path):
-    files = ["--fp32", str(pair[0]), "--int8", str(pair[1])]
-    process = start("--no-share", "--host", host, *files, cwd=tmp_path)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "cannot be served" in output
-    assert "Traceback" not in output
+def test_an_address_that_is_none_is_one_sentence(host):
+    with pytest.raises(AppError, match="cannot be served") as caught:
+        app.serve(SimpleNamespace(launch=None), share=False, host=host, port=None)
+    assert len(str(caught.value).splitlines()) == 2  # one in each language

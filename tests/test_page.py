@@ -271,8 +271,10 @@ def test_no_message_gets_a_file_opened_that_was_not_uploaded(client, demo, traps
 
 
 def test_no_route_serves_a_file_that_was_not_uploaded(client, traps):
-    for path in filter(str.isprintable, traps):
-        name = quote(path, safe="")  # httpx resolves dots
+    for path in traps:
+        if not path.isprintable() or path == ".":  # httpx resolves it
+            continue
+        name = quote(path, safe="")
         for route in (f"{API}/file={name}", f"/file={name}", f"{API}/file/{name}"):
             assert client.get(route).status_code == 404, route
 
