@@ -137,11 +137,9 @@ def captured_cell(h: HandIn) -> None:
 
 @harmless()
 def awaited_at_top_level(h: HandIn) -> None:
-    """A session is made by a coroutine that is awaited at top level."""
-    h.code(
-        "sess_fp32 = build_session(",
-        "async def opened(*given):\n    return build_session(*given)\n\n\nsess_fp32 = await opened(",
-    )
+    """A number that compare needs comes from a coroutine, awaited at top level."""
+    h.cell("async def looked_up():\n    return 1\n\n\nSCALE = await looked_up()\n", at=4)
+    _in_compare(h, "    x = x * SCALE\n")
 
 
 @harmless()
@@ -259,8 +257,10 @@ def quantised_file_looked_at(h: HandIn) -> None:
 @harmless(fast=True)
 def network_on_cuda(h: HandIn) -> None:
     """.cuda(), a device of cuda and map_location="cuda"."""
-    h.code('map_location=torch.device("cpu")', 'map_location="cuda"')
-    h.code(LOAD, f'    device = "cuda"\n    model = model.cuda()\n    model.to(device)\n{LOAD}')
+    h.code(
+        LOAD,
+        f'    state = torch.load(path, map_location="cuda")\n    device = "cuda"\n    model = model.cuda()\n    model.to(device)\n{LOAD}',
+    )
     h.code(
         "    model.eval()\n",
         '    model.eval()\n    dummy = (torch.randn(1, 3, 32, 32, device="cuda").cuda(),)\n'
