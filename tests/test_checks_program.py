@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab5.checks import newer_python
 from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
 
 
@@ -134,8 +136,18 @@ def test_formats_3_and_4_are_read(tmp_path):
         assert read_cells(_write(tmp_path, content)) == [Cell("code", "a\nb")]
 
 
-def test_a_byte_order_mark_is_no_matter(tmp_path):
-    assert read_cells(_write(tmp_path, b"\xef\xbb\xbf" + b'{"cells": []}')) == []
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_the_coding_is_no_matter(tmp_path, coding):
+    text = json.dumps(
+        {"cells": [{"cell_type": "code", "source": "a = '學號'"}]}, ensure_ascii=False
+    )
+    assert read_cells(_write(tmp_path, text.encode(coding))) == [Cell("code", "a = '學號'")]
+
+
+def test_worksheets_and_what_is_missing(tmp_path):
+    cell = {"cell_type": "code", "input": ["a"]}
+    two = {"worksheets": [{"cells": [cell]}, {"cells": [cell, {"cell_type": "markdown"}]}]}
+    assert [c.source for c in read_cells(_write(tmp_path, two))] == ["a", "a", ""]
 
 
 @pytest.mark.parametrize(
@@ -153,3 +165,56 @@ def test_what_is_no_notebook_is_said_to_be_none(tmp_path, content):
 def test_any_cell_is_survived(source):
     code = program(source)
     code.needed(range(len(code.statements)))
+
+
+def test_what_ipython_runs_is_no_error():
+    code = program("    %time x = 1\n    !ls", ">>> y = 2", "pip install torch", "%%time\nz = 3")
+    assert code.errors == []
+    assert all(code.bindings(name) for name in "xyz")
+
+
+def test_a_cell_that_ipython_refuses_is_an_error():
+    assert [cell for cell, _ in program("pip install torch\nx = 1").errors] == [0]
+
+
+def test_top_level_await():
+    assert value("x", "async def f(): return 5", "x = await f()") == 5
+
+
+@pytest.mark.parametrize(
+    ("source", "version"),
+    [
+        ("type Pair = tuple[int, int]", (3, 12)),
+        ("def first[T](x: list[T]) -> T:\n    return x[0]", (3, 12)),
+        ("x = f\"{'\\n'.join(names)} {names}\"", (3, 12)),
+        ("try:\n    f()\nexcept KeyError, ValueError:\n    pass", (3, 14)),
+        ('x = t"{name}"', (3, 14)),
+    ],
+)
+def test_newer_syntax_names_its_version(source, version):
+    code = program("a = 1", source)
+    expected = None if sys.version_info >= version else version
+    assert code.newer == expected
+    assert bool(code.errors) == bool(expected)
+
+
+@pytest.mark.parametrize("source", ['f"{a b}"', 'print("', "type = = 3", "except A, B:", "x = t'"])
+def test_a_syntax_error_in_every_version_is_no_newer_syntax(source):
+    code = program(source)
+    assert code.errors
+    assert code.newer is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['y = f"{d["k"]}"', 'y = f"{d["k"]:>{d["w"]}}"', 'y = f"{"".join(f"{c}" for c in d["k"])}"'],
+)
+def test_nested_quotes_are_read(source):
+    d = "d = {'k': 'v', 'w': 1}"
+    assert value("y", d, source) == "v"
+
+
+@given(st.text(alphabet="fxt{}\"':!=# \n\\[]()a,", max_size=40))
+def test_any_string_is_survived(source):
+    newer_python.requoted(source)
+    newer_python.needed_by(source)

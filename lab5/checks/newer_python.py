@@ -82,27 +82,35 @@ def _rewritten(source: str, edit: _Edit) -> str:
             continue
         fields: list[tuple[int, int]] = []
         end = _end(source, match, fields)
+        if end > len(source):
+            break
         text, start = source[match.start() : end], match.start()
         if "f" in match["prefix"].lower():
-            text = edit(text, match["quote"], [(a - start, b - start) for a, b in fields])
+            inside = [(a - start, b - start) for a, b in sorted(fields)]
+            text = edit(text, match["quote"], inside)
         found, at = found + source[at:start] + text, end
     return found + source[at:]
 
 
 def _end(source: str, match: re.Match[str], fields: list[tuple[int, int]]) -> int:
-    """Where the string that begins at ``match`` ends; ``fields`` gets where its expressions lie."""
+    """Where the string that begins at ``match`` ends, beyond the source if nowhere.
+
+    ``fields`` gets where its expressions lie.
+    """
     quote, formatted = match["quote"], "f" in match["prefix"].lower()
     at = match.end()
     while at < len(source):
         if source.startswith(quote, at):
             return at + len(quote)
+        if source[at] == "\n" and len(quote) == 1:
+            break
         if source[at] == "\\" or (formatted and source.startswith(("{{", "}}"), at)):
             at += 2
         elif formatted and source[at] == "{":
             at = _field(source, at + 1, fields)
         else:
             at += 1
-    return at
+    return len(source) + 1
 
 
 def _field(source: str, at: int, fields: list[tuple[int, int]]) -> int:
@@ -114,6 +122,9 @@ def _field(source: str, at: int, fields: list[tuple[int, int]]) -> int:
             at = inner.end() if inner["comment"] else _end(source, inner, [])
             continue
         char = source[at]
+        if expression is not None and char == "{":  # in the format
+            at = _field(source, at + 1, fields)
+            continue
         if depth == 0 and (char in ":}" or re.match(r"![rsa][:}]|=\s*[!:}]", source[at : at + 9])):
             expression = at if expression is None else expression
             if char == "}":

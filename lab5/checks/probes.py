@@ -52,6 +52,7 @@ def probe(job: dict[str, Any]) -> Any:
     program = Program.of(Cell("code", source) for source in job["cells"])
     absent = stand_ins.install()
     colab.install()
+    _gradio()  # the real one takes seconds to import
     _sizes.update(job.get("sizes", {}))
     return _PROBES[name](program) | {"absent": sorted(absent)}
 

@@ -110,6 +110,12 @@ def template_cells(e: Evidence) -> None:
 
 def _lost(e: Evidence, wanted: object) -> list[str]:
     everywhere = {line for cell in e.cells for line in _lines(cell)}
+    everywhere |= {  # ``%time x = 1`` holds ``x = 1``
+        line.strip()
+        for c in e.cells
+        if c.kind == "code"
+        for line in python_of(c.source).split("\n")
+    }
     # a comment may be added behind a line
     everywhere |= {line[: at.start()] for line in everywhere for at in re.finditer("#", line)}
     everywhere |= {re.sub(r"\s+", "", line) for line in everywhere}
