@@ -14,8 +14,18 @@ from typing import Any
 
 from lab5.assignment import TOTAL_POINTS
 from lab5.checks.core import (
-    ADVISED, CHECKS, GROUPS, STATUSES, Advice, Check, Fault, Result, Text, check, error_text,
-)  # fmt: skip
+    ADVISED,
+    CHECKS,
+    GROUPS,
+    STATUSES,
+    Advice,
+    Check,
+    Fault,
+    Result,
+    Text,
+    check,
+    error_text,
+)
 from lab5.errors import SubmissionError
 from lab5.sandbox import PATIENCE, Outcome, Sandbox
 
@@ -54,6 +64,11 @@ def check_submission(
     """
     archive = Path(path)
     for file in (archive, *(Path(p) for p in (weights, template) if p)):
+        if file.is_dir():
+            raise SubmissionError(
+                f"{file} is a folder without a zip in it: zip the files.",
+                zh=f"{file} 是資料夾，裡面沒有 zip：請先壓縮。",
+            )
         if not file.is_file():
             raise SubmissionError(f"There is no file {file}.", zh=f"找不到檔案 {file}。")
     start = time.perf_counter()

@@ -123,9 +123,7 @@ ADVISED: Final[dict[str, Text]] = {
         "The handed-out notebook's LABELS say plane and car.",
         "老師提供的 notebook 的 LABELS 寫 plane 與 car。",
     ),
-    "compare-repeated": Text(
-        "2.2 takes the time of one run.", "2.2 只計時一次推論。"
-    ),
+    "compare-repeated": Text("2.2 takes the time of one run.", "2.2 只計時一次推論。"),
 }
 
 
@@ -181,7 +179,9 @@ def check(
         manual: only a person can give its points.
     """
 
-    def register(function: Callable[[Evidence], Words | None]) -> Callable[[Evidence], Words | None]:
+    def register(
+        function: Callable[[Evidence], Words | None],
+    ) -> Callable[[Evidence], Words | None]:
         name = function.__name__.replace("_", "-")
         assert item in GROUPS, item
         assert name not in CHECKS, f"{name} is there twice"
