@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import handin
 from tests.handin import FP32, ID, INT8, NOTEBOOK, REPORT
-from tests.mutants.core import HandIn, fault
+from tests.mutants.core import HandIn, fault, harmless
 from tests.mutants.models import external, with_location
 
 
@@ -220,7 +220,7 @@ def report_of_another_student(h: HandIn) -> None:
     h.rename(REPORT, "N26140001_report.pdf")
 
 
-@fault("one-student-id", fast=True)
+@harmless(advises=("one-student-id",), fast=True)
 def id_in_lower_case_once(h: HandIn) -> None:
     """The INT8 model spells the id in lower case."""
     h.rename(INT8, f"{ID.lower()}_INT8.onnx")

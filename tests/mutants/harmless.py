@@ -38,7 +38,7 @@ def compressed_in_another_order(h: HandIn) -> None:
     h.pack = pack
 
 
-@harmless()
+@harmless(alone=True)  # the others know the files by their first names
 def id_of_another_form(h: HandIn) -> None:
     """A student id of digits and small letters, everywhere."""
     h.code(ID, "p78123456", count=5)
@@ -97,6 +97,12 @@ def dynamo_exporter_at_opset_13(h: HandIn) -> None:
 def reduced_range(h: HandIn) -> None:
     """Weights of 7 bits: reduce_range=True."""
     quantised(h, "reduced", reduce_range=True)
+
+
+@harmless(advises=("int8-no-overflow",), fast=True)
+def weights_of_8_bits(h: HandIn) -> None:
+    """reduce_range=False, as the assignment's call has it."""
+    quantised(h, "full-range", reduce_range=False)
 
 
 @harmless()
@@ -529,7 +535,7 @@ def timed_by_perf_counter(h: HandIn) -> None:
     )
 
 
-@harmless()
+@harmless(advises=("compare-repeated",))
 def timed_in_nanoseconds(h: HandIn) -> None:
     """perf_counter_ns in a function of its own that is called for either model."""
     h.code(
