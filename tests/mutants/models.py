@@ -16,16 +16,18 @@ from tests.handin import FP32, INT8
 from tests.mutants.core import HandIn, fault, harmless
 
 
-def external(h: HandIn, location: str) -> tuple[Callable[[], bytes], Callable[[], bytes]]:
-    """The FP32 model with its weights in a file of that name; and that file."""
+def external(
+    h: HandIn, location: str, of: str = FP32
+) -> tuple[Callable[[], bytes], Callable[[], bytes]]:
+    """A good model with its weights in a file of that name; and that file."""
 
     def parts() -> tuple[bytes, bytes]:
         from onnx.external_data_helper import set_external_data
 
-        model, data = onnx.load_from_string(h.variants.good[FP32]), io.BytesIO()
+        model, data = onnx.load_from_string(h.variants.good[of]), io.BytesIO()
         for tensor in model.graph.initializer:
             raw = numpy_helper.to_array(tensor).tobytes()
-            if len(raw) >= 1024:
+            if len(raw) >= 1024 and tensor.HasField("raw_data"):
                 set_external_data(tensor, location, data.tell(), len(raw))
                 tensor.ClearField("raw_data")
                 tensor.data_location = TensorProto.EXTERNAL
@@ -64,10 +66,10 @@ def both_edited(h: HandIn, name: str, edit: Callable[[onnx.ModelProto], Any]) ->
     both(h, name, make)
 
 
-def quantised(h: HandIn, name: str, **options: Any) -> None:
+def quantised(h: HandIn, name: str, images: np.ndarray | None = None, **options: Any) -> None:
     """The INT8 file made with other options."""
     h.files[INT8] = lambda: h.variants.once(
-        name, lambda path: h.variants.quantise(h.variants.good[FP32], path, **options)
+        name, lambda path: h.variants.quantise(h.variants.good[FP32], path, images, **options)
     )
 
 
