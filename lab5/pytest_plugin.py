@@ -1,6 +1,6 @@
 """``pytest --submission X.zip``: every check a test, its explanation the failure message.
 
-Without ``--submission`` the plugin does nothing.
+Without ``--submission`` the plugin does nothing. Advice is a warning; with ``--strict`` it fails.
 
 ``--expected-failures FILE`` is TOML, one line a check: ``fp32-opset = "the reason"``. It is strict: an
 expected failure that passes fails.
@@ -9,6 +9,7 @@ expected failure that passes fails.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args.clear()  # without a path on the command line: this zip and nothing else
     config.args += [str(Path(name).resolve()) for name in zips]
+
+
+def _strict(config: pytest.Config) -> bool:
+    """Whether ``--strict`` was given: an option of pytest's own, so it cannot be added."""
+    return "--strict" in config.invocation_params.args
 
 
 def _given(config: pytest.Config, *names: str) -> list[str]:
@@ -101,6 +107,7 @@ class HandIn(pytest.File):
                     self.path,
                     weights=self.config.getoption(_WEIGHTS),
                     template=self.config.getoption(_TEMPLATE),
+                    strict=_strict(self.config),
                 )
             except SandboxError as error:  # no check is to fail by it, and none could be made
                 pytest.exit(str(error), returncode=1)
@@ -115,28 +122,32 @@ class CheckFailed(Exception):
     """The fact of a check does not hold."""
 
 
+class HandInAdvice(UserWarning):
+    """What the assignment's own words lead to, and the line that mends it."""
+
+
 class CheckItem(pytest.Item):
     """One check of one hand-in."""
 
     check: str
 
     def runtest(self) -> None:
-        from lab5.checks import say
-
         assert isinstance(self.parent, HandIn)
         lang = self.config.getoption("lab5_lang")
         one = next(c for c in self.parent.graded()["checks"] if c["name"] == self.check)
-        lines = [say(one["title"], lang)]
+        lines = [one["title"].say(lang)]
         for key in ("why", "want", "got", "hint"):
-            if text := say(one[key], lang):
+            if text := one[key].say(lang):
                 lines.append(f"  {key}: {text}")
         message = "\n".join(lines)
         if one["status"] == "fail":
             raise CheckFailed(message)
+        if one["status"] == "advice":
+            warnings.warn(HandInAdvice(message), stacklevel=1)
         if one["status"] == "error":
             raise RuntimeError(message)
         if one["status"] in ("blocked", "manual"):
-            pytest.skip(f"{one['status']}: {say(one['why'], lang)}")
+            pytest.skip(f"{one['status']}: {one['why'].say(lang)}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, CheckFailed | RuntimeError):
@@ -151,15 +162,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from_stash = config.stash.get(_RESULTS, [])
     if not from_stash:
         return
-    from lab5.checks import say
-
     lang = config.getoption("lab5_lang")
     for result in from_stash:
         terminalreporter.section(Path(result["path"]).name)
         for item in result["items"]:
             points = f"{item['earned']:g}/{item['points']}" if item["points"] else "-"
             terminalreporter.write_line(
-                f"{item['id']:<9} {points:>8}  {item['status']:<8} {say(item['title'], lang)}"
+                f"{item['id']:<9} {points:>8}  {item['status']:<8} {item['title'].say(lang)}"
             )
         total = f"{result['earned']:g}/{result['points']}"
         terminalreporter.write_line(f"{'':<9} {total:>8}  + {result['manual']} manual")

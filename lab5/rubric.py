@@ -10,7 +10,7 @@ from lab5.cli import command
 
 def as_markdown() -> str:
     """The table of all checks; a test keeps the committed page equal to it."""
-    from lab5.checks import CHECKS, GROUPS, say
+    from lab5.checks import ADVISED, CHECKS, GROUPS
 
     lines = [
         "# The checks",
@@ -19,6 +19,8 @@ def as_markdown() -> str:
         "`lab5/checks/`.",
         "",
         "- A check that needs another one which did not pass is *blocked*.",
+        "- *advice*: what the assignment's own words lead to costs nothing and is said, with the line that",
+        "  mends it; with `--strict` it fails. The table at the end says where the assignment leads to it.",
         "- *manual*: only a person can give these points; the grader shows the evidence.",
         "- *runs*: it runs code of the notebook, in the sandbox.",
         "- `zip` and `template` have no points of their own. A file that is missing takes its items along.",
@@ -30,18 +32,21 @@ def as_markdown() -> str:
         points = sum(one.points for one in mine)
         lines += [
             "",
-            f"## {group} {title[0]} / {title[1]}" + (f" ({points} points)" if points else ""),
+            f"## {group} {title.en} / {title.zh}" + (f" ({points} points)" if points else ""),
             "",
             "| check | points | states | | needs |",
             "| --- | ---: | --- | --- | --- |",
         ]
         for one in mine:
-            kinds = [word for word, on in (("manual", one.manual), ("runs", one.runs)) if on]
-            states = f"{one.en}<br>{say((one.en, one.zh), 'zh-TW')}".replace("|", "\\|")
+            marks = (("manual", one.manual), ("runs", one.runs), ("advice", one.name in ADVISED))
+            kinds = [word for word, on in marks if on]
+            states = f"{one.title.en}<br>{one.title.zh}".replace("|", "\\|")
             needs = ", ".join(f"`{name}`" for name in one.needs)
             lines.append(
                 f"| `{one.name}` | {one.points or ''} | {states} | {', '.join(kinds)} | {needs} |"
             )
+    lines += ["", "## Advice", "", "| check | where the assignment leads to it |", "| --- | --- |"]
+    lines += [f"| `{name}` | {where.en}<br>{where.zh} |" for name, where in ADVISED.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab5.assignment import ITEMS, TOTAL_POINTS
-from lab5.checks import CHECKS, GROUPS, say
-from lab5.checks.core import Blocked, Check, Fault, Manual, Result, judge
+from lab5.checks import ADVISED, CHECKS, GROUPS
+from lab5.checks.core import STATUSES, Advice, Blocked, Check, Fault, Manual, Result, Text, judge
 from lab5.rubric import as_markdown
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 
 def made(function, **changes):
     values = {
-        "name": "one", "item": "1.3", "points": 4, "en": "It is so.", "zh": "如此", "hint": "do it",
+        "name": "one", "item": "1.3", "points": 4, "title": Text("It is so.", "如此"),
+        "hint": Text("do it", "去做"),
         "needs": (), "runs": False, "manual": False, "function": function,
     }  # fmt: skip
     return Check(**{**values, **changes})
@@ -32,17 +35,18 @@ def raising(error):
 
 def test_a_fact_that_holds():
     result = judge(made(lambda e: None), None, {})
-    assert (result.status, result.earned, result.why) == ("pass", 4, "")
+    assert (result.status, result.earned, result.why) == ("pass", 4, Text())
 
 
 def test_a_remark_is_kept():
-    assert judge(made(lambda e: ("seen", "看過")), None, {}).why == ("seen", "看過")
+    assert judge(made(lambda e: ("seen", "看過")), None, {}).why == Text("seen", "看過")
 
 
 def test_a_fault_of_the_student():
     result = judge(raising(Fault(("no", "否"), want=13, got=18)), None, {})
     assert (result.status, result.earned) == ("fail", 0)
-    assert (result.why, result.want, result.got, result.hint) == (("no", "否"), "13", "18", "do it")
+    assert (result.why, result.want) == (Text("no", "否"), Text("13", "13"))
+    assert (result.got, result.hint) == (Text("18", "18"), Text("do it", "去做"))
 
 
 def test_a_fault_may_earn_a_part():
@@ -52,7 +56,44 @@ def test_a_fault_may_earn_a_part():
 def test_any_other_exception_is_our_error():
     result = judge(raising(KeyError("x")), None, {})
     assert (result.status, result.earned) == ("error", 0)
-    assert "no fault of the hand-in" in result.why[0]
+    assert "no fault of the hand-in" in result.why.en
+
+
+def test_advice_costs_nothing_and_strictly_everything():
+    name = next(iter(ADVISED))
+    result = judge(made(raising(Advice("so")).function, name=name), None, {})
+    assert (result.status, result.earned, result.why.en) == ("advice", 4, "so")
+    strict = result.strictly()
+    assert (strict.status, strict.earned, strict.why) == ("fail", 0, result.why)
+    assert judge(made(lambda e: None), None, {}).strictly().status == "pass"
+
+
+def test_what_the_table_does_not_name_is_no_advice():
+    assert judge(raising(Advice("so")), None, {}).status == "fail"
+    assert set(ADVISED) <= set(CHECKS)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (3072,), (), (2, 10)])
+def test_a_shape_is_no_pair_of_languages(shape):
+    result = judge(raising(Fault("no", want=(1, 3, 32, 32), got=shape)), None, {})
+    assert result.got == Text(str(shape), str(shape))
+    assert result.got.say("zh-TW") == str(shape)
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=20))
+def test_a_text_can_be_written_in_every_encoding(text):
+    for part in (Text.of(text), Text.of((text, text))):
+        part.say("en").encode("utf-8")
+
+
+def test_statuses_from_the_best_to_the_worst():
+    assert STATUSES == ("pass", "advice", "manual", "blocked", "fail", "error")
+
+
+def test_advice_blocks_nothing():
+    need = next(iter(CHECKS))
+    one = made(lambda e: None, needs=(need,))
+    assert judge(one, None, {need: Result(need, "advice")}).status == "pass"
 
 
 def test_manual_and_blocked():
@@ -67,7 +108,7 @@ def test_what_needs_a_check_that_did_not_pass_is_blocked(status):
     one = made(ran.append, needs=(need,))
     result = judge(one, None, {need: Result(need, status)})
     assert result.status == "blocked"
-    assert CHECKS[need].en in result.why[0]
+    assert CHECKS[need].title.en in result.why.en
     assert ran == []
 
 
@@ -99,14 +140,18 @@ def test_what_runs_code_needs_the_notebook():
 
 @pytest.mark.parametrize("one", CHECKS.values(), ids=lambda one: one.name)
 def test_a_title_is_short_and_states_a_fact(one):
-    assert one.en.endswith(".")
-    assert "\n" not in one.en
-    assert len(one.en) <= 100
-    assert one.en[0].isupper() or one.en.startswith(("compare_", "preprocess", "build_"))
-    assert not re.search(r"\b(should|must|check(s|ed)?|test(s|ed)?|verif\w+)\b", one.en), one.en
-    assert re.search(r"[\u4e00-\u9fff]", one.zh), "no Chinese title"
-    assert not one.zh.endswith("。")
-    assert len(one.zh) <= 50
+    assert one.title.en.endswith(".")
+    assert "\n" not in one.title.en
+    assert len(one.title.en) <= 100
+    assert one.title.en[0].isupper() or one.title.en.startswith(
+        ("compare_", "preprocess", "build_")
+    )
+    assert not re.search(r"\b(should|must|check(s|ed)?|test(s|ed)?|verif\w+)\b", one.title.en), (
+        one.title.en
+    )
+    assert re.search(r"[\u4e00-\u9fff]", one.title.zh), "no Chinese title"
+    assert not one.title.zh.endswith("。")
+    assert len(one.title.zh) <= 50
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", one.name)
     assert one.manual or one.hint, "it says what to do"
     assert not one.manual or one.points
@@ -114,7 +159,7 @@ def test_a_title_is_short_and_states_a_fact(one):
 
 def test_titles_are_unique():
     for lang in ("en", "zh-TW"):
-        titles = [say((c.en, c.zh), lang) for c in CHECKS.values()]
+        titles = [c.title.say(lang) for c in CHECKS.values()]
         assert len(set(titles)) == len(titles)
 
 

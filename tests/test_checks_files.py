@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from lab5.assignment import FileNames
 from lab5.checks import CHECKS, checkpoint
 from lab5.checks.checkpoint import checkpoint_layers
-from lab5.checks.core import Fault
+from lab5.checks.core import Advice, Fault
 from lab5.checks.evidence import ROUNDS, read_report, times_as_long
 from lab5.checks.onnx_file import OnnxFile, in_order, reference_logits
 from lab5.errors import CheckpointError
@@ -116,10 +117,23 @@ def test_a_tensor_never_reaches_beyond_its_storage(offset, size, stride):
 
 
 @pytest.mark.parametrize(("largest", "advised"), [(64, False), (65, True)])
-def test_weights_that_may_overflow_are_told_of_and_cost_nothing(largest, advised):
+def test_weights_that_may_overflow_are_advised_against(largest, advised):
     rows = np.full((2, 8), largest, np.int8)
     layers = [SimpleNamespace(integers=rows), SimpleNamespace(integers=None)]
-    remark = CHECKS["int8-weight-type"].function(
-        SimpleNamespace(int8=SimpleNamespace(layers=layers))
-    )
-    assert (remark is not None) is advised
+    given = SimpleNamespace(int8=SimpleNamespace(layers=layers))
+    function = CHECKS["int8-no-overflow"].function
+    with pytest.raises(Advice) if advised else contextlib.nullcontext():
+        function(given)
+
+
+@pytest.mark.parametrize(
+    ("opset", "expected"), [(13, None), (14, Advice), (18, Advice), (12, Fault), (0, Fault)]
+)
+def test_an_opset_above_13_is_advice_and_one_below_a_fault(opset, expected):
+    given = SimpleNamespace(fp32=SimpleNamespace(opset=opset))
+    if expected is None:
+        assert CHECKS["fp32-opset"].function(given) is None
+        return
+    with pytest.raises(Fault) as caught:
+        CHECKS["fp32-opset"].function(given)
+    assert type(caught.value) is expected

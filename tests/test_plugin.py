@@ -55,6 +55,19 @@ def test_a_wrong_file_of_expected_failures(run, pytester, content):
     assert "known.toml" in found.stdout.str() + found.stderr.str()
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_advice_is_a_warning_and_strictly_a_failure(run, pytester, strict):
+    """The report's name has the id in lower case, the zip's in upper case."""
+    handin.write_zip(
+        pytester.path / handin.ARCHIVE, {handin.REPORT.replace("N", "n", 1): handin.report()}
+    )
+    found = run("--submission", handin.ARCHIVE, "--lang", "en", *["--strict"] * strict)
+    counts = found.parseoutcomes()
+    assert counts["failed"] == 3 + strict
+    assert ("HandInAdvice" in found.stdout.str()) is not strict
+    found.stdout.fnmatch_lines(["*The id is spelt in two ways*"])
+
+
 def test_no_such_zip(run):
     found = run("--submission", "none.zip")
     assert found.ret == pytest.ExitCode.USAGE_ERROR

@@ -13,11 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from lab5.assignment import TOTAL_POINTS
-from lab5.checks.core import CHECKS, GROUPS, Check, Fault, Result, Text, check, error_text, say
+from lab5.checks.core import (
+    ADVISED,
+    CHECKS,
+    GROUPS,
+    STATUSES,
+    Advice,
+    Check,
+    Fault,
+    Result,
+    Text,
+    check,
+    error_text,
+)
 from lab5.errors import SubmissionError
 from lab5.sandbox import PATIENCE, Outcome, Sandbox
 
-__all__ = ["CHECKS", "GROUPS", "Check", "Fault", "Result", "check", "check_submission", "say"]
+__all__ = [
+    "ADVISED", "CHECKS", "GROUPS", "Advice", "Check", "Fault", "Result", "Text", "check",
+    "check_submission",
+]  # fmt: skip
 
 for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each registers its checks
     importlib.import_module(f"lab5.checks.{_module}")
@@ -32,15 +47,17 @@ def check_submission(
     weights: str | Path | None = None,
     template: str | Path | None = None,
     static: bool = False,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Make every check on a zip: ``{path, student_id, earned, points, manual, items, checks, seconds}``.
 
-    Texts are pairs (English, zh-TW) or the same string for both; ``lab5.grade.as_json`` picks one.
+    What is words is a ``Text`` in both languages; ``lab5.grade.as_json`` picks one.
 
     Args:
         weights: the checkpoint that the zip's models should carry.
         template: the handed-out notebook.
         static: run none of the notebook's code; the checks that need it are blocked.
+        strict: count advice as a fail.
 
     Raises:
         SubmissionError: there is no such file.
@@ -48,6 +65,11 @@ def check_submission(
     """
     archive = Path(path)
     for file in (archive, *(Path(p) for p in (weights, template) if p)):
+        if file.is_dir():
+            raise SubmissionError(
+                f"{file} is a folder without a zip in it: zip the files.",
+                zh=f"{file} 是資料夾，裡面沒有 zip：請先壓縮。",
+            )
         if not file.is_file():
             raise SubmissionError(f"There is no file {file}.", zh=f"找不到檔案 {file}。")
     start = time.perf_counter()
@@ -71,6 +93,8 @@ def check_submission(
                 student_id = outcome.value["student_id"]
             else:
                 done[name] = _lost(name, outcome)
+    if strict:
+        done = {name: result.strictly() for name, result in done.items()}
     return {
         "path": str(path),
         "student_id": student_id,
@@ -80,16 +104,10 @@ def check_submission(
         "items": [_item(group, done) for group in GROUPS],
         "checks": [
             {
-                "name": one.name,
                 "item": one.item,
-                "title": (one.en, one.zh),
-                "status": done[one.name].status,
-                "earned": done[one.name].earned,
+                "title": one.title,
                 "points": one.points,
-                "why": done[one.name].why,
-                "want": done[one.name].want,
-                "got": done[one.name].got,
-                "hint": done[one.name].hint,
+                **vars(done[one.name]),
             }
             for one in sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item))
         ],
@@ -98,28 +116,30 @@ def check_submission(
 
 
 def _result(value: dict[str, Any]) -> dict[str, Any]:
-    """Texts come back from JSON as lists."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    """Texts come back from JSON as dicts."""
+    return {k: Text(**v) if isinstance(v, dict) else v for k, v in value.items()}
 
 
 def _lost(name: str, outcome: Outcome) -> Result:
-    """A check that took its process along: the file that it looked at did that."""
+    """A check that took its process along: what is wrong with the file was not seen."""
     if outcome.ended == "raised":
         return Result(name, "error", why=error_text(outcome.error))
-    why: Text = (
-        f"Looking at the file ended the process ({outcome.error}).",
-        f"讀取檔案時程序意外結束（{outcome.error}）。",
+    why = Text(
+        f"Looking at the file ended the process ({outcome.error}): look at it yourself.",
+        f"讀取檔案時程序意外結束（{outcome.error}），請人工檢查。",
     )
     if outcome.ended == "timeout":
-        why = ("Looking at the file took too long.", "讀取檔案的時間過長。")
-    return Result(name, "fail", why=why, want="", got=outcome.error)
+        why = Text(
+            f"Looking at the file took more than {SECONDS:g} s: look at it yourself.",
+            f"讀取檔案超過 {SECONDS:g} 秒，請人工檢查。",
+        )
+    return Result(name, "error", why=why)
 
 
 def _item(group: str, done: dict[str, Result]) -> dict[str, Any]:
-    """One line of the rubric: the worst status of its checks; ``manual`` only if nothing is worse."""
+    """One line of the rubric, with the worst status of its checks."""
     mine = [one for one in CHECKS.values() if one.item == group]
-    states = {done[one.name].status for one in mine}
-    status = next(s for s in ("error", "fail", "blocked", "manual", "pass") if s in states)
+    status = max((done[one.name].status for one in mine), key=STATUSES.index)
     return {
         "id": group,
         "title": GROUPS[group],

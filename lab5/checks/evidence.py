@@ -77,7 +77,7 @@ class Evidence:
     @cached_property
     def zip(self) -> Submission:
         folder = self.folder / "files"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         return open_submission(self.archive, folder)
 
     def _file(self, role: str) -> Path:

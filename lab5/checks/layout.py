@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lab5.assignment import STUDENT_ID, TEMPLATE_FP32, TEMPLATE_INT8
-from lab5.checks.core import Blocked, Fault, check
+from lab5.checks.core import Advice, Blocked, Fault, check
 from lab5.submission import ROLES, member_id
 
 if TYPE_CHECKING:
@@ -35,25 +36,31 @@ def zip_opens(e: Evidence) -> None:
 )
 def zip_members_safe(e: Evidence) -> None:
     """Every file in the zip can be read safely."""
-    refused = [(m.name, m.refused) for m in e.zip.members if m.refused]
-    if refused:
+    found = [(m.name, m.trouble) for m in e.zip.members if m.trouble]
+    if found:
         raise Fault(
             (
-                "; ".join(f"{name!r}: {why[0]}" for name, why in refused[:5]),
-                "；".join(f"{name!r}：{why[1]}" for name, why in refused[:5]),
+                "; ".join(f"{name!r}: {why[0]}" for name, why in found[:5]),
+                "；".join(f"{name!r}：{why[1]}" for name, why in found[:5]),
             ),
             want=("plain files", "一般檔案"),
-            got=len(refused),
+            got=len(found),
         )
 
 
 @check(
     "zip",
-    zh="壓縮檔名為「學號_lab5.zip」",
+    zh="壓縮檔為 zip，檔名為「學號_lab5.zip」",
     hint=("Name it <student id>_lab5.zip.", "請命名為「學號_lab5.zip」。"),
 )
 def zip_name(e: Evidence) -> None:
-    """The zip is named <student id>_lab5.zip."""
+    """The zip is a zip, named <student id>_lab5.zip."""
+    if other := e.zip.other_format:
+        raise Fault(
+            (f"It is {other[0]}, read all the same.", f"這是 {other[1]}，仍已讀取。"),
+            want=("a zip", "zip 檔"),
+            got=e.zip.archive,
+        )
     if e.zip.named_id is None:
         known = e.zip.student_id or "N26140692"
         raise Fault(
@@ -66,6 +73,14 @@ def zip_name(e: Evidence) -> None:
 def _present(e: Evidence, role: str) -> None:
     name = e.zip.role(role)
     want = getattr(e.zip.names, role) if e.zip.names else f"…{role}"
+    if lost := e.zip.unread(role):
+        assert lost.trouble
+        raise Fault(
+            (f"{lost.name} is there but was not read: {lost.trouble[0]}.",
+             f"壓縮檔內有 {lost.name}，但無法讀取：{lost.trouble[1]}。"),
+            want=want,
+            got=lost.name,
+        )  # fmt: skip
     if name is None:
         there = ", ".join(PurePosixPath(n).name for n in sorted(e.zip.files)) or "—"
         raise Fault((f"{want} is missing.", f"缺少 {want}。"), want=want, got=there[:300])
@@ -158,6 +173,16 @@ def one_student_id(e: Evidence) -> None:
     loose = re.fullmatch(r"(.+)_lab5\.zip", e.zip.archive, re.IGNORECASE)
     if loose and STUDENT_ID.fullmatch(loose[1]):
         found.add(loose[1])
+    if len(found) > 1 and len({i.casefold() for i in found if i}) == 1:
+        raise Advice(
+            (
+                "The id is spelt in two ways: to a system that tells capitals from small letters they "
+                "are two names.",
+                "學號有兩種寫法：在區分大小寫的系統上是不同的檔名。",
+            ),
+            want=e.zip.student_id,
+            got=", ".join(sorted(i for i in found if i)),
+        )
     if len(found) != 1:
         raise Fault(
             ("The names carry different ids.", "檔名中的學號不一致。")
@@ -168,6 +193,17 @@ def one_student_id(e: Evidence) -> None:
         )
 
 
+def _referred(e: Evidence) -> dict[str, str]:
+    """The members that a model refers to for its weights, there or not, and the name each should have."""
+    found = {}
+    for role in ("fp32", "int8"):
+        if (name := e.zip.role(role)) is not None:
+            with contextlib.suppress(Fault):  # it is no ONNX file, which is another check's matter
+                for location in getattr(e, role).locations:
+                    found[str(PurePosixPath(name).parent / location)] = f"{name}.data"
+    return found
+
+
 @check(
     "zip",
     zh="沒有多餘的檔案",
@@ -176,7 +212,7 @@ def one_student_id(e: Evidence) -> None:
 )
 def nothing_unexpected(e: Evidence) -> None:
     """The zip holds nothing but the files of the assignment."""
-    expected = {e.zip.role(role) for role in ROLES}
+    expected = {e.zip.role(role) for role in ROLES} | _referred(e).keys()
     extra = [
         n for n in sorted(e.zip.files) if n not in expected and not n.lower().endswith(".onnx.data")
     ]
@@ -190,7 +226,7 @@ def nothing_unexpected(e: Evidence) -> None:
 
 @check(
     "zip",
-    zh="FP32 模型參照外部資料時，資料檔才存在且檔名相符",
+    zh="模型參照外部資料時，資料檔才存在且檔名相符",
     needs=["fp32-present"],
     hint=(
         "Export under the final name: a renamed model still looks for its old .data file.",
@@ -198,20 +234,20 @@ def nothing_unexpected(e: Evidence) -> None:
     ),
 )
 def external_data(e: Evidence) -> None:
-    """External data are there exactly when the FP32 model refers to them."""
-    name = e.zip.role("fp32") or ""
-    there = {PurePosixPath(n).name for n in e.zip.files if n.lower().endswith(".onnx.data")}
+    """External data are there exactly when a model refers to them, named after it."""
     try:
-        wanted = e.fp32.locations
+        assert e.fp32.skeleton is not None
     except Fault:
         raise Blocked(("The FP32 file is no ONNX file.", "FP32 檔不是 ONNX 檔。")) from None
-    if there != wanted or not wanted <= {f"{PurePosixPath(name).name}.data"}:
+    wanted = _referred(e)
+    there = {n for n in e.zip.files if n in wanted or n.lower().endswith(".onnx.data")}
+    if there != wanted.keys() or any(name != right for name, right in wanted.items()):
         raise Fault(
             (
-                f"The model refers to {sorted(wanted) or 'no external data'}.",
-                f"模型參照的外部資料：{sorted(wanted) or '無'}。",
+                f"The models refer to {', '.join(sorted(wanted)) or 'no external data'}.",
+                f"模型參照的外部資料：{', '.join(sorted(wanted)) or '無'}。",
             ),
-            want=", ".join(sorted(wanted)) or "—",
+            want=", ".join(sorted(wanted.values())) or "—",
             got=", ".join(sorted(there)) or "—",
         )
 
@@ -231,7 +267,10 @@ def notebook_file_names(e: Evidence) -> None:
     used = {name for name in used if re.fullmatch(r"[\w.\-]+\.onnx", name)}
     old = sorted(used & {TEMPLATE_FP32, TEMPLATE_INT8})
     ids = {i for name in used if (i := member_id(name))}
-    strange = sorted(i for i in ids if e.zip.student_id and i != e.zip.student_id)
+    mine = (
+        e.zip.student_id or ""
+    ).casefold()  # in which case it is spelt is another check's matter
+    strange = sorted(i for i in ids if mine and i.casefold() != mine)
     if old or strange:
         names = e.zip.names
         raise Fault(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -94,7 +94,8 @@ class OnnxFile:
         import onnx
 
         for location in sorted(self.locations):
-            if Path(location).name != location or location in ("", ".", ".."):
+            parts = PurePosixPath(location.replace("\\", "/")).parts
+            if not parts or ".." in parts or parts[0] == "/" or ":" in parts[0]:
                 raise Unreadable(
                     "It refers to a file outside the zip.",
                     "參照了壓縮檔之外的檔案。",
@@ -121,7 +122,7 @@ class OnnxFile:
     @cached_property
     def size(self) -> int:
         """Bytes, external data included."""
-        files = [self.path, *(self.path.parent / Path(name).name for name in self.locations)]
+        files = [self.path, *(self.path.parent / name for name in self.locations)]
         return sum(file.stat().st_size for file in files if file.is_file())
 
     @cached_property
@@ -223,6 +224,15 @@ class OnnxFile:
             for node in self.nodes
             if node.op_type in _FLOAT_OPERATORS and self._dequantizer(node.input[1]) is None
         ]
+
+    @cached_property
+    def signed_activations(self) -> bool:
+        """Whether what it feeds to its first quantised layer is int8."""
+        maker = next((n for n in self.nodes if n.op_type == "QuantizeLinear"), None)
+        zero = (
+            self._constant(maker.input[2]) if maker is not None and len(maker.input) > 2 else None
+        )
+        return zero is not None and zero.dtype == np.int8
 
     def _dequantizer(self, name: str) -> Any:
         maker = self._maker.get(name)

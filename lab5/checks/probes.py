@@ -26,7 +26,7 @@ import numpy as np
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.checks import colab, inputs, stand_ins
 from lab5.checks.colab import Clock
-from lab5.checks.program import Cell, Program
+from lab5.checks.program import Cell, Program, statement_of
 from lab5.checks.stand_ins import Anything
 from lab5.sandbox import describe
 
@@ -639,7 +639,37 @@ def _find_function(program: Program, *names: str) -> str | None:
     return names[0] if program.bindings(names[0]) else None
 
 
+_RESULTS: Final = ("out_fp32", "out_int8")  # what 2.2's sample calls its results, and its outputs
+
+
 def _compare(program: Program) -> dict[str, Any]:
+    """Call the comparison; as 2.2's ``out_fp32 = sess_fp32.run([out_fp32], …)`` cannot run, mended."""
+    found = _comparison(program)
+    errors = " ".join(str(call.get("error")) for call in found["calls"])
+    if "UnboundLocalError" in errors and any(f"'{name}'" in errors for name in _RESULTS):
+        mended = _bind_first(program, found["function"])
+        found = _comparison(program) | {"mended": mended}
+    return found
+
+
+def _bind_first(program: Program, function: str) -> list[str]:
+    """Let a function begin with the global values of the names in ``_RESULTS`` that it assigns."""
+    mended: set[str] = set()
+    for index, statement in enumerate(program.statements):
+        node = statement.node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
+            assigned = {n.id for n in ast.walk(node)
+                        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}  # fmt: skip
+            for name in sorted(assigned.intersection(_RESULTS)):
+                node.args.kwonlyargs.append(ast.arg(name))
+                node.args.kw_defaults.append(ast.Name(name, ast.Load()))
+                mended.add(name)
+            ast.fix_missing_locations(node)
+            program.statements[index] = statement_of(node, statement.cell)
+    return sorted(mended)
+
+
+def _comparison(program: Program) -> dict[str, Any]:
     """Call the comparison on pictures, with our ``preprocess`` or, where that fails, with its own."""
     from lab5.preprocess import preprocess
 

@@ -128,7 +128,7 @@ class Program:
 
     def _statements(self, number: int, source: str) -> None:
         tree = ast.parse(source)
-        self.statements += [_statement(node, number) for node in _flat(tree.body)]
+        self.statements += [statement_of(node, number) for node in _flat(tree.body)]
 
     # Looking things up
 
@@ -284,7 +284,7 @@ def _is_main(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and "__name__" in names and "__main__" in values
 
 
-def _statement(node: ast.stmt, cell: int) -> Statement:
+def statement_of(node: ast.stmt, cell: int) -> Statement:
     binds, uses = _names(node)
     certain = True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):

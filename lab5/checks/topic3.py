@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
-from lab5.checks.core import Fault, Manual, Text, check
+from lab5.checks.core import Fault, Manual, Text, Words, check
 from lab5.checks.pdf import MIN_SIDE, PICTURE, legible, squeezed, tidy
 from lab5.report import EMULATED, NO_REFLECTION
 
@@ -89,7 +89,7 @@ def report_readable(e: Evidence) -> None:
     "3.1", 8, zh="報告中至少有三張大小正常的截圖", needs=["report-readable"],
     hint=("Put in three screenshots of the page on another device.", "請放入三張在其他裝置上操作的截圖。"),
 )  # fmt: skip
-def screenshots(e: Evidence) -> Text:
+def screenshots(e: Evidence) -> Words:
     """The report shows at least three screenshots of real size."""
     large = e.report.large
     text = squeezed(e.report.text)

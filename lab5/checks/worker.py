@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab5.checks import CHECKS
-from lab5.checks.core import Result, judge
+from lab5.checks.core import Result, Text, judge
 from lab5.checks.evidence import Evidence
 
 _opened: dict[str, Evidence] = {}
@@ -34,7 +34,7 @@ def make(job: dict[str, Any]) -> dict[str, Any]:
             static=job["static"],
         )
     one = CHECKS[job["check"]]
-    _done[one.name] = Result(one.name, "fail")  # until it returns
+    _done[one.name] = Result(one.name, "error")  # until it returns
     states.write_text(json.dumps({name: r.status for name, r in _done.items()}), encoding="utf-8")
     result = _judged(one.name, _opened["zip"], job["static"])
     _done[one.name] = result
@@ -46,7 +46,7 @@ def _judged(name: str, evidence: Evidence, static: bool) -> Result:
         return Result(
             name,
             "blocked",
-            why=(
+            why=Text(
                 "Not made: --static runs none of the notebook's code.",
                 "未執行：--static 不執行 notebook 的程式。",
             ),

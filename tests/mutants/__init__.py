@@ -1,13 +1,11 @@
 """Faulty hand-ins, one fault each, and harmless variations: see README.md."""
 
-from tests.mutants import (  # noqa: F401  (registers them)
-    archive,
-    harmless,
-    harmless_notebook,
-    models,
-    notebook,
-    report,
-)
+import importlib
+import pkgutil
+
 from tests.mutants.core import FAULTS, HARMLESS, Grader, HandIn, Variants, Variation
 
 __all__ = ["FAULTS", "HARMLESS", "Grader", "HandIn", "Variants", "Variation"]
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f"{__name__}.{_module}")  # each registers its variations

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from tests import handin
 from tests.handin import FP32, ID, INT8, NOTEBOOK, REPORT
-from tests.mutants.core import HandIn, fault
+from tests.mutants.core import HandIn, fault, harmless
 from tests.mutants.models import external, with_location
 
 
-def _zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes]) -> bytes:
+    """The bytes of a zip of these."""
     found = io.BytesIO()
     with zipfile.ZipFile(found, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -25,7 +26,7 @@ def upload_cut_off(h: HandIn) -> None:
     """The second half of the zip is missing."""
 
     def pack(path: Path, files: dict[str, bytes]) -> None:
-        data = _zipped(files)
+        data = zipped(files)
         path.write_bytes(data[: len(data) // 2])
 
     h.pack = pack
@@ -86,7 +87,7 @@ def damaged_member(h: HandIn) -> None:
     """The report's bytes do not fit their checksum."""
 
     def pack(path: Path, files: dict[str, bytes]) -> None:
-        data, report = bytearray(_zipped(files)), files[REPORT]
+        data, report = bytearray(zipped(files)), files[REPORT]
         at = data.index(report) + len(report) // 2
         data[at] ^= 0xFF
         path.write_bytes(data)
@@ -161,7 +162,7 @@ def no_report(h: HandIn) -> None:
 def report_in_word(h: HandIn) -> None:
     """The report is a Word file."""
     del h.files[REPORT]
-    h.files[f"{ID}_report.docx"] = _zipped({"word/document.xml": b"<document/>"})
+    h.files[f"{ID}_report.docx"] = zipped({"word/document.xml": b"<document/>"})
 
 
 @fault("zip-flat", fast=True)
@@ -220,7 +221,7 @@ def report_of_another_student(h: HandIn) -> None:
     h.rename(REPORT, "N26140001_report.pdf")
 
 
-@fault("one-student-id", fast=True)
+@harmless(advises=("one-student-id",), fast=True)
 def id_in_lower_case_once(h: HandIn) -> None:
     """The INT8 model spells the id in lower case."""
     h.rename(INT8, f"{ID.lower()}_INT8.onnx")
@@ -286,3 +287,9 @@ def template_file_name_left(h: HandIn) -> None:
 def notebook_of_another_student(h: HandIn) -> None:
     """The notebook writes its models under another id."""
     h.code(ID, "N26140001", count=5)
+
+
+@fault("zip-opens")
+def rar_named_zip(h: HandIn) -> None:
+    """It is a RAR archive under the name of a zip."""
+    h.pack = lambda path, files: path.write_bytes(b"Rar!\x1a\x07\x01\x00" + bytes(10_000))

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from lab5.checks import CHECKS, Result
-from lab5.checks.core import Fault, judge
+from lab5.checks.core import STATUSES, Fault, judge
 from lab5.checks.evidence import _PRELOAD, _PROBES, Evidence
 from lab5.checks.program import Cell, NotebookUnreadable, read_cells
 from lab5.sandbox import Outcome, Sandbox
@@ -36,50 +36,50 @@ class Variation:
     """An edit of the good hand-in. ``breaks`` is the check that must fail, None if none may."""
 
     name: str
-    breaks: str | None
-    also: tuple[str, ...]  # what cannot but break with it
-    fast: bool
     edit: Callable[[HandIn], None]
+    breaks: str | None = None
+    also: tuple[str, ...] = ()  # what cannot but break with it
+    advises: tuple[str, ...] = ()  # what gives advice, at no cost
+    notes: tuple[str, ...] = ()  # checks without points that fail all the same
+    fast: bool = False
+    alone: bool = False  # it cannot be combined with others
 
 
 FAULTS: dict[str, Variation] = {}
 HARMLESS: dict[str, Variation] = {}
 
 
+Edit = Callable[["HandIn"], None]
+
+
 def fault(
-    breaks: str, *, also: tuple[str, ...] = (), fast: bool = False
-) -> Callable[[Callable[[HandIn], None]], Callable[[HandIn], None]]:
+    breaks: str, *, also: tuple[str, ...] = (), advises: tuple[str, ...] = (), fast: bool = False
+) -> Callable[[Edit], Edit]:
     """Register a function that puts one fault into a hand-in; its docstring says which."""
-
-    def register(edit: Callable[[HandIn], None]) -> Callable[[HandIn], None]:
-        return _register(FAULTS, edit, breaks, also, fast)
-
-    return register
+    return _registering(FAULTS, breaks=breaks, also=also, advises=advises, fast=fast)
 
 
 def harmless(
-    *, fast: bool = False
-) -> Callable[[Callable[[HandIn], None]], Callable[[HandIn], None]]:
-    """Register a function that changes a hand-in in a way that must not cost anything."""
+    *,
+    advises: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+    fast: bool = False,
+    alone: bool = False,
+) -> Callable[[Edit], Edit]:
+    """Register a function that changes a hand-in in a way that must not cost a point."""
+    assert not any(CHECKS[name].points for name in notes), notes
+    return _registering(HARMLESS, advises=advises, notes=notes, fast=fast, alone=alone)
 
-    def register(edit: Callable[[HandIn], None]) -> Callable[[HandIn], None]:
-        return _register(HARMLESS, edit, None, (), fast)
+
+def _registering(where: dict[str, Variation], **fields: Any) -> Callable[[Edit], Edit]:
+    def register(edit: Edit) -> Edit:
+        name = edit.__name__.replace("_", "-")
+        assert name not in {**FAULTS, **HARMLESS}, name
+        assert edit.__doc__, name
+        where[name] = Variation(name, edit, **fields)
+        return edit
 
     return register
-
-
-def _register(
-    where: dict[str, Variation],
-    edit: Callable[[HandIn], None],
-    breaks: str | None,
-    also: tuple[str, ...],
-    fast: bool,
-) -> Callable[[HandIn], None]:
-    name = edit.__name__.replace("_", "-")
-    assert name not in {**FAULTS, **HARMLESS}, name
-    assert edit.__doc__, name
-    where[name] = Variation(name, breaks, also, fast, edit)
-    return edit
 
 
 class HandIn:
@@ -204,6 +204,7 @@ class Variants:
             "per_channel": True,
             "activation_type": QuantType.QUInt8,
             "weight_type": QuantType.QInt8,
+            "reduce_range": True,
         }
         model = onnx.load_from_string(fp32)
         name = model.graph.input[0].name
@@ -248,7 +249,7 @@ class Grader:
         weights: Path,
         template: Path,
     ) -> None:
-        self.good = variants.good
+        self.variants, self.good = variants, variants.good
         self._known = {"weights": weights, "template": template}
         self.handins = {v.name: HandIn(variants) for v in variations}
         for variation in variations:
@@ -259,7 +260,11 @@ class Grader:
 
     def __call__(self, variation: Variation, folder: Path) -> dict[str, Result]:
         """The results of all checks, by name."""
-        evidence = self._opened(self.handins[variation.name], folder)
+        return self.grade(self.handins[variation.name], folder)
+
+    def grade(self, varied: HandIn, folder: Path) -> dict[str, Result]:
+        """The same for a hand-in, of which nothing was prepared."""
+        evidence = self._opened(varied, folder)
         same = {
             role: (path := evidence.zip.path(role)) is not None
             and path.read_bytes() == self.good[name]
@@ -274,6 +279,15 @@ class Grader:
                     self._evidence._probes if evidence.cells == self._evidence.cells else {}
                 )
         return _judged(evidence)
+
+    def worse(self, results: dict[str, Result]) -> dict[str, Result]:
+        """Those that are worse than the good hand-in's."""
+        return {
+            name: result
+            for name, result in results.items()
+            if STATUSES.index(result.status) > STATUSES.index(self.results[name].status)
+            or result.earned < self.results[name].earned
+        }
 
     def close(self) -> None:
         self._probes.close()

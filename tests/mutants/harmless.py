@@ -38,7 +38,7 @@ def compressed_in_another_order(h: HandIn) -> None:
     h.pack = pack
 
 
-@harmless()
+@harmless(alone=True)  # the others know the files by their first names
 def id_of_another_form(h: HandIn) -> None:
     """A student id of digits and small letters, everywhere."""
     h.code(ID, "p78123456", count=5)
@@ -97,6 +97,12 @@ def dynamo_exporter_at_opset_13(h: HandIn) -> None:
 def reduced_range(h: HandIn) -> None:
     """Weights of 7 bits: reduce_range=True."""
     quantised(h, "reduced", reduce_range=True)
+
+
+@harmless(advises=("int8-no-overflow",), fast=True)
+def weights_of_8_bits(h: HandIn) -> None:
+    """reduce_range=False, as the assignment's call has it."""
+    quantised(h, "full-range", reduce_range=False)
 
 
 @harmless()
@@ -397,7 +403,7 @@ def session_checked_first(h: HandIn) -> None:
 
 # 2.1
 
-_PREPROCESS = """    img = image.convert("RGB").resize((32, 32))
+PREPROCESS = """    img = image.convert("RGB").resize((32, 32))
     arr = np.asarray(img, dtype=np.float32) / 255.0
     arr = (arr - CIFAR10_MEAN) / CIFAR10_STD  # 正規化
     arr = arr.transpose(2, 0, 1)  # HWC -> CHW
@@ -410,7 +416,7 @@ _PREPROCESS = """    img = image.convert("RGB").resize((32, 32))
 def preprocess_by_other_functions(h: HandIn) -> None:
     """np.array, np.transpose, np.expand_dims, bicubic by name, one name for everything."""
     h.code(
-        _PREPROCESS,
+        PREPROCESS,
         "    x = image.resize((32, 32), Image.BICUBIC).convert('RGB')\n"
         "    x = np.array(x).astype(np.float32) / 255\n"
         "    x = np.transpose((x - CIFAR10_MEAN) / CIFAR10_STD, (2, 0, 1))\n"
@@ -422,7 +428,7 @@ def preprocess_by_other_functions(h: HandIn) -> None:
 def preprocess_bilinear(h: HandIn) -> None:
     """Bilinear resizing, and the channels normalised one by one."""
     h.code(
-        _PREPROCESS,
+        PREPROCESS,
         "    img = image.convert('RGB').resize((32, 32), resample=Image.Resampling.BILINEAR)\n"
         "    arr = np.array(img, dtype=np.float32) / 255.0\n    for c in range(3):\n"
         "        arr[..., c] = (arr[..., c] - CIFAR10_MEAN[c]) / CIFAR10_STD[c]\n"
@@ -434,7 +440,7 @@ def preprocess_bilinear(h: HandIn) -> None:
 def preprocess_by_torchvision(h: HandIn) -> None:
     """Tensors of PyTorch on the way."""
     h.code(
-        _PREPROCESS,
+        PREPROCESS,
         "    import torch\n    img = image.convert('RGB').resize((32, 32))\n"
         "    t = torch.from_numpy(np.array(img)).permute(2, 0, 1).float() / 255\n"
         "    t = (t - torch.tensor(CIFAR10_MEAN).view(3, 1, 1)) / torch.tensor(CIFAR10_STD).view(3, 1, 1)\n"
@@ -446,7 +452,7 @@ def preprocess_by_torchvision(h: HandIn) -> None:
 def preprocess_by_torchvision_transforms(h: HandIn) -> None:
     """torchvision.transforms, which need not be installed beside the grader."""
     h.code(
-        _PREPROCESS,
+        PREPROCESS,
         "    from torchvision import transforms\n    steps = transforms.Compose([\n"
         "        transforms.Resize((32, 32)), transforms.ToTensor(),\n"
         "        transforms.Normalize(CIFAR10_MEAN.tolist(), CIFAR10_STD.tolist())])\n"
@@ -459,7 +465,7 @@ def preprocess_by_opencv(h: HandIn) -> None:
     """OpenCV resizes."""
     h.cell("import cv2\n", at=9)
     h.code(
-        _PREPROCESS,
+        PREPROCESS,
         "    arr = cv2.resize(np.array(image.convert('RGB')), (32, 32), interpolation=cv2.INTER_AREA)\n"
         "    arr = (arr.astype(np.float32) / 255 - CIFAR10_MEAN) / CIFAR10_STD\n"
         "    return np.expand_dims(arr.transpose((2, 0, 1)), 0).astype(np.float32)\n",
@@ -492,7 +498,7 @@ def noisy_and_careless(h: HandIn) -> None:
 @harmless()
 def preprocess_through_the_reader(h: HandIn) -> None:
     """preprocess uses the template's preprocess_32x32."""
-    h.code(_PREPROCESS, "    # 直接沿用校準時的前處理\n    return preprocess_32x32(image)[None]\n")
+    h.code(PREPROCESS, "    # 直接沿用校準時的前處理\n    return preprocess_32x32(image)[None]\n")
 
 
 @harmless()
@@ -510,7 +516,7 @@ def preprocess_on_white(h: HandIn) -> None:
 
 # 2.2
 
-_TIMED = """    # FP32 推論計時
+TIMED = """    # FP32 推論計時
     t0 = time.time()
     logits_fp32 = sess_fp32.run([out_fp32], {in_fp32: x})[0]
     fp32_ms = (time.time() - t0) * 1000
@@ -524,16 +530,14 @@ _TIMED = """    # FP32 推論計時
 @harmless(fast=True)
 def timed_by_perf_counter(h: HandIn) -> None:
     """time.perf_counter, output names left out."""
-    h.code(
-        _TIMED, _TIMED.replace("time.time()", "time.perf_counter()").replace("[out_fp32]", "None")
-    )
+    h.code(TIMED, TIMED.replace("time.time()", "time.perf_counter()").replace("[out_fp32]", "None"))
 
 
-@harmless()
+@harmless(advises=("compare-repeated",))
 def timed_in_nanoseconds(h: HandIn) -> None:
     """perf_counter_ns in a function of its own that is called for either model."""
     h.code(
-        _TIMED,
+        TIMED,
         "    def timed(sess, name):\n        start = time.perf_counter_ns()\n"
         "        out = sess.run(None, {name: x})[0]\n"
         "        return out, (time.perf_counter_ns() - start) / 1e6\n\n"
@@ -546,7 +550,7 @@ def timed_in_nanoseconds(h: HandIn) -> None:
 def warmed_up_and_repeated(h: HandIn) -> None:
     """Warm-up, ten runs of each, their mean."""
     h.code(
-        _TIMED,
+        TIMED,
         "    def timed(sess, out, name):\n        for _ in range(3):\n            sess.run([out], {name: x})\n"
         "        start = time.time()\n        for _ in range(10):\n            y = sess.run([out], {name: x})[0]\n"
         "        return y, (time.time() - start) / 10 * 1000\n\n"
@@ -559,7 +563,7 @@ def warmed_up_and_repeated(h: HandIn) -> None:
 def median_of_runs(h: HandIn) -> None:
     """The median of five runs of each, by statistics.median."""
     h.code(
-        _TIMED,
+        TIMED,
         "    import statistics\n    times = {}\n"
         "    for key, sess, name in (('fp32', sess_fp32, in_fp32), ('int8', sess_int8, in_int8)):\n"
         "        times[key] = []\n        for _ in range(5):\n            t0 = time.perf_counter()\n"
@@ -575,7 +579,7 @@ def timed_by_timeit(h: HandIn) -> None:
     """timeit.timeit, in a comparison that is a coroutine."""
     h.code("def compare_fp32_int8(image):", "async def compare_fp32_int8(image):")
     h.code(
-        _TIMED,
+        TIMED,
         "    import timeit\n    logits_fp32 = sess_fp32.run(None, {in_fp32: x})[0]\n"
         "    logits_int8 = sess_int8.run(None, {in_int8: x})[0]\n"
         "    fp32_ms = timeit.timeit(lambda: sess_fp32.run(None, {in_fp32: x}), number=20) * 50\n"
@@ -588,7 +592,7 @@ def three_hundred_runs(h: HandIn) -> None:
     """300 runs of each, with a progress bar, and much is printed."""
     h.cell("from tqdm.auto import tqdm\n", at=9)
     h.code(
-        _TIMED,
+        TIMED,
         "    times = {}\n    for key, sess, name in (('FP32', sess_fp32, in_fp32), ('INT8', sess_int8, in_int8)):\n"
         "        start = time.perf_counter()\n        for _ in tqdm(range(300)):\n"
         "            y = sess.run(None, {name: x})[0]\n"
@@ -620,8 +624,8 @@ def text_in_seconds(h: HandIn) -> None:
 def more_in_the_text(h: HandIn) -> None:
     """The text says more: sizes, agreement, difference, a cosine."""
     h.code(
-        _TIMED,
-        _TIMED
+        TIMED,
+        TIMED
         + "    # 其他比較項目\n    same = int(logits_fp32.argmax()) == int(logits_int8.argmax())\n"
         "    diff = float(np.abs(logits_fp32 - logits_int8).max())\n"
         "    extra = f'Top-1 agree: {same}, max |diff| = {diff:.4f}, size 44.7 MB vs 11.2 MB (-75%)'\n",

@@ -13,19 +13,21 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.handin import FP32, INT8
-from tests.mutants.core import HandIn, fault
+from tests.mutants.core import HandIn, fault, harmless
 
 
-def external(h: HandIn, location: str) -> tuple[Callable[[], bytes], Callable[[], bytes]]:
-    """The FP32 model with its weights in a file of that name; and that file."""
+def external(
+    h: HandIn, location: str, of: str = FP32
+) -> tuple[Callable[[], bytes], Callable[[], bytes]]:
+    """A good model with its weights in a file of that name; and that file."""
 
     def parts() -> tuple[bytes, bytes]:
         from onnx.external_data_helper import set_external_data
 
-        model, data = onnx.load_from_string(h.variants.good[FP32]), io.BytesIO()
+        model, data = onnx.load_from_string(h.variants.good[of]), io.BytesIO()
         for tensor in model.graph.initializer:
             raw = numpy_helper.to_array(tensor).tobytes()
-            if len(raw) >= 1024:
+            if len(raw) >= 1024 and tensor.HasField("raw_data"):
                 set_external_data(tensor, location, data.tell(), len(raw))
                 tensor.ClearField("raw_data")
                 tensor.data_location = TensorProto.EXTERNAL
@@ -64,10 +66,10 @@ def both_edited(h: HandIn, name: str, edit: Callable[[onnx.ModelProto], Any]) ->
     both(h, name, make)
 
 
-def quantised(h: HandIn, name: str, **options: Any) -> None:
+def quantised(h: HandIn, name: str, images: np.ndarray | None = None, **options: Any) -> None:
     """The INT8 file made with other options."""
     h.files[INT8] = lambda: h.variants.once(
-        name, lambda path: h.variants.quantise(h.variants.good[FP32], path, **options)
+        name, lambda path: h.variants.quantise(h.variants.good[FP32], path, images, **options)
     )
 
 
@@ -162,7 +164,7 @@ def node_missing(h: HandIn) -> None:
     h.graph(FP32, lambda model: model.graph.node.pop(1))
 
 
-@fault("fp32-opset", fast=True)
+@harmless(advises=("fp32-opset",), fast=True)
 def opset_18(h: HandIn) -> None:
     """The FP32 file is opset 18."""
     h.graph(FP32, lambda model: setattr(model.opset_import[0], "version", 18))
@@ -174,7 +176,7 @@ def opset_11(h: HandIn) -> None:
     h.graph(FP32, lambda model: setattr(model.opset_import[0], "version", 11))
 
 
-@fault("fp32-opset")
+@harmless(advises=("fp32-opset",))
 def exported_at_opset_17(h: HandIn) -> None:
     """Both models were exported with opset_version=17."""
     both(h, "opset-17", lambda path: h.variants.export(h.variants.net, path, opset_version=17))
@@ -351,13 +353,13 @@ def dynamic_quantisation(h: HandIn) -> None:
     h.files[INT8] = lambda: h.variants.once("dynamic", make)
 
 
-@fault("int8-qoperator", fast=True)
+@harmless(advises=("int8-qoperator",), fast=True)
 def qdq_format(h: HandIn) -> None:
     """quant_format="QOperator" as a string, which gives QDQ."""
     quantised(h, "qdq", quant_format="QOperator")
 
 
-@fault("int8-qoperator")
+@harmless(advises=("int8-qoperator", "int8-speed"))
 def qdq_format_with_int8_activations(h: HandIn) -> None:
     """The assignment's call as it stands: QDQ, int8 activations."""
     from onnxruntime.quantization import QuantType
@@ -439,7 +441,7 @@ def fp32_weights_kept_in_int8(h: HandIn) -> None:
     h.graph(INT8, edit)
 
 
-@fault("int8-speed")
+@harmless(advises=("int8-speed",))
 def int8_activations(h: HandIn) -> None:
     """QOperator with int8 activations, which x86 has no fast path for."""
     from onnxruntime.quantization import QuantType

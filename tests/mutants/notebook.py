@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.handin import FP32, NETWORK
-from tests.mutants.core import HandIn, fault
+from tests.mutants.core import HandIn, fault, harmless
 
 # 1.1
 
@@ -161,13 +161,13 @@ def weights_assigned_to_the_method(h: HandIn) -> None:
     h.code(LOAD, "    model.state_dict = state\n")
 
 
-@fault("weights-loaded-strictly", fast=True)
+@harmless(advises=("weights-loaded-strictly",), fast=True)
 def strict_false(h: HandIn) -> None:
     """load_state_dict(state, strict=False)."""
     h.code("load_state_dict(state)", "load_state_dict(state, strict=False)")
 
 
-@fault("weights-loaded-strictly")
+@harmless(advises=("weights-loaded-strictly",))
 def loading_errors_ignored(h: HandIn) -> None:
     """An error of load_state_dict is caught and ignored."""
     h.code(
@@ -176,7 +176,7 @@ def loading_errors_ignored(h: HandIn) -> None:
     )
 
 
-@fault("weights-loaded-strictly")
+@harmless(advises=("weights-loaded-strictly",))
 def only_the_names_that_fit(h: HandIn) -> None:
     """Names that do not fit are left out before loading."""
     h.code(
@@ -629,7 +629,7 @@ def three_least_likely(h: HandIn) -> None:
     h.code("np.argsort(probs)[::-1][:3]", "np.argsort(probs)[:3]")
 
 
-@fault("compare-labels", fast=True)
+@harmless(advises=("compare-labels",), fast=True)
 def labels_plane_and_car(h: HandIn) -> None:
     """The classes are called plane and car."""
     h.code('"airplane", "automobile"', '"plane", "car"')
