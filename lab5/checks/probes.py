@@ -750,6 +750,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         value = value.item()
     if isinstance(value, str):
         return value[:20000]
+    if isinstance(value, int) and value.bit_length() > 1024:  # more than Python writes out
+        return {"type": "int"}
     if value is None or isinstance(value, bool | int | float):
         return value
     if depth < 4 and isinstance(value, dict):
