@@ -129,7 +129,25 @@ def test_any_text_is_tidied_once(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["1,", "1.", "FP32", "3 ", "心得\n", "a-\n", "(1", "1x1", "時間 ", "我", "3.3", "圖 1"]
+    "piece",
+    [
+        "1,",
+        "1.",
+        "FP32",
+        "3 ",
+        "心得\n",
+        "a-\n",
+        "(1",
+        "1x1",
+        "時間 ",
+        "我",
+        "3.3",
+        "圖 1",
+        "一",
+        "_",
+        "\n",
+        "@",
+    ],
 )
 def test_long_texts_take_little_time(piece):
     import time

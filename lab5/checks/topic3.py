@@ -146,13 +146,13 @@ _NAME: Final = "◆"  # stands for a model's name
 
 # Numbers that say nothing of the models
 _OTHER_NUMBERS: Final = (
-    r"https?://\S+|\S+@\S+|\d+(?:\.\d+){2,}(?::\d+)?",  # addresses, versions
+    r"https?://[a-z0-9.:/?&=%#~_\-]{1,200}|[\w.+\-]{1,64}@[\w.\-]{1,64}|(?<!\d)\d+(?:\.\d+){2,}(?::\d+)?",  # addresses, versions
     r"\d{2,4} ?[年/\-.] ?\d{1,2} ?[月/\-.] ?\d{1,2} ?日?|\d{1,2} ?月 ?\d{1,2} ?日|\d{2,4} ?年",
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2}(?:st|nd|rd|th)?,? ?(?:\d{4})?",
     r"(?<!\d)\d{1,2}:\d{2}(?::\d{2})?(?!\d)",  # of the clock
     r"(?:學號|学号|student id|id)\W{0,3}[a-z]?\d+",
-    r"(?<![a-z0-9])(?!x\d)[a-z_]+\d[\w.\-]*",  # N26140692, ResNet18, CIFAR10, layer4
-    r"(?<![a-z0-9])[a-z]{2,}-\d+(?![\d.])",  # CIFAR-10, Top-3
+    r"(?<![a-z0-9])(?!x\d)[a-z_]{1,30}\d[\w.\-]*",  # N26140692, ResNet18, CIFAR10, layer4
+    r"(?<![a-z0-9])[a-z]{2,30}-\d+(?![\d.])",  # CIFAR-10, Top-3
     r"(?<![a-z])(?:resnet|cifar|top|topic|lab|pages?|p|fig(?:ure)?s?|tab(?:le)?s?|part|step|chapter|section|"
     r"opset(?:[_ ]version)?|python|cuda|version|ver|v|torch|pytorch|gradio|onnx(?:runtime| runtime)?|ios|"
     r"ipados|iphone|ipad(?: pro| air| mini)?|android|windows|macos|galaxy|pixel|core|ryzen|rtx|gtx|chrome|safari|"
@@ -168,7 +168,7 @@ _OTHER_NUMBERS: Final = (
     r"screenshots?|(?:tele)?phones?|tablets?|steps?|cells?|members?)",
     r"[(] ?(?:5|10|15|25|35|40) ?[%] ?[)]",  # the rubric's share
     r"(?<![\d.])3\.[123](?![\d.])",  # the report's sections
-    r"(?m:^[#\-*•\s]*[(]?(?:\d{1,2}[.、)]|[1-9](?:\.[1-9])+[.、)]?)(?= ?[^\s\d.%]))(?! ?(?:ms|s|mb|kb|[秒毫%倍x×])(?![a-z]))",
+    r"(?m:^[#\-*• ]{0,8}[(]?(?:\d{1,2}[.、)]|[1-9](?:\.[1-9])+[.、)]?)(?= [^\s\d.%]| ?[\u3400-\u9fff]))(?! ?(?:ms|s|mb|kb|[秒毫%倍x×])(?![a-z]))",
     r"[(]\d{1,2}[)]|\[\d{1,2}\]",  # (1), [1]
     r"(?<![\d.])0\.(?:4914|4822|4465|2470?|2435|2616)(?!\d)|(?<![\d.])255(?:\.0)?(?!\d)|\* ?1000?(?!\d)",
 )
@@ -187,7 +187,7 @@ _UNIT: Final = (
 _RELATIVE: Final = re.compile(
     rf"{_NUMBER} ?(?:(?:[~–—\-−至到]|to) ?{_NUMBER} ?)?(?:倍|[x×](?![A-Za-z0-9])|-?fold|times (?=as |faster|slower|"
     rf"smaller|larger|quicker|longer|shorter|speed|less|more))|(?<![A-Za-z0-9])[x×] ?{_NUMBER}|"
-    rf"[一二兩两三四五六七八九十]+ ?倍|[二三四五六七八九十]+ ?分之 ?[一二三]|"
+    rf"[一二兩两三四五六七八九十]{1, 3} ?倍|[二三四五六七八九十]{1, 3} ?分之 ?[一二三]|"
     rf"{_WORD}(?: (?:to|or) {_WORD})? times (?:as |faster|slower|smaller|larger|quicker|longer|less|more)|twice as|"
     rf"{_NUMBER} ?(?:/|(?:out )?of(?: the)?) ?{_NUMBER}(?![\d.])|{_NUMBER} ?[張张](?:圖片|图片|照片)? ?[中裡]",
     re.IGNORECASE,
@@ -347,11 +347,11 @@ _HEADING: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _NEXT_HEADING: Final = re.compile(
-    r"\n\s*(?:Topic\s*\d|[1-9]\.[1-9]\s|附錄|Appendix|參考資料|References)"
+    r"\n\s{0,9}(?:Topic\s*\d|[1-9]\.[1-9]\s|附錄|Appendix|參考資料|References)"
 )
 _PERSONAL: Final = re.compile(
-    r"[^。!?\n]*(?:我|覺得|学到|學到|學會|学会|了解到|感謝|有趣|困難|挑戰|這次|本次|希望|期待|\bI\b|\b[Ww]e learn|"
-    r"\b[Tt]his (?:lab|assignment)\b|\blearn(?:ed|t)\b|\binteresting\b|\bdifficult\b|\bthank)[^。!?\n]*"
+    r"我|覺得|学到|學到|學會|学会|了解到|感謝|有趣|困難|挑戰|這次|本次|希望|期待|\bI\b|\b[Ww]e learn|"
+    r"\b[Tt]his (?:lab|assignment)\b|\blearn(?:ed|t)\b|\binteresting\b|\bdifficult\b|\bthank"
 )
 
 
@@ -393,7 +393,7 @@ def reflection(e: Evidence) -> None:
     found = _reflection(text)
     if _long_enough(found):
         return
-    sentences = _PERSONAL.findall(_GUIDES.sub(" ", text))
+    sentences = filter(_PERSONAL.search, re.split(r"[。!?]|\.(?=\s)", _GUIDES.sub(" ", text)))
     personal = next((s for s in sentences if _long_enough(_own_words(s))), None)
     if personal:
         raise Manual(
