@@ -32,7 +32,15 @@ from lab5.notebook.trial import notebook_batches
 __all__ = ["fill", "notebook_batches", "read_notebook", "write_notebook"]
 
 MAX_BYTES: Final = 50 << 20  # a notebook with pictures in its outputs; the handed-out one has 20 kB
-_KEYS: Final = {"cell_type", "id", "metadata", "source", "attachments", "outputs", "execution_count"}
+_KEYS: Final = {
+    "cell_type",
+    "id",
+    "metadata",
+    "source",
+    "attachments",
+    "outputs",
+    "execution_count",
+}
 
 
 def read_notebook(path: Path) -> dict[str, Any]:

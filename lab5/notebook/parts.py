@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
 from lab5.errors import NotebookError
-from lab5.notebook.cell import Cell, Definition, is_ellipsis
+from lab5.notebook.cell import Cell, Definition, is_blank, is_ellipsis
 from lab5.notebook.source import Module, bound_by, module, read_by, renamed
 
 COMPARE: Final = "compare_fp32_int8"
@@ -141,6 +142,8 @@ def _method(f: Filling, name: str, ours: ast.FunctionDef, source: str, block: st
         if len(layers.args.args) < 5:
             body = re.sub(r"make_layer\(\w+, ", "make_layer(", body)
         body = body.replace("self.make_layer", f"self.{layers.name}")
+    if len(mine.args.args) < len(ours.args.args):  # the block is fixed
+        ours.args.args = [a for a in ours.args.args if a.arg not in ("ResBlock", "block")]
     names = {"ResBlock": block, "block": block} | _parameters(ours, mine)
     _put(cell, mine, renamed(body, names))
 
@@ -248,7 +251,9 @@ def _function(f: Filling, item: str, module_name: str, name: str) -> None:
     ours = module(module_name)
     if (found := f.find(name)) is None:
         cell, row, indent = f.room(item)
-        cell.insert(row, ours.closure([name], cell.bound() | {"CIFAR10_MEAN", "CIFAR10_STD"}), indent)
+        cell.insert(
+            row, ours.closure([name], cell.bound() | {"CIFAR10_MEAN", "CIFAR10_STD"}), indent
+        )
         return
     cell, theirs = found
     if not (cell.is_hollow(theirs) or cell.blanks(theirs)):
@@ -331,10 +336,18 @@ def _wanted(cell: Cell, compare: Definition) -> dict[str, str]:
     """The names that the function reads and nothing there binds, each with its role."""
     assert not isinstance(compare, ast.ClassDef)
     own = {a.arg for a in ast.walk(compare.args) if isinstance(a, ast.arg)}
-    own |= {n.id for n in ast.walk(compare) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    own |= {
+        n.id
+        for n in ast.walk(compare)
+        if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
+    }
     own |= bound_by(ast.Module(compare.body, []))
     # Not what a given ``run([out_fp32], {in_fp32: x})`` reads: the names of the model's ends.
-    runs = [c for c in ast.walk(compare) if isinstance(c, ast.Call) and ast.unparse(c.func).endswith(".run")]
+    runs = [
+        c
+        for c in ast.walk(compare)
+        if isinstance(c, ast.Call) and ast.unparse(c.func).endswith(".run")
+    ]
     own |= {name for call in runs for name in read_by(call)}
     elsewhere, found = cell.bound(), {}
     for name in dict.fromkeys(n.id for n in ast.walk(compare) if isinstance(n, ast.Name)):
@@ -362,20 +375,22 @@ def _kind(text: str) -> str:
 def _answer(cell: Cell, wanted: dict[str, str], index: str) -> list[str]:
     """Time both models below ``# Your progarm`` and hand the results on; the sessions' names."""
     compare = _again(cell)
-    names = {
-        kind: {role: n for n, role in wanted.items() if _kind(n) == kind} for kind in KINDS
-    }
+    names = {kind: {role: n for n, role in wanted.items() if _kind(n) == kind} for kind in KINDS}
     for kind in KINDS:
         names[kind].setdefault("logits", f"logits_{kind}")
         names[kind].setdefault("probs", f"p_{kind}")
     empty = _empty(compare)
     for at, call in enumerate(empty):
         statement = next(
-            s for s in ast.walk(compare) if isinstance(s, ast.stmt) and call in ast.walk(s) and not hasattr(s, "body")
+            s
+            for s in ast.walk(compare)
+            if isinstance(s, ast.stmt) and call in ast.walk(s) and not hasattr(s, "body")
         )
         kind = _kind(cell.segment(statement)) if len(empty) != 2 else KINDS[1 - at]
         role = "logits" if "softmax" in ast.unparse(call.func) else "probs"
-        cell.complete(call, f"f({names[kind or 'fp32'][role]}{index if role == 'logits' else ''})", (role,))
+        cell.complete(
+            call, f"f({names[kind or 'fp32'][role]}{index if role == 'logits' else ''})", (role,)
+        )
     compare = _again(cell)
     picture = next(
         (
@@ -386,7 +401,9 @@ def _answer(cell: Cell, wanted: dict[str, str], index: str) -> list[str]:
         None,
     )
     sessions, blocks = [], []
-    timed = module("compare").closure(["timed_run"], cell.bound() | bound_by(ast.Module(compare.body, [])))
+    timed = module("compare").closure(
+        ["timed_run"], cell.bound() | bound_by(ast.Module(compare.body, []))
+    )
     if "timed_run" not in cell.bound(compare):
         blocks.append(timed + "\n")
     if picture is None:
@@ -410,7 +427,11 @@ def _answer(cell: Cell, wanted: dict[str, str], index: str) -> list[str]:
     for name in [n for n, role in wanted.items() if role == "speedup"]:
         times = [names[kind].get("ms", f"{kind}_ms") for kind in KINDS]
         blocks.append(f"{name} = {times[0]} / {times[1]}")
-    row, indent = _hole(cell, compare, set(wanted) | {names[k]["logits"] for k in KINDS} | {names[k]["probs"] for k in KINDS})
+    row, indent = _hole(
+        cell,
+        compare,
+        set(wanted) | {names[k]["logits"] for k in KINDS} | {names[k]["probs"] for k in KINDS},
+    )
     cell.insert(row, "\n".join(blocks), indent)
     return sessions
 
@@ -464,10 +485,7 @@ def _launch(f: Filling) -> None:
     ours = module("app").body("launch_public")
     if found := f.calls("launch"):
         cell, theirs = found[-1]
-        if not theirs.args and "share" not in {k.arg for k in theirs.keywords} or any(
-            is_ellipsis(k.value) for k in theirs.keywords
-        ):
-            cell.complete(theirs, ast.unparse(ast.parse(ours)))
+        cell.complete(theirs, ast.unparse(ast.parse(ours)))
         return
     demo = "demo"
     for cell, call in f.calls("Interface"):
@@ -478,8 +496,6 @@ def _launch(f: Filling) -> None:
     for cell in f.cells[::-1]:
         for node in cell.tree.body:
             if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
-                from lab5.notebook.cell import is_blank
-
                 blanks = [s for s in node.body if is_blank(s)]
                 if len(blanks) == len(node.body):
                     indent = cell.inside(node)
@@ -520,13 +536,19 @@ def _steps(
         indent = cell.rows[row][: len(cell.rows[row]) - len(cell.rows[row].lstrip())]
     else:
         place = f.marker(item)
-        inside = place and place[0].around(place[1])  # before the blank there, perhaps its last, goes
+        inside = place and place[0].around(
+            place[1]
+        )  # before the blank there, perhaps its last, goes
         cell, row, indent = f.room(item)
     around = cell.around(row) if found else inside
     ours = renamed(ours, _roles(f, cell, around, source, item))
     known = cell.bound(around)
     chunks = _chunks(ours)
-    at = next(i for i, (_, node) in enumerate(chunks) if any(key.split(".")[-1] in ast.unparse(c.func) for c in _calls(node)))
+    at = next(
+        i
+        for i, (_, node) in enumerate(chunks)
+        if any(key.split(".")[-1] in ast.unparse(c.func) for c in _calls(node))
+    )
     given = {ast.dump(s) for s in (around.body if around else cell.tree.body)}
     before = [text for text, node in chunks[:at] if ast.dump(node) not in given]
     after = [text for text, node in chunks[at + 1 :] if ast.dump(node) not in given]
@@ -543,9 +565,15 @@ def _steps(
         return
     if after:
         cell.insert(call.end_lineno or row, "\n".join(after), indent)
-    model = next(c for c in _calls(ast.parse(chunks[at][0])) if key.split(".")[-1] in ast.unparse(c.func))
+    model = next(
+        c for c in _calls(ast.parse(chunks[at][0])) if key.split(".")[-1] in ast.unparse(c.func)
+    )
     rows = chunks[at][0].split("\n")
-    text = "\n".join(rows[model.lineno - 1 :]).split("  # ")[0] if model.end_lineno == model.lineno else "\n".join(rows[model.lineno - 1 :])
+    text = (
+        "\n".join(rows[model.lineno - 1 :]).split("  # ")[0]
+        if model.end_lineno == model.lineno
+        else "\n".join(rows[model.lineno - 1 :])
+    )
     cell.complete(cell.calls(key)[0], text, order)
     if needed or before:
         cell.insert(row, "\n".join([*needed, *before]), indent)
@@ -560,11 +588,15 @@ def _roles(
         (own,) = ast.parse(source.source("quantize_to_int8")).body
         if isinstance(around, ast.FunctionDef):
             names = _parameters(own, around)
-            lacking = {a.arg for a in own.args.args} - {a.arg for a in around.args.args} - names.keys()  # type: ignore[attr-defined]
+            lacking = (
+                {a.arg for a in own.args.args} - {a.arg for a in around.args.args} - names.keys()
+            )  # type: ignore[attr-defined]
         else:
             lacking = {"fp32_path", "int8_path", "reader", "method"}
         instead = {"fp32_path": "FP32_MODEL", "int8_path": "INT8_MODEL", "method": '"MinMax"'}
-        return names | {n: instead[n] for n in lacking & instead.keys() if n not in cell.bound(around)}
+        return names | {
+            n: instead[n] for n in lacking & instead.keys() if n not in cell.bound(around)
+        }
     known = cell.bound(around)
     arguments = [a.arg for a in around.args.args] if isinstance(around, ast.FunctionDef) else []
     for position, role in enumerate(("model", "dummy")):
@@ -633,8 +665,9 @@ def _parameters(ours: ast.stmt, theirs: Definition) -> dict[str, str]:
     assert not isinstance(theirs, ast.ClassDef)
     names: dict[str, str] = {}
     mine, yours = _arguments(ours), _arguments(theirs)
-    left = [[n for n in part if n not in sum(yours, [])] for part in mine]
-    free = [[n for n in part if n not in sum(mine, [])] for part in yours]
+    same = {*mine[0], *mine[1]} & {*yours[0], *yours[1]}
+    left = [[n for n in part if n not in same] for part in mine]
+    free = [[n for n in part if n not in same] for part in yours]
     for a, b in ((left[0], free[0]), (left[1], free[1])):
         names |= dict(zip(a, b, strict=False))
     rest = [n for part in left for n in part if n not in names]
@@ -649,8 +682,6 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[list[s
 
 
 def _dedented(rows: Iterable[str]) -> str:
-    import textwrap
-
     return textwrap.dedent("\n".join(rows))
 
 
@@ -706,6 +737,17 @@ PARTS: Final = (
 )
 
 
+def _guard(cell: Cell, row: int) -> str:
+    """What a TODO without words below ``if __name__ == "__main__":`` announces."""
+    indent = len(cell.rows[row]) - len(cell.rows[row].lstrip())
+    above = [
+        text
+        for text in cell.rows[:row]
+        if text.strip() and not text.startswith(" " * max(1, indent))
+    ]
+    return "launch" if indent and above and "__main__" in above[-1] else ""
+
+
 def markers(cell: Cell) -> Iterable[tuple[int, str]]:
     """Every TODO's row and part, by its words, else by what stands around it.
 
@@ -713,14 +755,19 @@ def markers(cell: Cell) -> Iterable[tuple[int, str]]:
         NotebookError: a TODO of another kind.
     """
     for row, words in cell.markers():
-        below = next((text for text in cell.rows[row + 1 :] if text.strip() and not text.strip().startswith("#")), "")
+        below = next(
+            (
+                text
+                for text in cell.rows[row + 1 :]
+                if text.strip() and not text.strip().startswith("#")
+            ),
+            "",
+        )
         inside = cell.around(row)
-        texts = (words, inside.name if inside else "", below)
-        if inside and "export" in inside.name and not any(re.search(p.words, words, re.I) for p in PARTS):
-            first = next(r for r, _ in cell.markers() if cell.around(r) is inside)
-            texts = ("load" if row == first else "export",)
+        texts = [words, inside.name if inside else "", below, _guard(cell, row)]
         item = next(
-            (p.item for text in texts for p in PARTS if text and re.search(p.words, text, re.I)), None
+            (p.item for text in texts for p in PARTS if text and re.search(p.words, text, re.I)),
+            None,
         )
         if item is None:
             raise cell.fault(

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.errors import NotebookError
-from lab5.notebook.cell import Cell
 from lab5.sandbox import Sandbox
 
 MAX_IMAGES: Final = 10_000  # a reader that yields more has no end
@@ -35,8 +34,7 @@ def notebook_batches(notebook: dict[str, Any], fp32: Path) -> list[np.ndarray]:
         NotebookError: the reader cannot be run.
     """
     sources = [
-        "".join(cell["source"]) if cell["cell_type"] == "code" else ""
-        for cell in notebook["cells"]
+        "".join(cell["source"]) if cell["cell_type"] == "code" else "" for cell in notebook["cells"]
     ]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "batches.npz"
@@ -83,7 +81,8 @@ def compare(job: dict[str, Any]) -> bool:
 
     from lab5.checks.stand_ins import Anything
 
-    program, space = _program(job["cells"]), {}
+    program = _program(job["cells"])
+    space: dict[str, Any] = {}
     targets = program.bindings("compare_fp32_int8")
     instead = {name: _Sure() for name in job["sessions"]}
     program.run(targets, space, instead=instead, missing=Anything)
@@ -102,7 +101,9 @@ def batches(job: dict[str, Any]) -> str:
         pass
 
     def quantize_static(*args: Any, **kwargs: Any) -> None:
-        reader = kwargs["calibration_data_reader"] if "calibration_data_reader" in kwargs else args[2]
+        reader = (
+            kwargs["calibration_data_reader"] if "calibration_data_reader" in kwargs else args[2]
+        )
         while (feed := reader.get_next()) is not None and sum(map(len, seen)) <= MAX_IMAGES:
             seen.append(np.asarray(next(iter(feed.values()))))
         raise Done
