@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import io
 import re
 import tokenize
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from lab5.cells import python_of
 from lab5.errors import NotebookError
@@ -76,10 +77,10 @@ class Cell:
         else:
             self._margin = ""
         self.text = text
-        try:
+        with contextlib.suppress(
+            tokenize.TokenError, IndentationError
+        ):  # the tree says what is wrong
             self.text = _with_ellipses(text, _python(text))
-        except (tokenize.TokenError, IndentationError):
-            pass  # the tree says what is wrong
         self.before = self.text
 
     @property
@@ -96,7 +97,8 @@ class Cell:
 
     @text.setter
     def text(self, text: str) -> None:
-        self._text, self._tree = text, None
+        self._text = text
+        self._tree: ast.Module | None = None
 
     @property
     def rows(self) -> list[str]:
@@ -130,9 +132,6 @@ class Cell:
 
     # Looking
 
-    def walk(self, kind: type | tuple[type, ...]) -> Iterator[ast.AST]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, kind))
-
     def definition(self, *names: str) -> Definition | None:
         """The last definition of one of ``names`` at the top of the cell."""
         found = [n for n in self.tree.body if isinstance(n, Definition) and n.name in names]
@@ -142,7 +141,7 @@ class Cell:
         """The calls of a function whose full name ends with ``name``, in the text's order."""
         found = [
             node
-            for node in self.walk(ast.Call)
+            for node in ast.walk(self.tree)
             if isinstance(node, ast.Call) and f".{ast.unparse(node.func)}".endswith(f".{name}")
         ]
         return sorted(found, key=lambda node: (node.lineno, node.col_offset))
@@ -151,14 +150,14 @@ class Cell:
         """The innermost function or class that ``row`` is in."""
         inside = [
             node
-            for node in self.walk(Definition.__args__)
-            if node.lineno <= row + 1 <= self.end(node)
+            for node in ast.walk(self.tree)
+            if isinstance(node, Definition) and node.lineno <= row + 1 <= self.end(node)
         ]
         return max(inside, key=lambda node: node.lineno, default=None)
 
     def end(self, node: ast.stmt) -> int:
         """The row below a block, comments at its end included."""
-        rows, row = self.rows, node.end_lineno
+        rows, row = self.rows, node.end_lineno or node.lineno
         indent = len(_indent(rows[node.lineno - 1]))
         body = getattr(node, "body", None)
         for at in range(row, len(rows)):
@@ -205,7 +204,7 @@ class Cell:
             s
             for s in definition.body
             if self.is_blank(s, definition)
-            and (hollow or (not isinstance(s, ast.Pass) and getattr(s, "value", s) is not None))
+            and (hollow or not (isinstance(s, ast.Pass) or getattr(s, "value", s) is None))
         ]
 
     def markers(self) -> Iterator[tuple[int, str]]:
@@ -287,7 +286,8 @@ class Cell:
         model = ast.parse(ours.strip()).body[0].value  # type: ignore[attr-defined]
         assert isinstance(model, ast.Call)
         lines = ours.strip().split("\n")
-        given = dict(zip(order, model.args, strict=False)) | {k.arg: k for k in model.keywords}
+        given: dict[str | None, Any] = dict(zip(order, model.args, strict=False))
+        given |= {keyword.arg: keyword for keyword in model.keywords}
         start, indent = self.span(call)[0], _indent(self.rows[call.lineno - 1])
         for keyword in reversed(call.keywords):
             if is_ellipsis(keyword.value) and isinstance(given.get(keyword.arg), ast.keyword):
@@ -299,14 +299,15 @@ class Cell:
                 self.replace(begin, after + len(gap[0] if gap else ""), value)
         if len(call.args) == 1 and is_ellipsis(call.args[0]):
             self.replace(*self.span(call.args[0]), "")
-        call = next(c for c in ast.walk(self.tree) if isinstance(c, ast.Call) and self.span(c)[0] == start and ast.dump(c.func) == ast.dump(call.func))  # fmt: skip
+        again = [c for c in self.calls(ast.unparse(call.func)) if self.span(c)[0] == start]
+        call = again[0]
         have = {*order[: len(call.args)], *(k.arg for k in call.keywords)}
         lacking = [name for name in given if name not in have]
         if not lacking:
             return
         inner = self.text.index("(", self.span(call.func)[1]) + 1
         end = self.span(call)[1] - 1
-        parts = [*call.args, *call.keywords]
+        parts: list[Any] = [*call.args, *call.keywords]
         last = max((self.span(part)[1] for part in parts), default=inner)
         tail = self.text[last:end].lstrip(",").split("\n")
         beside, remarks = tail[0].strip().removeprefix(",").strip(), [r.strip() for r in tail[1:]]
@@ -382,7 +383,8 @@ def _with_ellipses(text: str, code: str) -> str:
         if token.string == "=" and token.type == tokenize.OP:
             named = depth and loud[i + 2 : i + 3] and loud[i + 2].string == "="
             if after.string in (",", ")", "") or after.type == tokenize.NEWLINE or named:
-                edits.append((token.end[0] - 1, token.end[1], " ...," if named else " ..."))
+                gap = " " if token.start[1] > before.end[1] else ""  # as in ``title =``
+                edits.append((token.end[0] - 1, token.end[1], f"{gap}...{',' * bool(named)}"))
         if token.type == tokenize.NEWLINE:
             header = [t for t in loud[first:i] if t.type not in (tokenize.INDENT, tokenize.DEDENT)]
             if header and header[0].string in _BLOCK:

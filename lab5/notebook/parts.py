@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
 from lab5.errors import NotebookError
-from lab5.notebook.cell import Cell, Definition, is_ellipsis
+from lab5.notebook.cell import Cell, Definition, is_blank, is_ellipsis
 from lab5.notebook.source import Module, bound_by, module, read_by, renamed
 
 COMPARE: Final = "compare_fp32_int8"
@@ -141,6 +142,8 @@ def _method(f: Filling, name: str, ours: ast.FunctionDef, source: str, block: st
         if len(layers.args.args) < 5:
             body = re.sub(r"make_layer\(\w+, ", "make_layer(", body)
         body = body.replace("self.make_layer", f"self.{layers.name}")
+    if len(mine.args.args) < len(ours.args.args):  # the block is fixed
+        ours.args.args = [a for a in ours.args.args if a.arg not in ("ResBlock", "block")]
     names = {"ResBlock": block, "block": block} | _parameters(ours, mine)
     _put(cell, mine, renamed(body, names))
 
@@ -482,10 +485,7 @@ def _launch(f: Filling) -> None:
     ours = module("app").body("launch_public")
     if found := f.calls("launch"):
         cell, theirs = found[-1]
-        if (not theirs.args and "share" not in {k.arg for k in theirs.keywords}) or any(
-            is_ellipsis(k.value) for k in theirs.keywords
-        ):
-            cell.complete(theirs, ast.unparse(ast.parse(ours)))
+        cell.complete(theirs, ast.unparse(ast.parse(ours)))
         return
     demo = "demo"
     for cell, call in f.calls("Interface"):
@@ -496,8 +496,6 @@ def _launch(f: Filling) -> None:
     for cell in f.cells[::-1]:
         for node in cell.tree.body:
             if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
-                from lab5.notebook.cell import is_blank
-
                 blanks = [s for s in node.body if is_blank(s)]
                 if len(blanks) == len(node.body):
                     indent = cell.inside(node)
@@ -667,8 +665,9 @@ def _parameters(ours: ast.stmt, theirs: Definition) -> dict[str, str]:
     assert not isinstance(theirs, ast.ClassDef)
     names: dict[str, str] = {}
     mine, yours = _arguments(ours), _arguments(theirs)
-    left = [[n for n in part if n not in sum(yours, [])] for part in mine]
-    free = [[n for n in part if n not in sum(mine, [])] for part in yours]
+    same = {*mine[0], *mine[1]} & {*yours[0], *yours[1]}
+    left = [[n for n in part if n not in same] for part in mine]
+    free = [[n for n in part if n not in same] for part in yours]
     for a, b in ((left[0], free[0]), (left[1], free[1])):
         names |= dict(zip(a, b, strict=False))
     rest = [n for part in left for n in part if n not in names]
@@ -683,8 +682,6 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[list[s
 
 
 def _dedented(rows: Iterable[str]) -> str:
-    import textwrap
-
     return textwrap.dedent("\n".join(rows))
 
 
@@ -740,6 +737,17 @@ PARTS: Final = (
 )
 
 
+def _guard(cell: Cell, row: int) -> str:
+    """What a TODO without words below ``if __name__ == "__main__":`` announces."""
+    indent = len(cell.rows[row]) - len(cell.rows[row].lstrip())
+    above = [
+        text
+        for text in cell.rows[:row]
+        if text.strip() and not text.startswith(" " * max(1, indent))
+    ]
+    return "launch" if indent and above and "__main__" in above[-1] else ""
+
+
 def markers(cell: Cell) -> Iterable[tuple[int, str]]:
     """Every TODO's row and part, by its words, else by what stands around it.
 
@@ -756,14 +764,7 @@ def markers(cell: Cell) -> Iterable[tuple[int, str]]:
             "",
         )
         inside = cell.around(row)
-        texts = (words, inside.name if inside else "", below)
-        if (
-            inside
-            and "export" in inside.name
-            and not any(re.search(p.words, words, re.I) for p in PARTS)
-        ):
-            first = next(r for r, _ in cell.markers() if cell.around(r) is inside)
-            texts = ("load" if row == first else "export",)
+        texts = [words, inside.name if inside else "", below, _guard(cell, row)]
         item = next(
             (p.item for text in texts for p in PARTS if text and re.search(p.words, text, re.I)),
             None,

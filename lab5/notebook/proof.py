@@ -69,9 +69,9 @@ def _no_blank(cell: Cell, node: ast.AST, required: set[str]) -> None:
                 node.lineno - 1, f"{name}() is called without arguments.", f"{name}() 沒有引數。"
             )
     elif isinstance(node, ast.keyword | ast.Assign) and is_ellipsis(node.value):
-        name = node.arg if isinstance(node, ast.keyword) else ast.unparse(node.targets[0])
+        target = node.arg if isinstance(node, ast.keyword) else ast.unparse(node.targets[0])
         row = node.lineno - 1
-        raise cell.fault(row, f"{name} has no value.", f"{name} 沒有值。")
+        raise cell.fault(row, f"{target} has no value.", f"{target} 沒有值。")
 
 
 def _names_bound(cells: list[Cell]) -> None:

@@ -107,11 +107,11 @@ def read_by(tree: ast.AST) -> set[str]:
 
 def renamed(source: str, names: Mapping[str, str]) -> str:
     """``source`` with its variables called otherwise; instead of a name, any expression will do."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        name = node.id if isinstance(node, ast.Name) else getattr(node, "arg", None)
-        if name in names and isinstance(node, ast.Name | ast.arg):
-            found.add((node.lineno, node.col_offset, name))
+    found = {
+        (node.lineno, node.col_offset, node.id)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name) and node.id in names
+    }
     rows = source.split("\n")
     for line, column, name in sorted(found, reverse=True):
         row = rows[line - 1].encode()

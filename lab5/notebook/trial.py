@@ -81,7 +81,8 @@ def compare(job: dict[str, Any]) -> bool:
 
     from lab5.checks.stand_ins import Anything
 
-    program, space = _program(job["cells"]), {}
+    program = _program(job["cells"])
+    space: dict[str, Any] = {}
     targets = program.bindings("compare_fp32_int8")
     instead = {name: _Sure() for name in job["sessions"]}
     program.run(targets, space, instead=instead, missing=Anything)
