@@ -64,7 +64,7 @@ def make_pair(weights: Path, calibration: str = CALIBRATIONS[0]) -> Pair:
     from lab5.data import cache_dir
 
     digest = hashlib.sha256(weights.read_bytes() + calibration.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):  # made anew when any of it changed
+    for source in sorted(Path(__file__).parent.rglob("*.py")):  # made anew when any of it changed
         digest.update(source.read_bytes())
     for package in ("torch", "onnx", "onnxruntime", "numpy"):
         digest.update(f"{package} {version(package)}".encode())

@@ -114,9 +114,11 @@ def _read(file: Path) -> np.ndarray:
     """A picture as (1, 3, 32, 32) float32."""
     from PIL import Image
 
+    from lab5.decoding import upright_rgb
+
     try:
         with Image.open(file) as picture:
-            return preprocess(picture)
+            return preprocess(upright_rgb(picture))
     except Exception as error:  # Pillow raises a dozen types for a damaged file
         raise CalibrationError(
             f"{file} is no picture that can be read ({type(error).__name__}). Remove it.",

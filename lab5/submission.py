@@ -24,6 +24,7 @@ from typing import IO, Any, Final
 
 from lab5.assignment import STUDENT_ID, FileNames
 from lab5.errors import SubmissionError
+from lab5.files import LITTER
 
 MAX_MEMBERS: Final = 200
 MAX_MEMBER: Final = 256 << 20  # bytes; the FP32 file has 45 MB
@@ -31,11 +32,6 @@ MAX_TOTAL: Final = 512 << 20  # bytes
 _CHUNK: Final = 1 << 20
 _DEFLATE64: Final = 9  # zipfile does not know it; 7-Zip writes it, and Windows above 2 GB
 
-# What operating systems and editors put into a zip by themselves: neither wanted nor a fault.
-_LITTER: Final = re.compile(
-    r"(^|/)(__MACOSX/|\.DS_Store$|\._|Thumbs\.db$|desktop\.ini$|\.ipynb_checkpoints/)",
-    re.IGNORECASE,
-)
 _BAD_CHARACTER: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -320,7 +316,7 @@ class _Unpacking:
         for count, entry in enumerate(entries, 1):
             if count > MAX_MEMBERS:
                 raise _TooMuch(count)
-            if not _LITTER.search(entry.name):
+            if not LITTER.search(entry.name):
                 self.submission.members.append(self._member(entry, inside))
 
     def add_zips_inside(self) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
-from lab5.checks.core import Fault, Manual, Text, Words, check
+from lab5.checks.core import Fault, Manual, Words, check
 from lab5.checks.pdf import MIN_SIDE, PICTURE, legible, squeezed, tidy
 from lab5.report import EMULATED, NO_REFLECTION
 
@@ -272,7 +272,7 @@ def prose(text: str) -> str:
     "3.2", 8, zh="分析附有 FP32 與 INT8 的數據", needs=["report-readable"],
     hint=("Give figures of both models: times, sizes, agreement or accuracy.", "請列出兩個模型的數據：時間、大小、一致性或準確度。"),
 )  # fmt: skip
-def analysis_figures(e: Evidence) -> Text:
+def analysis_figures(e: Evidence) -> Words:
     """The analysis gives figures about both models: times, sizes, agreement or accuracy, for example."""
     text = e.report.text
     named = bool(_FP32.search(text) and _INT8.search(text))
