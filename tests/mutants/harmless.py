@@ -55,7 +55,7 @@ def external_data(h: HandIn) -> None:
     h.files[FP32], h.files[f"{FP32}.data"] = external(h, f"{FP32}.data")
 
 
-@harmless(fast=True)
+@harmless()
 def fixed_batch_axis(h: HandIn) -> None:
     """Exported as the assignment has it: batch size 1."""
     both(h, "fixed", lambda path: h.variants.export(h.variants.net, path))
@@ -93,13 +93,13 @@ def dynamo_exporter_at_opset_13(h: HandIn) -> None:
     h.files[FP32] = lambda: h.variants.once("dynamo", make)
 
 
-@harmless(fast=True)
+@harmless()
 def reduced_range(h: HandIn) -> None:
     """Weights of 7 bits: reduce_range=True."""
     quantised(h, "reduced", reduce_range=True)
 
 
-@harmless(advises=("int8-no-overflow",), fast=True)
+@harmless(advises=("int8-no-overflow",))
 def weights_of_8_bits(h: HandIn) -> None:
     """reduce_range=False, as the assignment's call has it."""
     quantised(h, "full-range", reduce_range=False)
@@ -239,7 +239,7 @@ def more_comments(h: HandIn) -> None:
 # 1.1
 
 
-@harmless(fast=True)
+@harmless()
 def network_written_otherwise(h: HandIn) -> None:
     """super() without arguments, ReLU not in place, torch.flatten, adaptive pooling."""
     h.code("super(BasicBlock, self)", "super()")
@@ -315,7 +315,7 @@ def weights_checked(h: HandIn) -> None:
 # 1.3
 
 
-@harmless(fast=True)
+@harmless()
 def export_by_position(h: HandIn) -> None:
     """Arguments by position, dynamic axes, constant folding, no_grad."""
     h.code(
@@ -379,7 +379,7 @@ def sizes_printed(h: HandIn) -> None:
 # 1.5
 
 
-@harmless(fast=True)
+@harmless()
 def session_with_options(h: HandIn) -> None:
     """Session options, and the path by its keyword."""
     h.code(
@@ -412,7 +412,7 @@ PREPROCESS = """    img = image.convert("RGB").resize((32, 32))
 """
 
 
-@harmless(fast=True)
+@harmless()
 def preprocess_by_other_functions(h: HandIn) -> None:
     """np.array, np.transpose, np.expand_dims, bicubic by name, one name for everything."""
     h.code(
@@ -448,7 +448,7 @@ def preprocess_by_torchvision(h: HandIn) -> None:
     )
 
 
-@harmless(fast=True)
+@harmless()
 def preprocess_by_torchvision_transforms(h: HandIn) -> None:
     """torchvision.transforms, which need not be installed beside the grader."""
     h.code(
@@ -527,7 +527,7 @@ TIMED = """    # FP32 推論計時
 """
 
 
-@harmless(fast=True)
+@harmless()
 def timed_by_perf_counter(h: HandIn) -> None:
     """time.perf_counter, output names left out."""
     h.code(TIMED, TIMED.replace("time.time()", "time.perf_counter()").replace("[out_fp32]", "None"))
@@ -620,7 +620,7 @@ def text_in_seconds(h: HandIn) -> None:
     )
 
 
-@harmless(fast=True)
+@harmless()
 def more_in_the_text(h: HandIn) -> None:
     """The text says more: sizes, agreement, difference, a cosine."""
     h.code(
@@ -659,7 +659,7 @@ def result_as_a_list(h: HandIn) -> None:
 # 2.3 and 2.4
 
 
-@harmless(fast=True)
+@harmless()
 def interface_by_position(h: HandIn) -> None:
     """Arguments by position; examples, flagging and a theme as well."""
     h.code(
@@ -711,7 +711,7 @@ def interface_by_other_imports(h: HandIn) -> None:
     h.code("gr.Label(", "Label(", count=2)
 
 
-@harmless(fast=True)
+@harmless()
 def launched_with_more(h: HandIn) -> None:
     """launch(share=True, debug=True, …) after queue()."""
     h.code(
@@ -732,7 +732,7 @@ def launched_outside_main(h: HandIn) -> None:
 # The report
 
 
-@harmless(fast=True)
+@harmless()
 def report_in_chinese(h: HandIn) -> None:
     """The report is in Chinese."""
     h.files[handin.REPORT] = handin.report(_CHINESE)

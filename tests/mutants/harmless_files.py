@@ -223,7 +223,9 @@ def compressed_in_other_ways(h: HandIn) -> None:
 @harmless(advises=("one-student-id",), alone=True)
 def id_in_lower_case(h: HandIn) -> None:
     """Every file of the zip has the id in lower case, the zip itself in upper case."""
-    h.code(ID, ID.lower(), count=5)
+    with h.notebook() as content:
+        for cell in content["cells"]:
+            cell["source"] = "".join(cell["source"]).replace(ID, ID.lower())
     h.files = {name.replace(ID, ID.lower()): content for name, content in h.files.items()}
 
 
@@ -398,7 +400,7 @@ def counters_keys_tolerated(h: HandIn) -> None:
     )
 
 
-@harmless(fast=True)
+@harmless()
 def counters_keys_dropped(h: HandIn) -> None:
     """thop's keys are dropped by name, then loading is strict: pytorch-OpCounter 82, 168."""
     h.code(

@@ -263,7 +263,7 @@ def fp32_quantised_as_well(h: HandIn) -> None:
     h.files[FP32] = h.variants.good[INT8]
 
 
-@fault("fp32-parity", fast=True)
+@fault("fp32-parity")
 def softmax_in_the_model(h: HandIn) -> None:
     """The models end with a softmax."""
     both_edited(h, "softmax", lambda model: appended(model, "Softmax", axis=1))
@@ -337,7 +337,7 @@ def int8_is_half_precision(h: HandIn) -> None:
     h.files[INT8] = made
 
 
-@fault("int8-static", fast=True)
+@fault("int8-static")
 def dynamic_quantisation(h: HandIn) -> None:
     """The INT8 file was made by quantize_dynamic."""
 
@@ -353,7 +353,7 @@ def dynamic_quantisation(h: HandIn) -> None:
     h.files[INT8] = lambda: h.variants.once("dynamic", make)
 
 
-@harmless(advises=("int8-qoperator",), fast=True)
+@harmless(advises=("int8-qoperator",))
 def qdq_format(h: HandIn) -> None:
     """quant_format="QOperator" as a string, which gives QDQ."""
     quantised(h, "qdq", quant_format="QOperator")
@@ -378,7 +378,7 @@ def first_convolution_left_out(h: HandIn) -> None:
     quantised(h, "first-excluded", nodes_to_exclude=[first])
 
 
-@fault("int8-per-channel", fast=True)
+@fault("int8-per-channel")
 def per_tensor_weights(h: HandIn) -> None:
     """per_channel=False."""
     quantised(h, "per-tensor", per_channel=False)
@@ -411,7 +411,7 @@ def calibrated_on_pixels_0_to_1(h: HandIn) -> None:
     quantised(h, "uniform", images=np.random.default_rng(0).random((20, 3, 32, 32)))
 
 
-@fault("int8-agrees", fast=True)
+@fault("int8-agrees")
 def calibrated_on_zeros(h: HandIn) -> None:
     """Calibrated on black pictures that were not normalised."""
     quantised(h, "zeros", images=np.zeros((4, 3, 32, 32)))
@@ -429,7 +429,7 @@ def calibrated_on_faint_noise(h: HandIn) -> None:
     quantised(h, "faint", images=np.random.default_rng(0).standard_normal((8, 3, 32, 32)) / 20)
 
 
-@fault("int8-size", fast=True)
+@fault("int8-size")
 def fp32_weights_kept_in_int8(h: HandIn) -> None:
     """The INT8 file still holds the FP32 weights."""
 

@@ -8,7 +8,7 @@ from tests.mutants.core import HandIn, fault, harmless
 # 1.1
 
 
-@fault("network-names", fast=True)
+@fault("network-names")
 def classes_under_their_old_names(h: HandIn) -> None:
     """resnet18.py was pasted in as it is: ResBlock and ResNet."""
     h.code("class BasicBlock(", "class ResBlock(")
@@ -30,7 +30,7 @@ def network_in_a_file_not_handed_in(h: HandIn) -> None:
     h.code(NETWORK, "from resnet18 import ResBlock as BasicBlock, ResNet as ResNet18\n")
 
 
-@fault("network-parameters", fast=True)
+@fault("network-parameters")
 def biases_in_the_convolutions(h: HandIn) -> None:
     """The block's convolutions have biases."""
     h.code("stride=stride, padding=1, bias=False)", "stride=stride, padding=1)")
@@ -86,7 +86,7 @@ def network_of_a_library(h: HandIn) -> None:
         )
 
 
-@fault("network-output", fast=True)
+@fault("network-output")
 def last_relu_forgotten(h: HandIn) -> None:
     """The block does not end with a ReLU."""
     h.code("        out = F.relu(out)\n", "")
@@ -161,7 +161,7 @@ def weights_assigned_to_the_method(h: HandIn) -> None:
     h.code(LOAD, "    model.state_dict = state\n")
 
 
-@harmless(advises=("weights-loaded-strictly",), fast=True)
+@harmless(advises=("weights-loaded-strictly",))
 def strict_false(h: HandIn) -> None:
     """load_state_dict(state, strict=False)."""
     h.code("load_state_dict(state)", "load_state_dict(state, strict=False)")
@@ -186,7 +186,7 @@ def only_the_names_that_fit(h: HandIn) -> None:
     )
 
 
-@fault("model-in-eval-mode", fast=True)
+@fault("model-in-eval-mode")
 def eval_forgotten(h: HandIn) -> None:
     """model.eval() is not called."""
     h.code("    model.eval()\n", "")
@@ -218,7 +218,7 @@ EXPORT = f'''    torch.onnx.export(
 '''
 
 
-@fault("export-called", fast=True)
+@fault("export-called")
 def nothing_exported(h: HandIn) -> None:
     """torch.onnx.export is not called."""
     h.code(EXPORT, "")
@@ -257,7 +257,7 @@ QUANTISE = """    quantize_static(
 """
 
 
-@fault("quantize-called", fast=True)
+@fault("quantize-called")
 def nothing_quantised(h: HandIn) -> None:
     """quantize_static is not called."""
     h.code(QUANTISE, "")
@@ -309,7 +309,7 @@ def file_copied_for_quantised(h: HandIn) -> None:
 SESSION = "    return ort.InferenceSession(model_path, providers=providers)\n"
 
 
-@fault("session-path", fast=True)
+@fault("session-path")
 def session_of_one_file(h: HandIn) -> None:
     """build_session opens the FP32 model whatever it is given."""
     h.code(SESSION, "    return ort.InferenceSession(FP32_MODEL, providers=providers)\n")
@@ -335,7 +335,7 @@ def session_returned_with_its_name(h: HandIn) -> None:
     )
 
 
-@fault("session-providers", fast=True)
+@fault("session-providers")
 def providers_ignored(h: HandIn) -> None:
     """build_session always takes the CPU."""
     h.code(SESSION, SESSION.replace("=providers", '=["CPUExecutionProvider"]'))
@@ -415,7 +415,7 @@ def preprocess_takes_all_memory(h: HandIn) -> None:
     h.code("    # 轉成 RGB 並縮放\n", "    # 轉成 RGB 並縮放\n    np.ones(1 << 37)\n")
 
 
-@fault("preprocess-dtype", fast=True)
+@fault("preprocess-dtype")
 def double_precision(h: HandIn) -> None:
     """preprocess returns float64."""
     h.code("np.asarray(img, dtype=np.float32)", "np.asarray(img)")
@@ -433,7 +433,7 @@ def tensor_for_array(h: HandIn) -> None:
     h.code("    arr = arr[None, ...]\n    return arr\n", "    return torch.tensor(arr[None])\n")
 
 
-@fault("preprocess-values", fast=True)
+@fault("preprocess-values")
 def not_divided_by_255(h: HandIn) -> None:
     """preprocess does not divide by 255."""
     h.code("np.asarray(img, dtype=np.float32) / 255.0", "np.asarray(img, dtype=np.float32)")
@@ -496,7 +496,7 @@ def reshaped_for_transposed(h: HandIn) -> None:
     h.code("arr.transpose(2, 0, 1)", "arr.reshape(3, 32, 32)")
 
 
-@fault("preprocess-sizes", fast=True)
+@fault("preprocess-sizes")
 def corner_for_the_whole(h: HandIn) -> None:
     """preprocess cuts out the upper left corner."""
     h.code(RESIZE, 'image.convert("RGB").crop((0, 0, 32, 32))')
@@ -514,7 +514,7 @@ def thumbnail_for_resize(h: HandIn) -> None:
     h.code(RESIZE, 'image.convert("RGB")\n    img.thumbnail((32, 32))')
 
 
-@fault("preprocess-modes", fast=True)
+@fault("preprocess-modes")
 def not_converted_to_rgb(h: HandIn) -> None:
     """preprocess does not convert to RGB."""
     h.code(RESIZE, "image.resize((32, 32))")
@@ -592,7 +592,7 @@ def int8_run_on_the_fp32_session(h: HandIn) -> None:
     h.code("sess_int8.run([out_int8], {in_int8: x})", "sess_fp32.run([out_fp32], {in_fp32: x})")
 
 
-@fault("compare-probabilities", fast=True)
+@fault("compare-probabilities")
 def models_exchanged(h: HandIn) -> None:
     """The FP32 result comes from the INT8 model and the other way round."""
     h.code("    speedup =", "    top3_fp32, top3_int8 = top3_int8, top3_fp32\n    speedup =")
@@ -629,7 +629,7 @@ def three_least_likely(h: HandIn) -> None:
     h.code("np.argsort(probs)[::-1][:3]", "np.argsort(probs)[:3]")
 
 
-@harmless(advises=("compare-labels",), fast=True)
+@harmless(advises=("compare-labels",))
 def labels_plane_and_car(h: HandIn) -> None:
     """The classes are called plane and car."""
     h.code('"airplane", "automobile"', '"plane", "car"')
@@ -650,7 +650,7 @@ def labels_in_chinese(h: HandIn) -> None:
     )
 
 
-@fault("compare-times", fast=True)
+@fault("compare-times")
 def speedup_alone(h: HandIn) -> None:
     """The text gives the speed-up only."""
     h.code(f"    {_RETURN}", f'    summary = f"Speedup: {{speedup:.2f}}x"\n    {_RETURN}')
@@ -752,7 +752,7 @@ def no_interface(h: HandIn) -> None:
         cell["source"] = source[:start] + source[end:]
 
 
-@fault("interface-function", fast=True)
+@fault("interface-function")
 def interface_of_preprocess(h: HandIn) -> None:
     """The interface calls preprocess."""
     h.code("fn=compare_fp32_int8,", "fn=preprocess,")
@@ -774,7 +774,7 @@ def function_without_a_comparison(h: HandIn) -> None:
     h.code("fn=compare_fp32_int8,", "fn=demo_only,")
 
 
-@fault("interface-input", fast=True)
+@fault("interface-input")
 def picture_as_an_array(h: HandIn) -> None:
     """The picture is given as a numpy array."""
     h.code('gr.Image(type="pil")', 'gr.Image(type="numpy")')
@@ -798,7 +798,7 @@ def path_for_picture(h: HandIn) -> None:
     h.code('gr.Image(type="pil")', 'gr.Image(type="filepath")')
 
 
-@fault("interface-outputs", fast=True)
+@fault("interface-outputs")
 def no_text_box(h: HandIn) -> None:
     """The interface has no box for the text."""
     h.code('        gr.Textbox(label="Performance Comparison"),\n', "")
@@ -828,7 +828,7 @@ def one_output(h: HandIn) -> None:
     )
 
 
-@fault("interface-title", fast=True)
+@fault("interface-title")
 def no_title(h: HandIn) -> None:
     """The interface has no title."""
     h.code('    title="CIFAR-10 Image Classifier - FP32 vs INT8",\n', "")
@@ -843,7 +843,7 @@ def no_description(h: HandIn) -> None:
 # 2.4
 
 
-@fault("page-launched", fast=True)
+@fault("page-launched")
 def not_launched(h: HandIn) -> None:
     """launch is not called."""
     h.code("demo.launch(share=True)", "demo")
@@ -876,7 +876,7 @@ def open_to_the_local_network_only(h: HandIn) -> None:
 # template
 
 
-@fault("cells-parse", fast=True)
+@fault("cells-parse")
 def cell_with_a_syntax_error(h: HandIn) -> None:
     """An extra cell does not parse."""
     h.cell("print('done'\n")
@@ -888,7 +888,7 @@ def cell_with_bad_indentation(h: HandIn) -> None:
     h.cell("x = 1\n  y = 2\n")
 
 
-@fault("template-cells", fast=True)
+@fault("template-cells")
 def heading_deleted(h: HandIn) -> None:
     """The heading of topic 2 was deleted."""
     with h.notebook() as content:
@@ -902,7 +902,7 @@ def topics_exchanged(h: HandIn) -> None:
         content["cells"].insert(7, content["cells"].pop(8))
 
 
-@fault("template-comments", fast=True)
+@fault("template-comments")
 def todo_deleted(h: HandIn) -> None:
     """A TODO was deleted."""
     h.code("    # TODO : Export ONNX FILE\n", "")
@@ -915,7 +915,7 @@ def reminders_deleted(h: HandIn) -> None:
     h.code("    # 提醒：share=True 才會有公開網址\n", "")
 
 
-@fault("template-lines", fast=True)
+@fault("template-lines")
 def template_code_deleted(h: HandIn) -> None:
     """The template's measurement of 50 runs was deleted."""
     with h.notebook() as content:
@@ -933,13 +933,13 @@ def template_code_rewritten(h: HandIn) -> None:
     )
 
 
-@fault("nothing-left-blank", fast=True)
+@fault("nothing-left-blank")
 def blank_function(h: HandIn) -> None:
     """A function of the student's own was left blank."""
     h.cell("def plot_results(results):\n    # TODO 畫圖\n    pass\n")
 
 
-@fault("chinese-comments", fast=True)
+@fault("chinese-comments")
 def comments_in_english(h: HandIn) -> None:
     """The student's comments are in English."""
     with h.notebook() as content:
