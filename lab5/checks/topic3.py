@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lab5.checks.evidence import Evidence
     from lab5.checks.pdf import Report
 
+MAX_BODY: Final = 10_000  # characters of a reflection that are read
 MIN_DIFFERENT: Final = 5  # characters of a reflection: ten dots say nothing
 
 # The assignment's own words, which a student's report may repeat: they are neither analysis nor reflection.
@@ -187,7 +188,7 @@ _UNIT: Final = (
 _RELATIVE: Final = re.compile(
     rf"{_NUMBER} ?(?:(?:[~–—\-−至到]|to) ?{_NUMBER} ?)?(?:倍|[x×](?![A-Za-z0-9])|-?fold|times (?=as |faster|slower|"
     rf"smaller|larger|quicker|longer|shorter|speed|less|more))|(?<![A-Za-z0-9])[x×] ?{_NUMBER}|"
-    rf"[一二兩两三四五六七八九十]{1, 3} ?倍|[二三四五六七八九十]{1, 3} ?分之 ?[一二三]|"
+    rf"[一二兩两三四五六七八九十]{{1,3}} ?倍|[二三四五六七八九十]{{1,3}} ?分之 ?[一二三]|"
     rf"{_WORD}(?: (?:to|or) {_WORD})? times (?:as |faster|slower|smaller|larger|quicker|longer|less|more)|twice as|"
     rf"{_NUMBER} ?(?:/|(?:out )?of(?: the)?) ?{_NUMBER}(?![\d.])|{_NUMBER} ?[張张](?:圖片|图片|照片)? ?[中裡]",
     re.IGNORECASE,
@@ -367,7 +368,7 @@ def _bodies(text: str) -> list[str]:
     """What stands below each heading of a reflection; not below a table of contents' line."""
     found = []
     for match in list(_HEADING.finditer(text))[:50]:
-        rest = text[match.end() :]
+        rest = text[match.end() :][:MAX_BODY]
         if not re.match(r"[^\n]{0,30}?[.…·]{3,} ?\d+ ?(?:\n|$)", rest):
             found.append(_NEXT_HEADING.split(rest, maxsplit=1)[0])
     return found

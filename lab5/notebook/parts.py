@@ -586,11 +586,12 @@ def _roles(
     names: dict[str, str] = {}
     if item == "1.4":
         (own,) = ast.parse(source.source("quantize_to_int8")).body
+        assert isinstance(own, ast.FunctionDef)
         if isinstance(around, ast.FunctionDef):
             names = _parameters(own, around)
             lacking = (
                 {a.arg for a in own.args.args} - {a.arg for a in around.args.args} - names.keys()
-            )  # type: ignore[attr-defined]
+            )
         else:
             lacking = {"fp32_path", "int8_path", "reader", "method"}
         instead = {"fp32_path": "FP32_MODEL", "int8_path": "INT8_MODEL", "method": '"MinMax"'}

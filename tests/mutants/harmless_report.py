@@ -387,7 +387,9 @@ def drawn_screenshots(h: HandIn) -> None:
     """The screenshots are drawings, of lines and text, as LaTeX includes PDF figures."""
     form = "/Type/XObject/Subtype/Form/BBox[0 0 178 320]"
     objects = [
-        stream(form, b"".join(b"%d %d 90 12 re f " % (9 * i, 20 * row) for row in range(15)))
+        stream(
+            form, b"".join(b"0 %d %d 12 re f " % (20 * row, 90 + 6 * row * i) for row in range(15))
+        )
         for i in range(3)
     ]
     content = b"".join(
