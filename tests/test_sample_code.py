@@ -65,19 +65,19 @@ def typed() -> dict:
         QUANTISE: _in_function(quantise),
         SESSION: _in_function(sample("def build_session").split("\n", 1)[1]),
         PREPROCESS: _in_function(sample("def preprocess").split("\n", 1)[1]),
-        TIMED: _in_function(sample("fp32_ms =")),
-        "softmax_np(logits_": "softmax_np(out_",
-        '"airplane", "automobile"': '"plane", "car"',
+        TIMED: _in_function(
+            sample("fp32_ms =") + "logits_fp32, logits_int8 = out_fp32, out_int8\n"
+        ),
     }
-    content = handin.notebook()
+    content, found = handin.notebook(), set()
     for cell in content["cells"]:
-        source = "".join(cell["source"])
+        cell["source"] = "".join(cell["source"])
         for old, new in edits.items():
-            source = source.replace(old, new)
-        cell["source"] = source
-    code = "".join(cell["source"] for cell in content["cells"])
-    for new in edits.values():
-        assert new.strip() in code or '"plane"' in new, new
+            if old in cell["source"]:
+                cell["source"], found = cell["source"].replace(old, new), found | {old}
+    assert found == edits.keys()
+    labels = content["cells"][10]
+    labels["source"] = labels["source"].replace('"airplane", "automobile"', '"plane", "car"')
     return content
 
 
