@@ -186,4 +186,24 @@ TEMPLATES: dict[str, Notebook] = {
         (10, "# TODO : Building GUI Interface", "# TODO : Gradio UI"),
         (10, "# TODO : building a public web", "# TODO"),
     ),
+    "bare_markers_and_other_variables": edited(
+        (4, "def export_onnx(model, dummy, path):", "def export_onnx(net, sample, ckpt):"),
+        (4, "torch.load(path", "torch.load(ckpt"),
+        (4, 'path="best_model.pth"', 'ckpt="best_model.pth"'),
+        (4, "# TODO : load state dict", "# TODO"),
+        (4, "# Todo : Export ONNX FILE", "# TODO"),
+        (4, "ResBlock=BasicBlock, num_classes=10", ""),
+        (7, f"build_session(model_path, {SESSION}", "build_session(path, providers=None):\n  sess =\n  return sess\n"),
+        (10, "sess_fp32", "fp32_session"),
+        (10, "sess_int8", "int8_session"),
+        (10, "    x = preprocess(image)", "    inp = preprocess(image)"),
+        (10, "\n\n    return arr\n", "    arr = None\n    return arr\n"),
+        (10, "top3_map(p_fp32)", "top3_map()"),
+        (10, "top3_map(p_int8)", "top3_map()"),
+        (10, "    # Your progarm\n", "    # TODO : your program\n    fp32_ms = \n    int8_ms = \n"),
+        (10, INTERFACE, "demo =\n"),
+    ),
+    "cells_indented": every_cell(
+        lambda text: text if text.startswith("!") else re.sub(r"^(?=.*\S)", "    ", text, flags=re.M)
+    ),
 }  # fmt: skip

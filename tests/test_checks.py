@@ -101,7 +101,7 @@ def test_manual_and_blocked():
     assert judge(raising(Blocked("gone")), None, {}).status == "blocked"
 
 
-@pytest.mark.parametrize("status", ["fail", "blocked", "error", "manual"])
+@pytest.mark.parametrize("status", ["fail", "blocked", "error"])
 def test_what_needs_a_check_that_did_not_pass_is_blocked(status):
     need = next(iter(CHECKS))
     ran = []
@@ -110,6 +110,13 @@ def test_what_needs_a_check_that_did_not_pass_is_blocked(status):
     assert result.status == "blocked"
     assert CHECKS[need].title.en in result.why.en
     assert ran == []
+
+
+@pytest.mark.parametrize("status", ["pass", "advice", "manual"])
+def test_what_nobody_found_wrong_blocks_nothing(status):
+    need = next(iter(CHECKS))
+    one = made(lambda e: None, needs=(need,))
+    assert judge(one, None, {need: Result(need, status)}).status == "pass"
 
 
 @pytest.mark.parametrize("item", ITEMS.values(), ids=lambda item: item.number)

@@ -124,6 +124,58 @@ def test_other_weights_of_the_same_network(tmp_path):
         assert "B10901001_FP32.onnx" in z.namelist()
 
 
+# A zip that would lose points
+
+
+@pytest.fixture
+def graded(monkeypatch, tmp_path):
+    """The command with a small zip instead of the work; what the grader finds lacking in it."""
+    from lab5 import package
+
+    def made(names, *, out, **_):
+        (out / names.archive).write_bytes(b"new")
+        return package.Made(out / names.archive, {}, [])
+
+    lost: list[str] = []
+    monkeypatch.setattr(package, "make_package", made)
+    monkeypatch.setattr(package, "_lost_points", lambda *_: lost)
+    monkeypatch.chdir(tmp_path)
+    return lost
+
+
+def test_a_zip_that_loses_points_is_kept_under_another_name(graded, tmp_path, capsys):
+    (tmp_path / NAMES.archive).write_bytes(b"old")
+    graded.append("1.4 quantize-called")
+    assert main([NAMES.student_id, "--out", "."]) == 1
+    assert (tmp_path / NAMES.archive).read_bytes() == b"old"
+    assert (tmp_path / "N26140692_lab5.incomplete.zip").read_bytes() == b"new"
+    assert "1.4 quantize-called" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--no-grade",)])
+def test_a_whole_zip_replaces_the_old_one(graded, tmp_path, options):
+    (tmp_path / NAMES.archive).write_bytes(b"old")
+    assert main([NAMES.student_id, "--out", ".", *options]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == [NAMES.archive]
+    assert (tmp_path / NAMES.archive).read_bytes() == b"new"
+
+
+def test_which_points_count_as_lost(monkeypatch, tmp_path):
+    from lab5 import checks, grade, package
+
+    one = {"earned": 0.0, "points": 2, "status": "fail", "item": "1.4", "name": "a"}
+    found = [
+        one,
+        one | {"item": "3.2", "name": "report"},
+        one | {"status": "manual", "name": "person"},
+        one | {"earned": 2.0, "status": "pass", "name": "right"},
+        one | {"points": 0, "item": "template", "name": "remark"},
+    ]
+    monkeypatch.setattr(checks, "check_submission", lambda *_, **__: {"checks": found})
+    monkeypatch.setattr(grade, "print_table", lambda *_: None)
+    assert package._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en")) == ["1.4 a"]
+
+
 # Bad input: a message, an exit status, nothing left behind
 
 

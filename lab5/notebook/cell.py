@@ -43,6 +43,19 @@ def is_blank(statement: ast.stmt) -> bool:
     return False
 
 
+def _is_none(statement: ast.stmt) -> bool:
+    """``arr = None``, which is a blank in a function that does nothing else."""
+    match statement:
+        case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=None)):
+            return True
+    return False
+
+
+def _may_stay(statement: ast.stmt) -> bool:
+    """A blank that means what it says in a function that does something."""
+    return isinstance(statement, ast.Pass) or getattr(statement, "value", statement) is None
+
+
 def is_idle(statement: ast.stmt) -> bool:
     """Whether a function with nothing else does nothing: docstring, imports, guards, super()."""
     match statement:
@@ -146,13 +159,13 @@ class Cell:
         ]
         return sorted(found, key=lambda node: (node.lineno, node.col_offset))
 
+    def holds(self, node: Definition, row: int) -> bool:
+        return node.lineno <= row + 1 <= self.end(node)
+
     def around(self, row: int) -> Definition | None:
         """The innermost function or class that ``row`` is in."""
-        inside = [
-            node
-            for node in ast.walk(self.tree)
-            if isinstance(node, Definition) and node.lineno <= row + 1 <= self.end(node)
-        ]
+        nodes = [node for node in ast.walk(self.tree) if isinstance(node, Definition)]
+        inside = [node for node in nodes if self.holds(node, row)]
         return max(inside, key=lambda node: node.lineno, default=None)
 
     def end(self, node: ast.stmt) -> int:
@@ -184,7 +197,8 @@ class Cell:
         if definition and not isinstance(definition, ast.ClassDef):
             found |= {arg.arg for arg in ast.walk(definition.args) if isinstance(arg, ast.arg)}
         if definition:
-            found |= bound_by(ast.Module([s for s in definition.body if not is_blank(s)], []))
+            written = [s for s in definition.body if not (is_blank(s) or _is_none(s))]
+            found |= bound_by(ast.Module(written, []))
         return found
 
     def is_blank(self, statement: ast.stmt, definition: Definition) -> bool:
@@ -195,7 +209,9 @@ class Cell:
 
     def is_hollow(self, definition: Definition) -> bool:
         """Whether the definition does nothing yet."""
-        return all(is_idle(s) or self.is_blank(s, definition) for s in definition.body)
+        return all(
+            is_idle(s) or _is_none(s) or self.is_blank(s, definition) for s in definition.body
+        )
 
     def blanks(self, definition: Definition) -> list[ast.stmt]:
         """What is blank in a body: in one that does something, ``pass`` and a bare return are not."""
@@ -203,8 +219,8 @@ class Cell:
         return [
             s
             for s in definition.body
-            if self.is_blank(s, definition)
-            and (hollow or not (isinstance(s, ast.Pass) or getattr(s, "value", s) is None))
+            if (hollow and _is_none(s))
+            or (self.is_blank(s, definition) and (hollow or not _may_stay(s)))
         ]
 
     def markers(self) -> Iterator[tuple[int, str]]:

@@ -64,7 +64,7 @@ class Filling:
 
 def _network(f: Filling) -> None:
     block = next((name for name in ("BasicBlock", "ResBlock") if f.find(name)), "BasicBlock")
-    calls = [call for _, call in f.calls("ResNet18") if call.args or call.keywords]
+    calls = [call for _, call in f.calls("ResNet18")]
     source = module("model").source("ResNet18")
     given = next((_block_argument(call) for call in calls), ("ResBlock", None))
     if given is None:  # the block is fixed
@@ -589,9 +589,8 @@ def _roles(
         assert isinstance(own, ast.FunctionDef)
         if isinstance(around, ast.FunctionDef):
             names = _parameters(own, around)
-            lacking = (
-                {a.arg for a in own.args.args} - {a.arg for a in around.args.args} - names.keys()
-            )
+            theirs = {a.arg for a in around.args.args}
+            lacking = {a.arg for a in own.args.args} - theirs - names.keys()
         else:
             lacking = {"fp32_path", "int8_path", "reader", "method"}
         instead = {"fp32_path": "FP32_MODEL", "int8_path": "INT8_MODEL", "method": '"MinMax"'}
@@ -760,7 +759,10 @@ def markers(cell: Cell) -> Iterable[tuple[int, str]]:
         below = next((text for text in cell.rows[row + 1 :] if re.match(r"\s*[^#\s]", text)), "")
         below = below if re.match(r"\s*(def|class|demo)\b", below) else ""
         inside = cell.around(row)
-        texts = [words, inside.name if inside else "", below, _guard(cell, row)]
+        names = [
+            n.name for n in ast.walk(cell.tree) if isinstance(n, Definition) and cell.holds(n, row)
+        ]
+        texts = [words, *reversed(names), below, _guard(cell, row)]
         item = next(
             (p.item for text in texts for p in PARTS if text and re.search(p.words, text, re.I)),
             None,
@@ -768,7 +770,7 @@ def markers(cell: Cell) -> Iterable[tuple[int, str]]:
         worded = any(re.search(part.words, words, re.I) for part in PARTS)
         if inside and item == "1.3" and not worded:  # two TODOs without words: load, then export
             item = "1.2" if inside is not exporting else "1.3"
-            exporting = inside
+        exporting = inside if item in ("1.2", "1.3") else exporting
         if item is None:
             raise cell.fault(
                 row,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lab5.cells import python_of
 from lab5.errors import NotebookError
 from lab5.sandbox import Sandbox
 
@@ -59,7 +60,7 @@ def _program(sources: list[str]) -> Any:
     from lab5.checks.program import Cell as Source
     from lab5.checks.program import Program
 
-    return Program.of(Source("code", source) for source in sources)
+    return Program.of(Source("code", python_of(source)) for source in sources)
 
 
 class _Sure:
