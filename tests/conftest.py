@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The same examples in every run, and no test that fails because a machine is slow.
-settings.register_profile("lab5", deadline=None, derandomize=True)
+settings.register_profile(
+    "lab5", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("lab5")
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

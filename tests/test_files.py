@@ -156,10 +156,10 @@ def test_a_command_finds_the_repositorys_weights(
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
 
-    def load_model(path):
+    def read_checkpoint(path):
         raise Lab5Error(f"the weights are {path}", zh="…")
 
-    monkeypatch.setattr("lab5.model.load_model", load_model)
+    monkeypatch.setattr("lab5.checkpoint.read_checkpoint", read_checkpoint)
     main = import_module(f"lab5.{module}").main
     assert main([word.format(fp32=fp32) for word in arguments]) == 1
     assert f"the weights are {FIXTURES / 'best_model.pth'}" in capsys.readouterr().err
