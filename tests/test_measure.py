@@ -17,7 +17,7 @@ from PIL import Image
 from lab5.assignment import CLASSES
 from lab5.calibration import CIFARLikeCalibReader
 from lab5.data import Cifar10, Split
-from lab5.errors import ReportError
+from lab5.errors import ReportError, UsageError
 from lab5.measure import EXAMPLES, SYNTHETIC_IMAGES, Measurements, measure, this_machine
 from lab5.quantize import quantize_to_int8
 
@@ -244,7 +244,7 @@ def test_no_model(pair, tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     for files in ((path, pair[1]), (pair[0], path)):
-        with pytest.raises(ReportError, match=r"bad\.onnx"):
+        with pytest.raises((ReportError, UsageError), match=r"bad\.onnx"):
             measure(*files, None, **QUICK)
 
 

@@ -380,7 +380,7 @@ _MILLISECONDS: Final = {
     **dict.fromkeys(("us", "µs", "μs", "微秒"), 1e-3),
 }
 _NUMBER: Final = re.compile(
-    r"(?<![A-Za-z0-9_.])(\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([A-Za-zµμ]+|毫秒|微秒|秒|[%％])?",
+    r"(?<![A-Za-z0-9_.])[x×]?(\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([A-Za-zµμ]+|毫秒|微秒|秒|[%％])?",
     re.IGNORECASE,
 )
 

@@ -348,3 +348,9 @@ def timed_by_a_clock_imported_within(h: HandIn) -> None:
     """from time import perf_counter, inside the function."""
     _in_compare(h, "    from time import perf_counter as clock\n")
     h.code("time.time()", "clock()", count=4)
+
+
+@harmless()
+def speedup_with_the_sign_before_it(h: HandIn) -> None:
+    """The text gives the speed-up as "x3.95"."""
+    h.code("\\nSpeedup: {speedup:.2f}x", " | x{speedup:.2f}")
