@@ -28,7 +28,7 @@ from tests.templates import BASE, DESIGN, QUANTIZE, SESSION, TEMPLATES, edited
 
 NAMES = FileNames("N26140692")
 BLANK = re.compile(
-    r"\s*(pass|\.\.\.|return( None)?|\w+ ?=( \.\.\.)?|demo = gr\.Interface\(\.\.\.\)|\w.*\.\.\.|.* = ,?"
+    r"\s*(pass|\.\.\.|return( None)?|arr = None|\w+ ?=( \.\.\.)?|demo = gr\.Interface\(\.\.\.\)|\w.*\.\.\.|.* = ,?"
     r"|.*\w\((\.\.\.)?\)|.*\(\w+\(\)\)|\w+\(|\)|.*=\)?|.*: (pass|\.\.\.)|.*share=\)|demo = gr.*\))\s*"
 )
 

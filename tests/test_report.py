@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from lab5 import app, report, report_student, screenshots
+from lab5 import app, files, report_student, screenshots
 from lab5.assignment import MIN_REFLECTION_CHARS, FileNames
 from lab5.errors import ReportError, UsageError
 from lab5.measure import Agreement, Machine
@@ -720,10 +720,10 @@ class TestWriting:
             make_report(tmp_path / "r.pdf", NAMES, figures(), None, "fr")
 
     def test_command_needs_models_or_weights(self, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(report, "fixture", lambda name: None)
+        monkeypatch.setattr(files, "FIXTURES", tmp_path)
         monkeypatch.chdir(tmp_path)
         assert main(["N26140692"]) == 2
-        assert "N26140692_FP32.onnx" in capsys.readouterr().err
+        assert "best_model.pth" in capsys.readouterr().err
 
     def test_command_needs_both_models(self, tmp_path, capsys):
         (tmp_path / "a.onnx").touch()
@@ -774,7 +774,7 @@ class TestWriting:
             capture_output=True,
             text=True,
         )
-        assert run.returncode == 1
+        assert run.returncode == 2
         assert "Traceback" not in run.stderr
         assert not (tmp_path / "N1_report.pdf").exists()
 

@@ -243,7 +243,7 @@ def test_probes_that_do_not_start_are_told_once_and_fail_nothing(tmp_path):
     assert [one.status for one in found].count("error") == 1
     assert {one.status for one in found} <= {"error", "blocked"}
     (error,) = (one for one in found if one.status == "error")
-    assert SENTENCE in error.why[0]
+    assert SENTENCE in error.why.en
 
 
 @settings(max_examples=50, deadline=None)

@@ -50,8 +50,13 @@ class Filling:
 
     def room(self, item: str) -> tuple[Cell, int, str]:
         """Where a part goes of which nothing stands there: cell, row, indentation."""
+        cell, row = self.place(item)
+        return cell, *cell.room(row)
+
+    def place(self, item: str) -> tuple[Cell, int]:
+        """The TODO of a part: cell and row."""
         if place := self.marker(item):
-            return place[0], *place[0].room(place[1])
+            return place
         raise NotebookError(
             f"The template has no place for {item}: neither its code nor its TODO. "
             "Use the handed-out EAI_lab5.ipynb.",
@@ -535,12 +540,8 @@ def _steps(
         row = call.lineno - 1
         indent = cell.rows[row][: len(cell.rows[row]) - len(cell.rows[row].lstrip())]
     else:
-        place = f.marker(item)
-        inside = place and place[0].around(
-            place[1]
-        )  # before the blank there, perhaps its last, goes
-        cell, row, indent = f.room(item)
-    around = cell.around(row) if found else inside
+        cell, row = f.place(item)
+    around = cell.around(row)
     ours = renamed(ours, _roles(f, cell, around, source, item))
     known = cell.bound(around)
     chunks = _chunks(ours)
@@ -561,6 +562,7 @@ def _steps(
     tree = ast.parse("\n".join([ours, *before, *after]))
     needed = source.imports(read_by(tree) - known - bound_by(tree))
     if not found:
+        row, indent = cell.room(row)  # only now, as a body may be nothing but the blank that goes
         cell.insert(row, "\n".join([*needed, *before, chunks[at][0], *after]), indent)
         return
     if after:

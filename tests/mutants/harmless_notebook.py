@@ -70,7 +70,7 @@ def saved_in_format_3(h: HandIn) -> None:
 @harmless(fast=True)
 def statement_timed_by_a_magic(h: HandIn) -> None:
     """%time before a statement that binds a session (nbQA 313)."""
-    h.code("sess_fp32 = build_session(", "%time sess_fp32 = build_session(")
+    h.code("sess_fp32 = build_session(FP32_MODEL,", "%time sess_fp32 = build_session(FP32_MODEL,")
 
 
 @harmless()
@@ -353,4 +353,8 @@ def timed_by_a_clock_imported_within(h: HandIn) -> None:
 @harmless()
 def speedup_with_the_sign_before_it(h: HandIn) -> None:
     """The text gives the speed-up as "x3.95"."""
-    h.code("\\nSpeedup: {speedup:.2f}x", " | x{speedup:.2f}")
+    shown = "return top3_fp32, top3_int8, summary"
+    h.code(
+        f"    {shown}",
+        f'    summary = summary.split("Speedup")[0] + f"x{{speedup:.2f}}"\n    {shown}',
+    )
