@@ -124,6 +124,11 @@ FILLED = {
             "    arr = arr.transpose(2, 0, 1)  # HWC -> CHW\n"
             "    arr = arr[None, ...]\n    return arr\n",
         ),
+        # the assignment's names, of which the given ones differ
+        (
+            "LABELS = ['plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']",
+            'LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]',
+        ),
         ("softmax_np()\n    p_int8", "softmax_np(logits_fp32)\n    p_int8"),
         ("p_int8 = softmax_np()", "p_int8 = softmax_np(logits_int8)"),
         (

@@ -535,9 +535,9 @@ def first_public_hand_in(h: HandIn) -> None:
 )  # fmt: skip
 def second_public_hand_in(h: HandIn) -> None:
     """pip lines as comments, filtered and strict=False, opset_version=13, quant_format as a string."""
-    h.code("!pip install -U \\\n    torch torchvision torchaudio \\\n    onnx onnxscript onnxruntime "
-           "onnxruntime-tools \\\n    gradio", "# !pip install -U \\\n#     torch torchvision torchaudio \\\n"
-           "#     onnx onnxscript onnxruntime onnxruntime-tools \\\n#     gradio")  # fmt: skip
+    h.code("!pip install -U \\\n    torch torchvision torchaudio \\\n    onnx onnxscript onnxruntime \\\n"
+           "    onnxruntime-tools", "# !pip install -U \\\n#     torch torchvision torchaudio \\\n"
+           "#     onnx onnxscript onnxruntime \\\n#     onnxruntime-tools")  # fmt: skip
     wrapped_filtered_and_not_strict(h)
     h.code("        dynamo=False,", "        external_data=False,")
     quantised_by_the_string(h)

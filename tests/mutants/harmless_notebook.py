@@ -172,9 +172,9 @@ def paths_of_drive(h: HandIn) -> None:
     h.code(f'MODEL_PATH_FP32 = "{FP32}"', f'MODEL_PATH_FP32 = "{folder}/{FP32}"')
     h.code(f'MODEL_PATH_INT8 = "{INT8}"', f'MODEL_PATH_INT8 = "{folder}/{INT8}"')
     h.code(
-        "sess_int8 = ort.InferenceSession(MODEL_PATH_INT8",
+        "sess_int8 = build_session(MODEL_PATH_INT8",
         "for path in (MODEL_PATH_FP32, MODEL_PATH_INT8):\n    assert os.path.exists(path), path\n"
-        "sess_int8 = ort.InferenceSession(MODEL_PATH_INT8",
+        "sess_int8 = build_session(MODEL_PATH_INT8",
     )
     _in_compare(h, "    assert os.path.isfile(MODEL_PATH_FP32), MODEL_PATH_FP32\n")
 
