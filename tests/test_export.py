@@ -327,8 +327,8 @@ def test_external_data_that_cannot_be_read(exported, tmp_path, fault):
     rejected("keeps its weights in another file", export.verify_fp32, path)
 
 
-def test_weights_that_are_inputs_too_are_constants(network, tmp_path):
-    path = tmp_path / "a.onnx"
+def export_by_torch(network, path, **settings):
+    """torch's own call, as the package does not make it."""
     with export._quiet():
         torch.onnx.export(
             network,
@@ -336,10 +336,13 @@ def test_weights_that_are_inputs_too_are_constants(network, tmp_path):
             path,
             input_names=["input"],
             output_names=["output"],
-            opset_version=13,
-            keep_initializers_as_inputs=True,
-            dynamo=False,
+            **settings,
         )
+
+
+def test_weights_that_are_inputs_too_are_constants(network, tmp_path):
+    path = tmp_path / "a.onnx"
+    export_by_torch(network, path, opset_version=13, keep_initializers_as_inputs=True, dynamo=False)
     assert len(onnx.load(path).graph.input) == 43
     assert [value.name for value in export.verify_fp32(path).graph.input] == ["input"]
 
@@ -400,16 +403,7 @@ def test_a_file_with_the_assignments_input_and_output_passes(tmp_path):
 def test_what_torch_writes_by_itself_is_refused(network, tmp_path):
     """The assignment's own call, on a torch whose default exporter has no opset 13."""
     path = tmp_path / "a.onnx"
-    with export._quiet():
-        torch.onnx.export(
-            network,
-            (torch.zeros(1, 3, 32, 32),),
-            path,
-            input_names=["input"],
-            output_names=["output"],
-            opset_version=18,
-            dynamo=True,
-        )
+    export_by_torch(network, path, opset_version=18, dynamo=True)
     rejected("opset 18, expected 13", export.verify_fp32, path)
 
 
