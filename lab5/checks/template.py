@@ -31,6 +31,13 @@ _UNFINISHED: Final = re.compile(
 )  # ``inputs=``, ``softmax_np()``: to be filled in
 
 
+# A call that is handed out with something to fill in: nothing in it, or ``inputs =`` and nothing behind.
+_CALL: Final = re.compile(
+    r"^[^\S\n]*(?:\w+[^\S\n]*=[^\S\n]*)?[\w.]+\(\n([^()]*)\)[^\S\n]*$", re.MULTILINE
+)
+_MISSING: Final = re.compile(r"=\s*(,|$)", re.MULTILINE)
+
+
 def _template(e: Evidence) -> list[Cell]:
     if e.template is None:
         raise Blocked(("Give --template to compare with it.", "加上 --template 才能比對。"))
@@ -50,8 +57,13 @@ def _words(cell: Cell) -> set[str]:
 
 
 def _python_lines(cell: Cell) -> list[str]:
-    """Without those of the shell, as what is installed depends on where the notebook runs."""
-    both = zip(cell.source.split("\n"), python_of(cell.source).split("\n"), strict=False)
+    """Those that are to stay: none of the shell's, which depend on where the notebook runs, and none of
+    a call to fill in, which may be written in another form.
+    """
+    source = _CALL.sub(
+        lambda m: "" if not m[1].strip() or _MISSING.search(m[1]) else m[0], cell.source
+    )
+    both = zip(source.split("\n"), python_of(source).split("\n"), strict=False)
     return [line.strip() for line, python in both if line.strip() == python.strip() != ""]
 
 
