@@ -506,11 +506,19 @@ def _quantize(program: Program) -> dict[str, Any]:
         if _file(given.get("model_output")):
             sessions.files.write(given["model_output"], "int8")
 
+    def quant_pre_process(
+        input_model: Any = None, output_model_path: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        if _file(output_model_path):
+            sessions.files.write(output_model_path, "fp32")
+
     sessions = Sessions(program, absent=("int8",))
     quantization.quantize_static = quantize_static
     if hasattr(quantization, "quantize"):
         quantization.quantize.quantize_static = quantize_static
-    quantization.quant_pre_process = lambda *args, **kwargs: None  # type: ignore[attr-defined]
+    for name in ("", ".shape_inference", ".preprocess"):  # where notebooks import it from
+        module: Any = importlib.import_module(f"onnxruntime.quantization{name}")
+        module.quant_pre_process = quant_pre_process
     direct, through = program.reaching(_mentions_quantize)
     idle = {
         name: Anything(name)
