@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.handin import FP32, INT8
 from tests.mutants import HARMLESS, HandIn, Variation
 from tests.test_mutants import parameters
 
+MODELS = (FP32, INT8)
 COMBINED = [variation for variation in HARMLESS.values() if not variation.alone]
 
 
@@ -48,6 +50,9 @@ def test_any_that_can_be_combined_lose_nothing(grader, tmp_path_factory, variati
         before = dict(varied.files), varied.archive, varied.pack
         try:
             variation.edit(varied)
+            for name in MODELS:  # a model is replaced once
+                replaced = before[0].get(name) is not grader.good[name]
+                assert not (replaced and varied.files.get(name) is not before[0].get(name))
             applied.append(variation)
         except AssertionError:  # what it edits is no longer there
             varied.files, varied.archive, varied.pack = before

@@ -582,6 +582,15 @@ def _session_function(program: Program) -> str | None:
     return _pick(program.functions(), "build_session", "create_session", "make_session")
 
 
+def _open(*args: Any, **kwargs: Any) -> Any:
+    """A right ``build_session``, whatever its parameters are called."""
+    import onnxruntime as ort
+
+    return ort.InferenceSession(
+        next(v for v in (*args, *kwargs.values()) if isinstance(v, str | PurePath))
+    )
+
+
 def _opened(program: Program) -> dict[str, Any]:
     """Run the notebook's own calls of ``build_session``: which files are opened."""
     import onnxruntime as ort
@@ -592,19 +601,18 @@ def _opened(program: Program) -> dict[str, Any]:
     def mentions(node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name
 
-    def build_session(*args: Any, **kwargs: Any) -> Any:
-        return ort.InferenceSession(
-            next(v for v in (*args, *kwargs.values()) if isinstance(v, str | PurePath))
-        )
-
     direct, _ = program.reaching(mentions)
+    cells = sorted({program.statements[i].cell for i in direct})
     found: dict[str, Any] = {}
-    for instead in ({}, {name: build_session}):  # what is wrong inside it is another check's matter
+    for instead in ({}, {name: _open}):  # what is wrong inside it is another check's matter
         sessions.opened.clear()
-        space = sessions.space()
-        with _quiet():
-            errors = program.run(direct, space, instead=instead, missing=Anything)
-        named = {n: v._kind for n, v in space.items() if isinstance(v, ort.InferenceSession)}
+        named, errors = [], []
+        for cell in cells:  # a later cell may bind the same names
+            space = sessions.space()
+            mine = [i for i in direct if program.statements[i].cell == cell]
+            with _quiet():
+                errors += program.run(mine, space, instead=instead, missing=Anything)
+            named += [[n, v._kind] for n, v in space.items() if isinstance(v, ort.InferenceSession)]
         found = {"opened": list(sessions.opened), "named": named, "errors": errors}
         if {one["kind"] for one in found["opened"]} == set(KINDS):
             break
@@ -678,7 +686,10 @@ def _bind_first(program: Program, function: str) -> list[str]:
 
 
 def _comparison(program: Program) -> dict[str, Any]:
-    """Call the comparison on pictures, with our ``preprocess`` or, where that fails, with its own."""
+    """Call the comparison on pictures, with our ``preprocess`` or, where that fails, with its own.
+
+    Where its ``build_session`` is at fault, a right one is in its place: that is another item's matter.
+    """
     from lab5.preprocess import preprocess
 
     name = _find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
@@ -687,7 +698,9 @@ def _comparison(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
         return found
-    for instead in ({"preprocess": preprocess}, {}):
+    ours, session = {"preprocess": preprocess}, {_session_function(program) or "": _open}
+    answered: dict[str, Any] = {}  # without an error, but not by both models
+    for instead in (ours, ours | session, {}, session):
         _gradio()
         sessions = Sessions(program)
         space = sessions.space()
@@ -703,9 +716,11 @@ def _comparison(program: Program) -> dict[str, Any]:
             found["calls"].append(call)
             if "error" in call:
                 break
+        if "error" not in call and all(call[kind]["seconds"] for kind in KINDS):
+            return found
         if "error" not in call:
-            break
-    return found
+            answered = answered or found.copy()
+    return answered or found
 
 
 def _taking_time(preprocess: Callable[..., Any], clock: Clock) -> Callable[..., Any]:

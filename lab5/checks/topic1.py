@@ -702,7 +702,7 @@ def sessions_opened(e: Evidence) -> None:
         )
     crossed = [
         f"{name} = {kind.upper()}"
-        for name, kind in found["named"].items()
+        for name, kind in found["named"]
         if any(other in name.lower() for other in kinds - {kind}) and kind not in name.lower()
     ]
     if crossed:
