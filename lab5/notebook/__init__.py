@@ -98,7 +98,8 @@ def _mended(notebook: dict[str, Any]) -> dict[str, Any]:
             cell.pop("outputs", None)
             cell.pop("execution_count", None)
         if with_ids:
-            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", str(cell.get("id"))) or cell["id"] in ids:
+            own = str(cell.get("id", ""))
+            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", own) or own in ids:
                 cell["id"] = f"lab5-{number}"
             ids.add(cell["id"])
     validator.normalize(notebook, strip_invalid_metadata=True)
