@@ -7,16 +7,16 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from lab5.assignment import CLASSES, TOP_K
 from lab5.files import model_size
 from lab5.session import build_timed_session
+from lab5.text import Language
 
 Scores = dict[str, float]
-Language = Literal["en", "zh-TW"]
 
 WINDOW: Final = 7  # runs of either model, the latest, whose times the page states
 LOW_CONFIDENCE: Final = 0.5  # top-1 probability below which a picture looks unlike the ten classes

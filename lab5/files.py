@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FIXTURES: Final = Path(__file__).parent.parent / "fixtures"  # in a clone; not where it is installed
 
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp")
+
 # What operating systems, editors and office programs put beside people's files by themselves.
 LITTER: Final = re.compile(
     r"(^|/)(\._|\.DS_Store$|__MACOSX(/|$)|\.ipynb_checkpoints(/|$)|\.~|~\$|Thumbs\.db$"
@@ -31,6 +33,15 @@ def visible(folder: Path, pattern: str = "*") -> Iterator[Path]:
         name = path.relative_to(folder).as_posix()
         if not LITTER.search(name) and not re.search(r"(^|/)\.", name):
             yield path
+
+
+def cache_dir() -> Path:
+    """``$LAB5_CACHE``, or the operating system's cache folder for this user."""
+    if folder := os.environ.get("LAB5_CACHE"):
+        return Path(folder)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("lab5", appauthor=False))
 
 
 @contextmanager

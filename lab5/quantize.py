@@ -3,24 +3,20 @@
 What the assignment leaves open decides whether the result is right and fast: activations are uint8
 (int8 ones have no fast path on x86) and weights use 7 bits (``reduce_range``), so that no pair of
 products overflows 16 bits on a CPU without VNNI and the file gives the same answers everywhere.
-With ``--calibration synthetic`` lab5.refine then takes finer scales that keep this promise.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.assignment import CHECKPOINT, IMAGE_SIZE, INPUT_NAME, OPSET, SYNTHETIC
-from lab5.cli import add_calibration, command, console
+from lab5.assignment import IMAGE_SIZE, INPUT_NAME, OPSET
 from lab5.errors import CalibrationError, ExportError, QuantizationError
-from lab5.files import find, model_size, replacing
+from lab5.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +54,11 @@ def quantize_to_int8(fp32_path, int8_path, reader, method="MinMax"):
 
 
 def quantize(
-    fp32: Path, int8: Path, reader: Any, method: str = "MinMax", *, refine: bool = False
+    fp32: Path,
+    int8: Path,
+    reader: Any,
+    method: str = "MinMax",
+    improve: Callable[[Path, Path, Any], None] | None = None,
 ) -> None:
     """Quantise ``fp32`` into ``int8``, verified before it takes its name.
 
@@ -67,7 +67,7 @@ def quantize(
     Args:
         reader: an onnxruntime ``CalibrationDataReader`` for the input ``input``; read once.
         method: ``MinMax``, ``Entropy`` or ``Percentile``.
-        refine: also improve the scales, biases and logits afterwards (lab5.refine).
+        improve: gets ``fp32``, the new file and the batches read, before it is verified.
 
     Raises:
         CalibrationError: the reader yields nothing, or images that no preprocessing made.
@@ -78,7 +78,7 @@ def quantize(
             f"There is no calibration method {method!r}. Use one of {', '.join(METHODS)}.",
             zh=f"沒有 {method!r} 這種校準方法。請使用 {'、'.join(METHODS)} 之一。",
         )
-    graph = _checked_input(fp32)
+    graph = checked_fp32(fp32)
     from lab5.calibration import BatchReader
 
     images = BatchReader(_checked_images(reader), INPUT_NAME)
@@ -87,10 +87,8 @@ def quantize(
             with quiet():
                 # The graph, not its path: given a path, onnxruntime writes a second file beside it.
                 quantize_to_int8(graph, str(temporary), images, method)
-            if refine:
-                from lab5.refine import refine_int8
-
-                refine_int8(fp32, temporary, images)
+            if improve:
+                improve(fp32, temporary, images)
         except OSError:
             raise
         except Exception as error:  # onnxruntime raises whatever it stumbles over
@@ -114,7 +112,7 @@ def quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _checked_input(path: Path) -> onnx.ModelProto:
+def checked_fp32(path: Path) -> onnx.ModelProto:
     """The FP32 graph, refused when it is quantised or optimised already or not what 1.3 asks for."""
     from lab5.export import verify_fp32
 
@@ -250,53 +248,7 @@ def _fault(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> tuple[s
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m lab5.quantize",
-        description="1.4: quantise an FP32 ONNX file to INT8 / 靜態量化為 INT8",
-    )
-    parser.add_argument("fp32", type=Path, metavar="FP32.onnx")
-    parser.add_argument("int8", type=Path, metavar="INT8.onnx")
-    add_calibration(parser)
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        help=f"what FP32.onnx was exported from; the synthetic images need it (default {CHECKPOINT})",
-    )
-    parser.add_argument("--method", choices=METHODS, default="MinMax")
-    return parser
-
-
-@command
-def main(argv: list[str] | None = None) -> None:
-    args = _parser().parse_args(argv)
-    _checked_input(args.fp32)
-    from lab5.calibration import make_reader
-
-    model = _network(args) if args.calibration == SYNTHETIC else None
-    reader = make_reader(args.calibration, model)
-    quantize(args.fp32, args.int8, reader, args.method, refine=args.calibration == SYNTHETIC)
-    sizes = [model_size(file) / 1e6 for file in (args.fp32, args.int8)]
-    console.print(f"{args.int8}: {sizes[1]:.1f} MB, FP32 {sizes[0]:.1f} MB")
-
-
-def _network(args: argparse.Namespace) -> Any:
-    """The network of ``--weights``, which must be the one that was exported."""
-    from lab5.checkpoint import open_model
-    from lab5.export import verify_parity
-
-    weights = find(args.weights, CHECKPOINT)
-    model = open_model(weights)
-    try:
-        verify_parity(args.fp32, model)
-    except ExportError as error:
-        raise CalibrationError(
-            f"{args.fp32} was not exported from {weights}: their logits differ. "
-            "Give the weights it was exported from with --weights.",
-            zh=f"{args.fp32} 不是由 {weights} 匯出的：輸出不同。請用 --weights 指定原本的權重。",
-        ) from error
-    return model
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from lab5.__main__ import run
+
+    run("quantize")

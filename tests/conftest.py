@@ -29,7 +29,7 @@ def need(available: object, how_to_get_it: str) -> None:
 @pytest.fixture(scope="session")
 def cifar10():
     """The real data set, from the cache."""
-    from lab5 import data
+    from lab5.study import data
 
     need(data.cached(), "CIFAR-10 is not in the cache; fetch it with: python -m lab5.data")
     return data.load()

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from lab5.assignment import CLASSES
-from lab5.measure import (
+from lab5.report.measure import (
     Accuracy,
     Agreement,
     ClassAccuracy,

@@ -185,7 +185,7 @@ def table() -> str:
     from types import SimpleNamespace
 
     from lab5.errors import DataError
-    from lab5.uploads import read_upload
+    from lab5.web.uploads import read_upload
 
     class Everything:
         read = staticmethod(lambda path: Path(path).read_bytes())

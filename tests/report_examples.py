@@ -19,9 +19,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from lab5.assignment import FileNames
-from lab5.examples import draw_examples
-from lab5.measure import Example, Measurements
-from lab5.report import make_report
+from lab5.report.document import make_report
+from lab5.report.measure import Example, Measurements
+from lab5.web.examples import draw_examples
 from tests.figures import full_size, without_data
 
 REFLECTION = """# 心得

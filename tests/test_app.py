@@ -16,10 +16,12 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from lab5 import app, files
+from lab5 import app, files, models
 from lab5.assignment import APP_TITLE, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
+from lab5.commands import app as command
 from lab5.errors import AppError, UsageError
 from lab5.quantize import verify_int8
+from lab5.web.serve import serve
 
 
 def free_port() -> int:
@@ -53,7 +55,7 @@ def until_it_answers(
 
 @pytest.fixture(scope="module")
 def pair(weights):
-    return app.make_pair(weights)
+    return models.cached_pair(weights)
 
 
 # The assignment's calls
@@ -84,7 +86,7 @@ def test_the_public_page_is_share_true():
 # Which models
 
 
-def models(folder: Path, student: str, age: int = 0) -> app.Pair:
+def write_pair(folder: Path, student: str, age: int = 0) -> models.Pair:
     files = folder / f"{student}_FP32.onnx", folder / f"{student}_INT8.onnx"
     for file in files:
         file.write_bytes(b"x")
@@ -93,30 +95,30 @@ def models(folder: Path, student: str, age: int = 0) -> app.Pair:
 
 
 def test_the_newest_pair_is_taken(tmp_path):
-    models(tmp_path, "A1", age=5)
-    newest = models(tmp_path, "B2")
-    assert app.find_pair((tmp_path,)) == newest
+    write_pair(tmp_path, "A1", age=5)
+    newest = write_pair(tmp_path, "B2")
+    assert models.find_pair((tmp_path,)) == newest
 
 
 def test_the_first_folder_with_a_pair_wins(tmp_path):
     (tmp_path / "submission").mkdir()
     (tmp_path / "lone_FP32.onnx").write_bytes(b"x")
-    there = models(tmp_path / "submission", "A1")
-    assert app.find_pair((tmp_path, tmp_path / "submission", tmp_path / "nowhere")) == there
-    here = models(tmp_path, "B2")
-    assert app.find_pair((tmp_path, tmp_path / "submission")) == here
+    there = write_pair(tmp_path / "submission", "A1")
+    assert models.find_pair((tmp_path, tmp_path / "submission", tmp_path / "nowhere")) == there
+    here = write_pair(tmp_path, "B2")
+    assert models.find_pair((tmp_path, tmp_path / "submission")) == here
 
 
 def test_without_models_and_weights_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "FIXTURES", tmp_path / "fixtures")
     with pytest.raises(UsageError, match=r"There is no best_model\.pth"):
-        app.find_models()
+        models.find_models()
 
 
 def test_the_pair_is_made_once_and_kept_for_these_weights(pair, weights):
     before = [file.stat().st_mtime_ns for file in pair]
-    assert app.make_pair(weights) == pair
+    assert models.cached_pair(weights) == pair
     assert verify_int8(pair[1]).graph.node[-1].op_type == "DequantizeLinear"  # not refined
     assert [file.stat().st_mtime_ns for file in pair] == before
 
@@ -124,18 +126,22 @@ def test_the_pair_is_made_once_and_kept_for_these_weights(pair, weights):
 def test_another_calibration_or_library_is_another_pair(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("LAB5_CACHE", str(tmp_path))
     monkeypatch.setattr("lab5.export.export_fp32", lambda model, path: path.touch())
-    monkeypatch.setattr("lab5.calibration.make_reader", lambda *args: None)
-    refined = []
+    improved = []
 
-    def made(fp32, int8, reader, *, refine):
-        refined.append(refine)
+    def calibrate(model):
+        return models.Calibration(None, improved.append)
+
+    def quantize(fp32, int8, reader, *, improve):
+        if improve:
+            improve(int8)
         int8.touch()
 
-    monkeypatch.setattr("lab5.quantize.quantize", made)
-    pairs = [app.make_pair(weights), app.make_pair(weights, "synthetic"), app.make_pair(weights)]
-    monkeypatch.setattr(app, "version", lambda name: "99.0")
-    pairs.append(app.make_pair(weights))
-    assert refined == [False, True, False]
+    monkeypatch.setattr("lab5.quantize.quantize", quantize)
+    make = models.cached_pair
+    pairs = [make(weights), make(weights, "synthetic", calibrate), make(weights)]
+    monkeypatch.setattr(models, "version", lambda name: "99.0")
+    pairs.append(make(weights))
+    assert len(improved) == 1
     assert pairs[2] == pairs[0]
     assert len(set(pairs)) == 3
 
@@ -155,7 +161,7 @@ def test_another_calibration_or_library_is_another_pair(weights, tmp_path, monke
 def test_wrong_usage_exits_with_2_and_says_why(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:
-        status = app.main(arguments)
+        status = command.main(arguments)
     except SystemExit as error:  # argparse's own
         status = error.code
     assert status == 2
@@ -163,7 +169,7 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, says, tmp_path, monkey
 
 
 def test_a_file_that_is_no_model_is_an_error_without_a_traceback(tmp_path):
-    models(tmp_path, "A1")
+    write_pair(tmp_path, "A1")
     run = start("--no-share", "--dir", ".", cwd=tmp_path)
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 1
@@ -202,13 +208,13 @@ def test_without_a_share_server_it_says_so_and_serves_locally(capsys):
             pass
 
     page = Page()
-    app.serve(page, share=True, host="127.0.0.1", port=None)
+    serve(page, share=True, host="127.0.0.1", port=None)
     said = capsys.readouterr().out
     assert "No share server in reach" in said
     assert "連不上公開連結" in said
     page = Page()
     page.share_url = "https://x.gradio.live"
-    app.serve(page, share=True, host="127.0.0.1", port=None)
+    serve(page, share=True, host="127.0.0.1", port=None)
     assert "No share server" not in capsys.readouterr().out
 
 
@@ -264,5 +270,5 @@ def test_it_serves_whatever_the_proxies_and_the_address(proxies, host, pair, tmp
 )
 def test_an_address_that_is_none_is_one_sentence(host):
     with pytest.raises(AppError, match="cannot be served") as caught:
-        app.serve(SimpleNamespace(launch=print), share=False, host=host, port=None)
+        serve(SimpleNamespace(launch=print), share=False, host=host, port=None)
     assert len(str(caught.value).splitlines()) == 2  # one in each language

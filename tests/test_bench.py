@@ -10,25 +10,22 @@ import onnx
 import pytest
 import torch
 
-from lab5 import bench
-from lab5.bench import (
+from lab5.calibration import CIFARLikeCalibReader
+from lab5.commands.bench import main, markdown, quality_table, speed_table
+from lab5.errors import QuantizationError
+from lab5.quantize import verify_int8
+from lab5.study import bench
+from lab5.study.bench import (
     OURS,
     REFERENCE,
     Engine,
     engines,
     judge,
     macs,
-    main,
-    markdown,
     measure_speed,
-    quality_table,
-    speed_table,
     write_files,
 )
-from lab5.calibration import CIFARLikeCalibReader
-from lab5.data import Cifar10, Split
-from lab5.errors import QuantizationError
-from lab5.quantize import verify_int8
+from lab5.study.data import Cifar10, Split
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +169,7 @@ def test_tables_have_a_row_for_everything_and_equal_widths():
 @pytest.mark.benchmark
 def test_both_commands(weights, tmp_path, capsys, monkeypatch):
     """On a data set of a few random images: every figure is there and is valid JSON."""
-    from lab5 import data, synthetic
+    from lab5.study import data, synthetic
 
     made = CIFARLikeCalibReader(batch_size=20, num_batches=1).batches[0]
     monkeypatch.setattr(synthetic, "synthetic_images", lambda model, seed=0: made)

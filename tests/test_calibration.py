@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader
 from PIL import Image
 
-from lab5 import synthetic
 from lab5.assignment import REAL_IMAGES
-from lab5.calibration import CIFARLikeCalibReader, even_batches, make_reader
+from lab5.calibration import CIFARLikeCalibReader, even_batches, handed_out_reader
 from lab5.errors import CalibrationError, DataMissing
 from lab5.model import BasicBlock, ResNet18
 from lab5.preprocess import preprocess, preprocess_batch
-from lab5.synthetic import dead_leaves, synthetic_images
+from lab5.study import synthetic
+from lab5.study.calibration import calibrate
+from lab5.study.synthetic import dead_leaves, synthetic_images
 
 
 def everything(reader):
@@ -61,7 +62,7 @@ def test_noise_is_what_the_notebook_draws_after_seeding(size, count):
 
 
 def test_the_default_is_50_batches_of_one():
-    assert [batch.shape for batch in make_reader("random", None).batches] == [(1, 3, 32, 32)] * 50
+    assert [batch.shape for batch in handed_out_reader().batches] == [(1, 3, 32, 32)] * 50
 
 
 @pytest.fixture
@@ -91,26 +92,26 @@ def test_litter_is_no_picture(folder):
     for name in ("._0.png", ".ipynb_checkpoints/0.png", "__MACOSX/0.png", "sub/._1.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"\0\5\x16\7")
-    assert len(everything(make_reader(str(folder), None))) == 5
+    assert len(everything(calibrate(str(folder))(None).reader)) == 5
 
 
 def test_modes(small, folder, monkeypatch, tmp_path):
     made = np.ones((3, 3, 32, 32), "f4")
     monkeypatch.setattr(synthetic, "synthetic_images", lambda model: made)
-    assert everything(make_reader("synthetic", small)).shape == (3, 3, 32, 32)
-    assert len(everything(make_reader("random", small))) == 50
-    assert len(everything(make_reader(str(folder), None))) == 5
+    assert everything(calibrate("synthetic")(small).reader).shape == (3, 3, 32, 32)
+    assert len(everything(calibrate("random")(small).reader)) == 50
+    assert len(everything(calibrate(str(folder))(None).reader)) == 5
     for bad in (str(tmp_path / "none"), "typo", "auto", str(folder / "0.png")):
         with pytest.raises(CalibrationError, match="neither one of"):
-            make_reader(bad, None)
+            calibrate(bad)
     monkeypatch.setenv("LAB5_CACHE", str(tmp_path / "empty"))
     with pytest.raises(DataMissing):
-        make_reader("cifar10", None)
+        calibrate("cifar10")(None)
 
 
 @pytest.mark.cifar10
 def test_real_images_come_from_the_training_split(cifar10):
-    images = everything(make_reader("cifar10", None))
+    images = everything(calibrate("cifar10")(None).reader)
     assert (images == preprocess_batch(cifar10.train.images[: len(images)])).all()
     assert len(images) == REAL_IMAGES
 
@@ -121,7 +122,7 @@ def test_weights_without_finite_gradients_are_refused(small, monkeypatch):
     with torch.no_grad():
         small.layer2[0].left[1].weight.fill_(float("inf"))
     with pytest.raises(CalibrationError, match="not finite"):
-        make_reader("synthetic", small)
+        calibrate("synthetic")(small)
 
 
 @given(st.integers(1, 600))

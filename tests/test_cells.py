@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from lab5.cells import python_of
+from lab5.grading.evidence.ipython import python_of
 
 LINES = (
     "x = 1", "if x:", "else:", "    y = 2", "    !ls {x}", "!pip install \\", "  torch", "%cd a",
@@ -98,6 +98,6 @@ def test_a_line_of_the_body_keeps_its_number():
 
 
 def test_plain_python_does_not_import_ipython():
-    code = "import sys; from lab5.cells import python_of; python_of('x = 1'); print('IPython' in sys.modules)"
+    code = "import sys; from lab5.grading.evidence.ipython import python_of; python_of('x = 1'); print('IPython' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab5.assignment import ITEMS, TOTAL_POINTS
-from lab5.checks import ADVISED, CHECKS, GROUPS
-from lab5.checks.core import STATUSES, Advice, Blocked, Check, Fault, Manual, Result, Text, judge
-from lab5.rubric import as_markdown
+from lab5.grading.core import STATUSES, Advice, Blocked, Check, Fault, Manual, Result, Text, judge
+from lab5.grading.rubric import as_markdown
+from lab5.grading.suite import ADVISED, CHECKS, GROUPS
 
 ROOT = Path(__file__).parent.parent
 

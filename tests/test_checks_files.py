@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab5.assignment import FileNames
-from lab5.checks import CHECKS, checkpoint
-from lab5.checks.checkpoint import checkpoint_layers
-from lab5.checks.core import Advice, Fault
-from lab5.checks.evidence import ROUNDS, read_report, times_as_long
-from lab5.checks.onnx_file import OnnxFile, in_order, reference_logits
 from lab5.errors import CheckpointError
-from lab5.report import LANGUAGES, make_report
+from lab5.grading.core import Advice, Fault
+from lab5.grading.evidence import checkpoint
+from lab5.grading.evidence.checkpoint import checkpoint_layers
+from lab5.grading.evidence.handin import ROUNDS, read_report, times_as_long
+from lab5.grading.evidence.onnx_file import OnnxFile, in_order, reference_logits
+from lab5.grading.suite import CHECKS
+from lab5.report.document import make_report
+from lab5.text import LANGUAGES
 from tests import figures, handin
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab5.checks import newer_python
-from lab5.checks.program import Cell, NotebookUnreadable, Program, read_cells
+from lab5.grading import newer_python
+from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, read_cells
 
 
 def program(*sources):

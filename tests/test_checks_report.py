@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab5.checks import CHECKS
-from lab5.checks.core import Fault, Manual
-from lab5.checks.pdf import legible, read_report, tidy
-from lab5.checks.topic3 import _FP32, _INT8, _reflection, comparisons, figures, prose
+from lab5.grading.checks.topic3 import _FP32, _INT8, _reflection, comparisons, figures, prose
+from lab5.grading.core import Fault, Manual
+from lab5.grading.evidence.pdf import legible, read_report, tidy
+from lab5.grading.suite import CHECKS
 from tests.handin import REPORT
 from tests.mutants import harmless_report
 from tests.mutants.core import HARMLESS, HandIn

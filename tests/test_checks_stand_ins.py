@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD
-from lab5.checks import inputs, stand_ins
+from lab5.grading.evidence import inputs
+from lab5.grading.stand_ins import anything as stand_ins
 from lab5.preprocess import preprocess
 
 
 def run(code: str) -> str:
     """In a process of its own: what is imported stays imported."""
-    code = f"from lab5.checks import stand_ins\nabsent = stand_ins.install()\n{code}"
+    code = f"from lab5.grading.stand_ins import anything as stand_ins\nabsent = stand_ins.install()\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -13,13 +13,11 @@ import pytest
 
 import lab5
 from lab5 import cli, errors
+from lab5.__main__ import VERBS
+from lab5.__main__ import main as lab5_main
 
 PACKAGE = Path(lab5.__file__).parent
-COMMANDS = sorted(
-    f"lab5.{path.stem}"
-    for path in PACKAGE.glob("*.py")
-    if "\n@command\n" in path.read_text(encoding="utf-8")
-)
+COMMANDS = [f"lab5.{verb}" for verb in VERBS]
 # Each takes longer to import than --help may take altogether (0.3 s).
 HEAVY = {"torch", "onnx", "onnxruntime", "gradio", "rich", "PIL", "nbformat", "typst", "pypdfium2"}
 
@@ -145,8 +143,50 @@ def test_an_unknown_option_is_wrong_usage(module):
     assert "Traceback" not in run.stderr
 
 
-def test_there_are_commands():
-    assert {"lab5.data", "lab5.train", "lab5.evaluate"} <= set(COMMANDS)
+def test_every_module_of_commands_is_a_verb():
+    modules = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
+    assert set(VERBS) == modules
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_lab5_alone_lists_the_verbs(arguments):
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lab5", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert run.returncode == 0
+    for verb, text in VERBS.items():
+        assert re.search(rf"^  {verb} +{re.escape(str(text.en))} / {text.zh}$", run.stdout, re.M)
+    imported = set(re.findall(r"\| +(\S+)$", run.stderr, re.M))
+    assert not any(name.startswith("lab5.commands.") for name in imported)
+
+
+def test_a_verb_gets_its_own_arguments(capsys):
+    assert lab5_main(["data", "--from", "nowhere.bin"]) == 1
+    assert "nowhere.bin" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        lab5_main(["pack"])
+    assert "usage: lab5 VERB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_verb_and_its_options(capsys, shell):
+    assert lab5_main(["--completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(verb in script for verb in VERBS)
+    assert "--calibration" in script
+    if shell == "bash":
+        done = subprocess.run(["bash", "-n"], input=script, text=True, timeout=60)
+        assert done.returncode == 0
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        lab5_main(["--version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def tree(error, depth=0):

@@ -27,10 +27,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab5 import data
 from lab5.assignment import CLASSES
-from lab5.data import Cifar10, Split
+from lab5.commands import data as command
 from lab5.errors import DataError, DataMissing
+from lab5.study import data
+from lab5.study.data import Cifar10, Split
 from tests.conftest import need
 
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
@@ -550,7 +551,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(small, tmp_path, monkeypatch):
-    """A server of the official archive (a small one), which lab5.data takes for the home page."""
+    """A server of the official archive (a small one), which lab5.study.data takes for the home page."""
     path = SOURCES["official archive"](tmp_path, small)
     server = Server(path.read_bytes())
     monkeypatch.setattr(data, "OFFICIAL_URL", server.url)
@@ -767,14 +768,14 @@ def test_no_route_at_all(cache, monkeypatch):
 
 
 def test_the_command_says_where_the_data_is(server, cache, capsys):
-    assert data.main(["--source", "official"]) == 0
+    assert command.main(["--source", "official"]) == 0
     out = capsys.readouterr().out
     assert "20 + 4 images" in out
     assert "cifar10.npz" in out.replace("\n", "")
 
 
 def test_a_part_of_the_data_set_does_not_replace_the_whole(cache, tmp_path, small, capsys):
-    assert data.main(["--from", str(SOURCES["npm archive"](tmp_path, small))]) == 1
+    assert command.main(["--from", str(SOURCES["npm archive"](tmp_path, small))]) == 1
     assert "20 + 4 images" in capsys.readouterr().err
     assert not cache.exists()
 
@@ -783,5 +784,5 @@ def test_a_part_of_the_data_set_does_not_replace_the_whole(cache, tmp_path, smal
 @pytest.mark.slow
 def test_a_copy_of_the_whole_fills_the_cache(cifar10, cache, tmp_path):
     path = SOURCES["official archive, gunzipped"](tmp_path, cifar10)
-    assert data.main(["--from", str(path)]) == 0
+    assert command.main(["--from", str(path)]) == 0
     assert same(data.load(), cifar10)

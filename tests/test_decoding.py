@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from test_preprocess import MODES
 from test_preprocess import random_image as ordinary_image
 
-from lab5.decoding import DEADLINES, MEMORY, SIZE, Decoder, Outcome, upright_rgb
 from lab5.preprocess import preprocess
+from lab5.web.decoding import DEADLINES, MEMORY, SIZE, Decoder, Outcome, upright_rgb
 
 DEEP_MODES = ["I", "F", "I;16", "I;16L", "I;16B"]
 
@@ -184,14 +184,14 @@ def test_its_memory_is_limited(decoder):
 
 
 def test_it_imports_neither_torch_nor_gradio():
-    code = "import sys, lab5.decoding; print({'torch', 'gradio', 'onnxruntime'} & set(sys.modules))"
+    code = "import sys, lab5.web.decoding; print({'torch', 'gradio', 'onnxruntime'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 
 
 USER = """
 import sys
-from lab5.decoding import decode
+from lab5.web.decoding import decode
 from pictures import saved, scene, slow_jpeg
 decode(saved(scene(), "PNG"))
 print(decode._process.pid, flush=True)

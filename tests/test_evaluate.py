@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper
 
-from lab5 import data, evaluate
 from lab5.assignment import CLASSES
-from lab5.data import Cifar10, Split
+from lab5.commands import evaluate as command
 from lab5.errors import CalibrationError, CheckpointError, DataError
-from lab5.evaluate import FP32, INT8, PYTORCH, Evaluation, Paired
 from lab5.model import BasicBlock, ResNet18
 from lab5.preprocess import preprocess_batch
 from lab5.session import PROVIDERS, build_session
+from lab5.study import data, evaluate
+from lab5.study.data import Cifar10, Split
+from lab5.study.evaluate import FP32, INT8, PYTORCH, Evaluation, Paired
 
 logits = arrays(np.float32, (7, 10), elements=st.floats(-50, 50, width=32))
 labels = arrays(np.int64, 7, elements=st.integers(0, 9))
@@ -204,7 +205,7 @@ def test_three_models_on_the_same_images(evaluation, split):
 
 
 def test_the_report_is_plain_json(evaluation, checkpoint):
-    report = json.loads(json.dumps(evaluate.report(evaluation, checkpoint), allow_nan=False))
+    report = json.loads(json.dumps(command.report(evaluation, checkpoint), allow_nan=False))
     assert report["images"] == 12
     assert len(report["sha256"]) == 64
     for model in (PYTORCH, FP32, INT8):
@@ -222,7 +223,7 @@ def test_no_images(checkpoint, split):
 
 def test_a_statement_for_each_outcome():
     def statement(only_fp32, only_int8):
-        return evaluate._statement(Paired(10_000, only_fp32, only_int8))
+        return command._statement(Paired(10_000, only_fp32, only_int8))
 
     assert "-0.03 pp" in statement(14, 11)
     assert "no difference shown" in statement(14, 11)
@@ -242,7 +243,7 @@ def cache(tmp_path, monkeypatch, split):
 def test_the_command(cache, checkpoint, tmp_path, capsys):
     out = tmp_path / "figures.json"
     argv = ["--weights", str(checkpoint), "--images", "6", "--calibration", "random"]
-    assert evaluate.main([*argv, "--json", str(out)]) == 0
+    assert command.main([*argv, "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     report = json.loads(out.read_text())
     assert "6 test images" in printed
@@ -255,7 +256,7 @@ def test_the_command(cache, checkpoint, tmp_path, capsys):
 
 
 def failure(capsys, status, *argv):
-    assert evaluate.main([str(a) for a in argv]) == status
+    assert command.main([str(a) for a in argv]) == status
     err = capsys.readouterr().err
     assert "Traceback" not in err
     return err

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from lab5 import data, files
-from lab5.data import Cifar10, Split
+from lab5 import files
 from lab5.errors import Lab5Error, UsageError
 from lab5.files import find, model_files, model_size, replacing, visible
-from lab5.measure import measure
-from lab5.spaces import export_space
+from lab5.report.measure import measure
+from lab5.study import data
+from lab5.study.data import Cifar10, Split
+from lab5.web.spaces import export_space
 from tests.conftest import FIXTURES
 
 
@@ -160,7 +161,7 @@ def test_a_command_finds_the_repositorys_weights(
         raise Lab5Error(f"the weights are {path}", zh="…")
 
     monkeypatch.setattr("lab5.checkpoint.read_checkpoint", read_checkpoint)
-    main = import_module(f"lab5.{module}").main
+    main = import_module(f"lab5.commands.{module}").main
     assert main([word.format(fp32=fp32) for word in arguments]) == 1
     assert f"the weights are {FIXTURES / 'best_model.pth'}" in capsys.readouterr().err
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lab5 import report
 from lab5.assignment import FileNames
-from lab5.report_student import ASSETS, REPLACEMENT, Supplied, characters, typeset
+from lab5.report import document as report
+from lab5.report.student import ASSETS, REPLACEMENT, Supplied, characters, typeset
+from lab5.text import LANGUAGES
 from tests.conftest import need
 from tests.figures import figures, without_data
 
 FONTS = sorted(ASSETS.glob("*.ttf"))
-SOURCES = [Path(report.__file__).with_name(f"report{part}.py") for part in ("", "_analysis")]
+SOURCES = [Path(report.__file__).with_name(f"{part}.py") for part in ("document", "analysis")]
 
 
 @pytest.fixture(params=FONTS, ids=lambda path: path.stem)
@@ -83,7 +84,7 @@ def test_the_template_holds_no_other_characters():
     assert not set(template) - characters() - {"\n"}
 
 
-@pytest.mark.parametrize("lang", report.LANGUAGES)
+@pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("m", [figures(), without_data()], ids=["data", "no-data"])
 def test_a_clean_report_lacks_no_glyph(lang, m):
     data, _ = report._document(

@@ -13,11 +13,13 @@ import pytest
 from onnxruntime.quantization import QuantFormat, quantize_static
 
 import lab5
-from lab5 import grade
 from lab5.calibration import BatchReader
+from lab5.commands import grade
 from tests import handin
 
-SCHEMA = json.loads((Path(lab5.__file__).parent / "grade_schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (Path(lab5.__file__).parent / "grading" / "grade_schema.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +123,10 @@ def test_folders_and_missing_files_do_not_stop_the_others(tmp_path, capsys):
 
 def test_any_exception_is_the_result_of_its_zip_and_the_rest_is_written(tmp_path, monkeypatch):
     """Half a surrogate pair in the path as well, which no encoding can write."""
-    import lab5.checks
+    import lab5.grading.suite
 
     paths = [handin.write_zip(tmp_path / f"A{n}_lab5.zip", {}) for n in range(3)]
-    before = lab5.checks.check_submission
+    before = lab5.grading.suite.check_submission
     known = []
 
     def check_submission(path, **options):
@@ -133,7 +135,7 @@ def test_any_exception_is_the_result_of_its_zip_and_the_rest_is_written(tmp_path
             raise RuntimeError("\ud800")
         return before(path, **options)
 
-    monkeypatch.setattr(lab5.checks, "check_submission", check_submission)
+    monkeypatch.setattr(lab5.grading.suite, "check_submission", check_submission)
     found = written(tmp_path, *paths, status=1)
     assert [one["student_id"] for one in found["submissions"]] == ["A0", "A2"]
     assert "ud800" in found["not_graded"][0]["why"]
@@ -166,4 +168,4 @@ def test_a_zip_that_ends_its_reader_costs_only_what_it_broke(tmp_path):
 
 
 def test_check_submission_is_exported():
-    assert lab5.check_submission.__module__ == "lab5.checks"
+    assert lab5.check_submission.__module__ == "lab5.grading.suite"

@@ -18,13 +18,14 @@ from PIL import Image
 from test_app import free_port, start, until_it_answers
 from test_page import CALL, ask, file, send
 
-from lab5.app import make_pair
-from lab5.page import KEPT, QUEUE, QUEUE_FULL, SWEEP
+from lab5.models import cached_pair as make_pair
+from lab5.web.page import KEPT, QUEUE, QUEUE_FULL, SWEEP
 
 # The page as the command serves it, but for the seconds that uploads stay and between clean-ups.
 SERVE = """
 import sys
-from lab5 import app, page
+from lab5.commands import app
+from lab5.web import page
 page.KEPT, page.SWEEP = map(int, sys.argv.pop(1).split())
 sys.exit(app.main(sys.argv[1:]))
 """
@@ -182,7 +183,7 @@ def test_from_the_command_to_serving(pair, tmp_path):
 @pytest.mark.slow
 def test_the_exported_space_runs_in_a_new_environment(pair, tmp_path):
     """As Hugging Face Spaces does: install requirements.txt, run app.py."""
-    from lab5.spaces import export_space
+    from lab5.web.spaces import export_space
 
     space, venv = tmp_path / "space", tmp_path / "venv"
     export_space(*pair, space)

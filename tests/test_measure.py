@@ -16,10 +16,11 @@ from PIL import Image
 
 from lab5.assignment import CLASSES
 from lab5.calibration import CIFARLikeCalibReader
-from lab5.data import Cifar10, Split
 from lab5.errors import ReportError, UsageError
-from lab5.measure import EXAMPLES, SYNTHETIC_IMAGES, Measurements, measure, this_machine
 from lab5.quantize import quantize_to_int8
+from lab5.report.measure import EXAMPLES, SYNTHETIC_IMAGES, Measurements, measure
+from lab5.study.data import Cifar10, Split
+from lab5.study.machine import this_machine
 
 QUICK = {"seconds": 0.05}
 

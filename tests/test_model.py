@@ -163,7 +163,7 @@ def test_the_repositorys_weights_load(model, weights):
 
 @pytest.mark.cifar10
 def test_the_repositorys_weights_recognise_pictures(model, cifar10):
-    from lab5.evaluate import top1, torch_logits
+    from lab5.study.evaluate import top1, torch_logits
 
     test = cifar10.test.first(200)
     logits = torch_logits(model, test.images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab5.checks import ADVISED, CHECKS, check_submission
+from lab5.grading.suite import ADVISED, CHECKS, check_submission
 from tests.conftest import FIXTURES
 from tests.mutants import FAULTS, HARMLESS, Variation
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from lab5 import notebook
 from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8, FileNames
-from lab5.cells import python_of
 from lab5.errors import NotebookError
+from lab5.grading.evidence.ipython import python_of
 from lab5.notebook import chinese
 from lab5.notebook.source import module
 from tests.templates import BASE, DESIGN, QUANTIZE, SESSION, TEMPLATES, edited
@@ -240,7 +240,7 @@ def test_what_goes_in_is_the_packages_own_source(source, name):
 
 def test_every_chinese_comment_finds_its_line():
     """``Module.source`` refuses a comment whose line is gone."""
-    modules = ("model", "export", "quantize", "refine", "synthetic", "calibration", "session", "preprocess", "compare", "app")  # fmt: skip
+    modules = ("model", "export", "quantize", "study.refine", "study.synthetic", "calibration", "session", "preprocess", "compare", "app")  # fmt: skip
     known = {name: module(m) for m in modules for name in module(m)._definitions}
     for name, comments in chinese.COMMENTS.items():
         shown = known[name].source(name)
@@ -358,7 +358,7 @@ def handed_out_weights(tmp_path_factory, weights) -> Path:
 RUN = """
 import json, sys, types, builtins, gradio
 from PIL import Image
-from lab5.cells import python_of
+from lab5.grading.evidence.ipython import python_of
 builtins.get_ipython = lambda: types.SimpleNamespace(system=print)  # the installs
 gradio.Blocks.launch = lambda self, **options: print("launched", options)
 space = {"__name__": "__main__"}

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lab5.assignment import FileNames
-from lab5.package import main
+from lab5.commands.package import main
 
 NAMES = FileNames("N26140692")
 
@@ -131,14 +131,15 @@ def test_other_weights_of_the_same_network(tmp_path):
 def graded(monkeypatch, tmp_path):
     """The command with a small zip instead of the work; what the grader finds lacking in it."""
     from lab5 import package
+    from lab5.commands import package as command
 
     def made(names, *, out, **_):
         (out / names.archive).write_bytes(b"new")
         return package.Made(out / names.archive, {}, [])
 
     lost: list[str] = []
-    monkeypatch.setattr(package, "make_package", made)
-    monkeypatch.setattr(package, "_lost_points", lambda *_: lost)
+    monkeypatch.setattr(command, "make_package", made)
+    monkeypatch.setattr(command, "_lost_points", lambda *_: lost)
     monkeypatch.chdir(tmp_path)
     return lost
 
@@ -161,7 +162,10 @@ def test_a_whole_zip_replaces_the_old_one(graded, tmp_path, options):
 
 
 def test_which_points_count_as_lost(monkeypatch, tmp_path):
-    from lab5 import checks, grade, package
+    from lab5 import package
+    from lab5.commands import package as command
+    from lab5.grading import render
+    from lab5.grading import suite as checks
 
     one = {"earned": 0.0, "points": 2, "status": "fail", "item": "1.4", "name": "a"}
     found = [
@@ -172,8 +176,8 @@ def test_which_points_count_as_lost(monkeypatch, tmp_path):
         one | {"points": 0, "item": "template", "name": "remark"},
     ]
     monkeypatch.setattr(checks, "check_submission", lambda *_, **__: {"checks": found})
-    monkeypatch.setattr(grade, "print_table", lambda *_: None)
-    assert package._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en")) == ["1.4 a"]
+    monkeypatch.setattr(render, "print_table", lambda *_: None)
+    assert command._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en")) == ["1.4 a"]
 
 
 # Bad input: a message, an exit status, nothing left behind
@@ -241,7 +245,7 @@ def test_a_full_disk_leaves_the_old_zip(tmp_path):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20));"
-        "from lab5.package import main; sys.exit(main(['N26140692', '--out', '.']))"
+        "from lab5.commands.package import main; sys.exit(main(['N26140692', '--out', '.']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
@@ -278,7 +282,7 @@ def test_an_interrupted_run_leaves_the_old_zip(tmp_path, how):
 
 def test_help_needs_nothing_heavy():
     code = (
-        "import sys; from lab5.package import main\n"
+        "import sys; from lab5.commands.package import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'gradio', 'numpy', 'rich', 'PIL', 'typst'}\n"

@@ -16,10 +16,10 @@ import httpx
 import pytest
 from pictures import READABLE, UNREADABLE, saved, scene, slow_jpeg
 
-from lab5.app import make_pair
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
-from lab5.page import QUEUE_FULL
-from lab5.uploads import MAX_FILE, MAX_MESSAGE
+from lab5.models import cached_pair as make_pair
+from lab5.web.page import QUEUE_FULL
+from lab5.web.uploads import MAX_FILE, MAX_MESSAGE
 
 API = "/gradio_api"
 CALL = f"{API}/call/compare_fp32_int8"
@@ -36,7 +36,7 @@ def demo(pair, tmp_path_factory):
     """The page as ``python -m lab5.app`` serves it, on a free port."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        from lab5.page import build_demo
+        from lab5.web.page import build_demo
 
         demo = build_demo(*pair)
         demo.launch(prevent_thread_lock=True, quiet=True)
@@ -120,7 +120,7 @@ def test_submitting_nothing_asks_for_a_picture(client):
     ],
 )
 def test_the_browsers_first_language_decides(header, language):
-    from lab5.page import language_of
+    from lab5.web.page import language_of
 
     assert language_of(header) == language
 
@@ -148,7 +148,7 @@ def click(client: httpx.Client, demo, inputs: list, data: list, session: str) ->
 
 
 def test_an_example_answers_and_stays_when_uploads_are_deleted(client, demo):
-    from lab5.page import _delete_uploads
+    from lab5.web.page import _delete_uploads
 
     _delete_uploads(demo, 0)
     (examples,) = (b for b in demo.blocks.values() if b.get_block_name() == "dataset")
@@ -370,7 +370,7 @@ def test_errors_show_no_path_and_no_traceback(client, demo):
 
 
 def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
-    from lab5 import page
+    from lab5.web import page
 
     assert page.SWEEP <= 60
     assert page.KEPT <= 600
@@ -393,7 +393,7 @@ def test_uploads_are_deleted_and_their_folders_too(client, demo, monkeypatch):
 
 def test_uploads_that_arrive_during_a_clean_up_do_not_end_it(demo, tmp_path, monkeypatch):
     """gradio's own clean-up dies then ("Set changed size during iteration") and never comes back."""
-    from lab5 import page
+    from lab5.web import page
 
     old = [tmp_path / str(n) / "a.png" for n in range(3)]
     for path in old:

@@ -22,7 +22,7 @@ def run(pytester):
 
 
 def test_every_check_is_a_test_and_nothing_else_is(run):
-    from lab5.checks import CHECKS
+    from lab5.grading.suite import CHECKS
 
     found = run("--submission", handin.ARCHIVE, "--lang", "en", "-v")
     counts = found.parseoutcomes()

@@ -18,13 +18,14 @@ from onnxruntime.quantization import (
 )
 
 from lab5 import quantize as module
-from lab5 import synthetic
-from lab5.calibration import BatchReader, CIFARLikeCalibReader, make_reader
+from lab5.calibration import BatchReader, CIFARLikeCalibReader, handed_out_reader
+from lab5.commands.quantize import main
 from lab5.errors import CalibrationError, CheckpointError, QuantizationError
 from lab5.model import BasicBlock, ResNet18
-from lab5.quantize import main, quantize, quantize_to_int8, verify_int8
-from lab5.refine import refine_int8
-from lab5.saturation import saturation_bounds
+from lab5.quantize import quantize, quantize_to_int8, verify_int8
+from lab5.study import synthetic
+from lab5.study.refine import refine_int8
+from lab5.study.saturation import saturation_bounds
 
 
 def noise(count=8):
@@ -111,12 +112,12 @@ def test_the_same_batches_give_the_same_bytes_as_the_call_in_the_notebook(small,
 def test_the_networks_own_file_is_what_the_call_in_the_notebook_gives(fp32, tmp_path):
     np.random.seed(0)
     quantize_to_int8(str(fp32), str(tmp_path / "direct.onnx"), Stream(1, 50))
-    quantize(fp32, tmp_path / "default.onnx", make_reader("random", None))
+    quantize(fp32, tmp_path / "default.onnx", handed_out_reader())
     assert (tmp_path / "direct.onnx").read_bytes() == (tmp_path / "default.onnx").read_bytes()
 
 
 def test_refined_bytes_are_those_of_both_steps(small, tmp_path):
-    quantize(small, tmp_path / "a.onnx", noise(), refine=True)
+    quantize(small, tmp_path / "a.onnx", noise(), improve=refine_int8)
     reader = noise()
     quantize_to_int8(str(small), str(tmp_path / "b.onnx"), reader)
     plain = (tmp_path / "b.onnx").read_bytes()
@@ -238,15 +239,15 @@ def test_weights_that_are_inputs_too_give_the_same_file(small, tmp_path):
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("refine", [False, True])
-def test_external_data_under_another_name_gives_the_same_file(small, tmp_path, refine):
+@pytest.mark.parametrize("improve", [None, refine_int8])
+def test_external_data_under_another_name_gives_the_same_file(small, tmp_path, improve):
     external = tmp_path / "x_FP32.onnx"
     onnx.save(
         onnx.load(small), external, save_as_external_data=True, location="other.data",
         size_threshold=0,
     )  # fmt: skip
-    quantize(small, tmp_path / "a.onnx", noise(), refine=refine)
-    quantize(external, tmp_path / "b.onnx", noise(), refine=refine)
+    quantize(small, tmp_path / "a.onnx", noise(), improve=improve)
+    quantize(external, tmp_path / "b.onnx", noise(), improve=improve)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     (tmp_path / "other.data").unlink()
     with pytest.raises(QuantizationError, match="keeps its weights in another file"):
@@ -317,7 +318,7 @@ def test_the_command_calibrates_as_the_handed_out_notebook_does(small, tmp_path,
     out = tmp_path / "INT8.onnx"
     assert main([str(small), str(out)]) == 0
     assert "INT8.onnx" in capsys.readouterr().out.replace("\n", "")
-    quantize(small, tmp_path / "b.onnx", make_reader("random", None))
+    quantize(small, tmp_path / "b.onnx", handed_out_reader())
     assert out.read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 

@@ -11,11 +11,18 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from lab5.calibration import BatchReader
-from lab5.evaluate import relative_l2
 from lab5.quantize import quantize, quantize_to_int8, verify_int8
-from lab5.refine import best_scales, float_output, layer_inputs, patches, refine_int8, safe_scales
-from lab5.saturation import HIGHEST, LOWEST, pair_sums, saturation_bounds
 from lab5.session import PROVIDERS, build_session
+from lab5.study.evaluate import relative_l2
+from lab5.study.refine import (
+    best_scales,
+    float_output,
+    layer_inputs,
+    patches,
+    refine_int8,
+    safe_scales,
+)
+from lab5.study.saturation import HIGHEST, LOWEST, pair_sums, saturation_bounds
 
 WEIGHTS = arrays(
     np.float32,
@@ -257,5 +264,5 @@ def test_it_repeats(tmp_path):
     fp32 = two_layers(tmp_path / "m.onnx")
     for name in "ab":
         reader = BatchReader([images()], "input")
-        quantize(fp32, tmp_path / f"{name}.onnx", reader, refine=True)
+        quantize(fp32, tmp_path / f"{name}.onnx", reader, improve=refine_int8)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

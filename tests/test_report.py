@@ -21,12 +21,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from lab5 import app, files, report_student, screenshots
+from lab5 import files
 from lab5.assignment import MIN_REFLECTION_CHARS, FileNames
+from lab5.commands import report as report_command
 from lab5.errors import ReportError, UsageError
-from lab5.measure import Agreement, Machine
-from lab5.report import EMULATED, LANGUAGES, NO_REFLECTION, NO_SCREENSHOTS, main, make_report
-from lab5.report_student import (
+from lab5.report import student as report_student
+from lab5.report.document import (
+    EMULATED,
+    NO_REFLECTION,
+    NO_SCREENSHOTS,
+    make_report,
+)
+from lab5.report.measure import Agreement
+from lab5.report.student import (
     MAX_DEVICES,
     MAX_EMULATED,
     MAX_REFLECTION,
@@ -36,6 +43,9 @@ from lab5.report_student import (
     read_submission,
     typeset,
 )
+from lab5.study.machine import Machine
+from lab5.text import LANGUAGES
+from lab5.web import screenshots
 from tests.figures import accuracy, example, figures, full_size, latency, without_data
 from tests.report_examples import INERT, hostile
 from tests.test_measure import write_model
@@ -150,7 +160,7 @@ class TestFull:
         (submission / "reflection.md").write_text("😀简体说话，□ 的順序也一樣", encoding="utf-8")
         make(tmp_path / "a.pdf", submission)
         program = (
-            "import sys, datetime; from pathlib import Path; from lab5.report import *; "
+            "import sys, datetime; from pathlib import Path; from lab5.report.document import *; "
             "from tests.figures import figures; "
             "make_report(Path(sys.argv[1]), FileNames(sys.argv[3]), figures(), Path(sys.argv[2]), "
             "date=datetime.date.fromisoformat(sys.argv[4]))"
@@ -722,12 +732,15 @@ class TestWriting:
     def test_command_needs_models_or_weights(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(files, "FIXTURES", tmp_path)
         monkeypatch.chdir(tmp_path)
-        assert main(["N26140692"]) == 2
+        assert report_command.main(["N26140692"]) == 2
         assert "best_model.pth" in capsys.readouterr().err
 
     def test_command_needs_both_models(self, tmp_path, capsys):
         (tmp_path / "a.onnx").touch()
-        assert main(["N1", "--fp32", str(tmp_path / "a.onnx"), "--out", str(tmp_path)]) == 2
+        assert (
+            report_command.main(["N1", "--fp32", str(tmp_path / "a.onnx"), "--out", str(tmp_path)])
+            == 2
+        )
         assert "N1_INT8.onnx" in capsys.readouterr().err
 
     @pytest.mark.parametrize("own", [True, False])
@@ -738,11 +751,13 @@ class TestWriting:
         pair = tuple(write_model(tmp_path / f"{name}.onnx", 1) for name in ("a", "b"))
         (tmp_path / "best_model.pth").touch()
         made_from = []
-        monkeypatch.setattr(app, "make_pair", lambda *args: made_from.append(args) or pair)
+        monkeypatch.setattr(
+            report_command, "cached_pair", lambda *args: made_from.append(args[:2]) or pair
+        )
         if own:
             for path, name in zip(pair, (NAMES.fp32, NAMES.int8), strict=True):
                 path.rename(tmp_path / name)
-        assert main(["N26140692", "--lang", "en", "--date", "2026-03-14"]) == 0
+        assert report_command.main(["N26140692", "--lang", "en", "--date", "2026-03-14"]) == 0
         made = (Path("best_model.pth"), "random")
         assert made_from == ([] if own else [made])
         assert "2026-03-14" in text_of(pypdf.PdfReader(tmp_path / NAMES.report))
@@ -753,17 +768,19 @@ class TestWriting:
         pair = tuple(write_model(tmp_path / name, 1) for name in (NAMES.fp32, NAMES.int8))
         (tmp_path / "best_model.pth").touch()
         made_from = []
-        monkeypatch.setattr(app, "make_pair", lambda *args: made_from.append(args) or pair)
-        assert main(["N26140692", "--calibration", "synthetic"]) == 0
+        monkeypatch.setattr(
+            report_command, "cached_pair", lambda *args: made_from.append(args[:2]) or pair
+        )
+        assert report_command.main(["N26140692", "--calibration", "synthetic"]) == 0
         assert made_from == [(Path("best_model.pth"), "synthetic")]
-        assert main(["N1", "--calibration", "random", "--fp32", str(pair[0])]) == 2
+        assert report_command.main(["N1", "--calibration", "random", "--fp32", str(pair[0])]) == 2
         assert "one or the other" in capsys.readouterr().err
 
     @pytest.mark.parametrize("arguments", [["../x"], ["N1", "--submission", "/nowhere"]])
     def test_wrong_usage(self, tmp_path, capsys, arguments):
         for name in ("N1_FP32.onnx", "N1_INT8.onnx"):
             (tmp_path / name).touch()
-        assert main([*arguments, "--out", str(tmp_path)]) == 2
+        assert report_command.main([*arguments, "--out", str(tmp_path)]) == 2
         assert capsys.readouterr().err
 
     def test_command_refuses_what_is_no_model(self, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab5.checks import CHECKS, check_submission
+from lab5.grading.suite import CHECKS, check_submission
 from tests import handin
 from tests.conftest import FIXTURES, need
 from tests.handin import FP32, ID, INT8, NOTEBOOK, REPORT

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab5 import grade, sandbox
-from lab5.checks import CHECKS
-from lab5.checks.core import Result, judge
-from lab5.checks.evidence import Evidence
+from lab5.commands import grade
 from lab5.errors import SandboxError
-from lab5.sandbox import Sandbox, dumps, loads
+from lab5.grading import sandbox
+from lab5.grading.core import Result, judge
+from lab5.grading.evidence.handin import Evidence
+from lab5.grading.sandbox import Sandbox, dumps, loads
+from lab5.grading.suite import CHECKS
 from tests import handin
 
 POSIX = hasattr(os, "fork")

@@ -19,10 +19,11 @@ from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from lab5.calibration import CIFARLikeCalibReader
+from lab5.commands.saturation import main
 from lab5.errors import QuantizationError
 from lab5.quantize import quantize
-from lab5.saturation import HIGHEST, LOWEST, main, saturation_bounds
 from lab5.session import PROVIDERS, build_session
+from lab5.study.saturation import HIGHEST, LOWEST, saturation_bounds
 
 
 def layer(kind: str, weights: np.ndarray, **attributes) -> onnx.ModelProto:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from lab5.calibration import CIFARLikeCalibReader
+from lab5.commands.sqnr import main
 from lab5.errors import QuantizationError
 from lab5.quantize import quantize
-from lab5.sqnr import Sqnr, main, sqnr, svg
+from lab5.study.sqnr import Sqnr, sqnr, svg
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab5 import submission
 from lab5.errors import SubmissionError
-from lab5.submission import open_submission
+from lab5.grading.evidence import submission
+from lab5.grading.evidence.submission import open_submission
 from tests.mutants.archive import zipped
 from tests.mutants.harmless_files import deflate64
 

@@ -11,7 +11,7 @@ import torch
 
 from lab5.model import BasicBlock, ResNet18
 from lab5.preprocess import CIFAR10_MEAN, CIFAR10_STD, preprocess_batch
-from lab5.synthetic import dead_leaves, match_batchnorm, synthetic_images
+from lab5.study.synthetic import dead_leaves, match_batchnorm, synthetic_images
 
 
 def in_pixels(images):
@@ -98,7 +98,7 @@ def test_it_works_where_gradients_are_off(small):
 
 OTHER_PROCESS = """
 import sys, torch
-from lab5.synthetic import synthetic_images
+from lab5.study.synthetic import synthetic_images
 from lab5.model import BasicBlock, ResNet18
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(0)

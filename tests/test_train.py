@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lab5 import data, train, training
 from lab5.checkpoint import load_model
-from lab5.data import Cifar10, Split
+from lab5.commands import train
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.model import BasicBlock, ResNet18
 from lab5.preprocess import preprocess_batch
-from lab5.training import Recipe, Run
+from lab5.study import data, training
+from lab5.study.data import Cifar10, Split
+from lab5.study.training import Recipe, Run
 from tests.conftest import need
 
 TINY = Recipe(epochs=3, batch=8, newton_schulz=1, resolutions=((0.5, 8), (1.0, 16)))
@@ -278,7 +279,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path):
         "import resource, signal, sys, torch\n"
         "from pathlib import Path\n"
         "from lab5.cli import command\n"
-        "from lab5.training import _save\n"
+        "from lab5.study.training import _save\n"
         "@command\n"
         "def main(argv=None):\n"
         "    path = Path('a.resume')\n"

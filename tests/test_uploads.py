@@ -21,8 +21,8 @@ from PIL import Image
 
 from lab5.errors import DataError
 from lab5.preprocess import CIFAR10_MEAN, CIFAR10_STD, preprocess
-from lab5.uploads import MAX_FILE, MAX_MESSAGE, Guard, Received, plain_upload
-from lab5.uploads import read_upload as read_received
+from lab5.web.uploads import MAX_FILE, MAX_MESSAGE, Guard, Received, plain_upload
+from lab5.web.uploads import read_upload as read_received
 
 
 def upload(path=None, url=None):

@@ -16,8 +16,8 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from lab5.cells import python_of
 from lab5.errors import NotebookError
+from lab5.grading.evidence.ipython import python_of
 from lab5.notebook.source import bound_by
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

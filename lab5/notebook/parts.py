@@ -183,8 +183,8 @@ def _calibration(f: Filling, known: set[str], names: dict[str, str]) -> tuple[st
     """What decides the reader before ``quantize_static``, and what comes after it."""
     if f.calibration == "synthetic":
         before = [
-            module("refine").closure(["refine_int8"], known),
-            module("synthetic").closure(["synthetic_images"], known),
+            module("study.refine").closure(["refine_int8"], known),
+            module("study.synthetic").closure(["synthetic_images"], known),
             module("calibration").closure(["even_batches", "BatchReader"], known),
             "reader = BatchReader(even_batches(synthetic_images(torch_model)), INPUT_NAME)",
         ]

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.cells import python_of
 from lab5.errors import NotebookError
-from lab5.sandbox import Sandbox
+from lab5.grading.evidence.ipython import python_of
+from lab5.grading.sandbox import Sandbox
 
 MAX_IMAGES: Final = 10_000  # a reader that yields more has no end
 
@@ -57,8 +57,8 @@ def notebook_batches(notebook: dict[str, Any], fp32: Path) -> list[np.ndarray]:
 
 
 def _program(sources: list[str]) -> Any:
-    from lab5.checks.program import Cell as Source
-    from lab5.checks.program import Program
+    from lab5.grading.evidence.program import Cell as Source
+    from lab5.grading.evidence.program import Program
 
     return Program.of(Source("code", python_of(source)) for source in sources)
 
@@ -80,7 +80,7 @@ def compare(job: dict[str, Any]) -> bool:
     """Call the notebook's function with stand-ins for its sessions."""
     from PIL import Image
 
-    from lab5.checks.stand_ins import Anything
+    from lab5.grading.stand_ins.anything import Anything
 
     program = _program(job["cells"])
     space: dict[str, Any] = {}

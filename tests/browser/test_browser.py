@@ -9,12 +9,12 @@ import pytest
 from conftest import need
 from pictures import READABLE, saved, scene
 
-from lab5.app import make_pair
 from lab5.assignment import LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
 from lab5.errors import AppError
-from lab5.examples import draw_examples
-from lab5.page import QUEUE_FULL
-from lab5.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
+from lab5.models import cached_pair as make_pair
+from lab5.web.examples import draw_examples
+from lab5.web.page import QUEUE_FULL
+from lab5.web.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ SUBMIT = {"zh-TW": "送出", "en": "Submit"}
 def page_of(weights, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        from lab5.page import build_demo
+        from lab5.web.page import build_demo
 
         demo = build_demo(*make_pair(weights))
         demo.launch(prevent_thread_lock=True, quiet=True)

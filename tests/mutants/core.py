@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from lab5.checks import CHECKS, Result
-from lab5.checks.core import STATUSES, Fault, judge
-from lab5.checks.evidence import _PRELOAD, _PROBES, Evidence
-from lab5.checks.program import Cell, NotebookUnreadable, read_cells
-from lab5.sandbox import Outcome, Sandbox
+from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
+from lab5.grading.evidence.handin import _PRELOAD, _PROBES, Evidence
+from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
+from lab5.grading.sandbox import Outcome, Sandbox
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 
@@ -342,7 +341,7 @@ class _Probes:
         jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in _PROBES]
         found: dict[str, Outcome] = {}
         sandbox = Sandbox(seconds=SECONDS, preload=_PRELOAD)
-        for index, outcome in sandbox.run("lab5.checks.probes:probe", jobs, folder):
+        for index, outcome in sandbox.run("lab5.grading.probes.probes:probe", jobs, folder):
             if self._closed:
                 return
             found[_PROBES[index % len(_PROBES)]] = outcome

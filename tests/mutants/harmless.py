@@ -122,7 +122,7 @@ def quantised_after_preprocessing(h: HandIn) -> None:
 @harmless()
 def calibrated_on_pictures(h: HandIn) -> None:
     """Calibrated on normalised pictures in place of random numbers."""
-    from lab5.checks.inputs import scenes
+    from lab5.grading.evidence.inputs import scenes
 
     quantised(h, "pictures", images=scenes(40, seed=77))
 

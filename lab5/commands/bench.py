@@ -1,0 +1,118 @@
+"""``lab5 bench``: How good and how fast is the INT8 file? Two tables, each from one command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from lab5.assignment import CHECKPOINT
+from lab5.cli import command, console
+from lab5.errors import UsageError
+from lab5.files import find, replacing
+from lab5.study.bench import bench, quality
+
+
+def speed_table(result: dict[str, Any]) -> list[list[str]]:
+    """Header and rows of the first table."""
+    head: list[str] = ["engine"]
+    body = []
+    for row in result["rows"]:
+        if row["missing"]:
+            body.append([row["name"], row["missing"]])
+            continue
+        head[1:] = [f"batch {s['batch']}, {s['threads']} thr." for s in row["speeds"]]
+        cells = [f"{s['median']:.2f} ({s['p25']:.2f}–{s['p75']:.2f})" for s in row["speeds"]]
+        body.append([row["name"], *cells, *_judged(row["answers"])])
+    return [[*head, *_JUDGED], *body]
+
+
+def quality_table(result: dict[str, Any]) -> list[list[str]]:
+    """Header and rows of the second table."""
+    table = [["calibrated on", *_JUDGED, "95% interval of the drop", "p"]]
+    for row in result["rows"]:
+        answers = row["answers"]
+        low, high = answers["interval"]
+        test = [f"{low:+.2f} … {high:+.2f}", f"{answers['p_value']:.2g}"]
+        table.append([row["name"], *_judged(answers), *test])
+    return table
+
+
+_JUDGED: Final = ("top-1 %", "drop pp", "agreement %", "relative L2")
+
+
+def _judged(answers: dict[str, Any] | None) -> list[str]:
+    if not answers:
+        return []
+    return [
+        f"{answers['top1']:.2f}",
+        f"{answers['drop']:+.2f}",
+        f"{answers['agreement']:.2f}",
+        f"{answers['relative_l2']:.4f}",
+    ]
+
+
+def markdown(table: list[list[str]]) -> str:
+    """The table for a page; a short row is filled up."""
+    head, *body = table
+    lines = [head, ["---"] * len(head), *(row + [""] * (len(head) - len(row)) for row in body)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="lab5 bench",
+        description="Speed by engine, or --quality by calibration / 各引擎速度，或各校準方式的品質",
+    )
+    found.add_argument("--quality", action="store_true", help="by calibration / 比較校準方式")
+    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
+    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
+    found.add_argument("--images", type=int, help="only the first so many test images")
+    found.add_argument(
+        "--seconds", type=float, default=2.0, help="an engine, a batch size and threads (default 2)"
+    )
+    found.add_argument("--json", type=Path, help="also write the figures there / 另存為 JSON")
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    if args.seconds <= 0 or (args.images is not None and args.images < 1):
+        raise UsageError(
+            "--seconds and --images must be above zero.", zh="--seconds 與 --images 要大於 0。"
+        )
+    from lab5.study import data
+
+    weights = find(args.weights, CHECKPOINT)
+    if args.quality:
+        result = quality(weights, data.load(args.data), args.images)
+        table = quality_table(result)
+    else:
+        known = args.data or data.cached()
+        split = data.load(args.data).test.first(args.images) if known else None
+        result = bench(weights, split, args.seconds)
+        table = speed_table(result)
+    machine = result["machine"]
+    print(markdown(table))  # not through rich, which would wrap it
+    console.print()
+    if floor := result.get("floor"):
+        console.print(
+            f"ms an image, median (middle half). Floor on one thread: {floor['ms']:.2f} ms = "
+            f"{floor['macs'] / 1e6:.0f} million multiply-accumulates an image / "
+            f"{floor['macs_per_second'] / 1e9:.0f} billion a second, the fastest MatMulInteger here"
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    flags = " ".join(machine["int8_instructions"] or ()) or "no int8 instructions known"
+    console.print(
+        f"{result['date']}, {machine['cpu']} ({flags}), {machine['cores']} cores; {versions}"
+    )
+    if args.json:
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

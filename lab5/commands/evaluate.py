@@ -1,0 +1,129 @@
+"""``lab5 evaluate``: How right are the models? PyTorch, FP32 ONNX and INT8 ONNX on the same test images, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lab5.assignment import CHECKPOINT, CLASSES
+from lab5.cli import add_calibration, command, console, progress
+from lab5.errors import UsageError
+from lab5.files import find, replacing
+from lab5.study.data import load
+
+if TYPE_CHECKING:
+    from rich.table import Table
+from lab5.study.evaluate import Evaluation, Paired, evaluate
+
+
+def _table(evaluation: Evaluation) -> Table:
+    from rich.table import Table
+
+    figures = evaluation.figures()
+    table = Table(title=f"{len(evaluation.labels):,} test images / 張測試影像")
+    table.add_column("")
+    for name in figures:
+        table.add_column(name, justify="right")
+
+    def row(title: str, cells: Iterator[str]) -> None:
+        table.add_row(title, *cells)
+
+    models = figures.values()
+    row("top-1", (f"{m['top1']:.2f}%" for m in models))
+    row("agreement with FP32 ONNX", (f"{m['agreement']:.2f}%" for m in models))
+    row("relative L2 to FP32 ONNX", (f"{m['relative_l2']:.2g}" for m in models))
+    table.add_section()
+    for i, name in enumerate(CLASSES):
+        row(name, (f"{m['per_class'][i]:.1f}%" for m in models))
+    return table
+
+
+def _statement(pair: Paired) -> str:
+    low, high = pair.interval
+    p = f"p = {pair.p_value:.2g}"
+    return (
+        f"INT8 − FP32: {pair.difference:+.2f} pp (95% CI {low:+.2f} … {high:+.2f}); right on FP32 "
+        f"alone: {pair.only_first}, on INT8 alone: {pair.only_second}; exact McNemar {p}: "
+        f"{'a difference' if pair.differs else 'no difference shown'} at the 5% level\n"
+        f"INT8 − FP32：{pair.difference:+.2f} 個百分點（95% 信賴區間 {low:+.2f} … {high:+.2f}）；"
+        f"只有 FP32 答對 {pair.only_first} 張，只有 INT8 答對 {pair.only_second} 張；"
+        f"McNemar 精確檢定 {p}：在 5% 水準下{'有差異' if pair.differs else '看不出差異'}"
+    )
+
+
+def report(evaluation: Evaluation, weights: Path) -> dict[str, Any]:
+    """The figures as plain JSON values, with what they were measured on."""
+    import onnx
+    import onnxruntime
+    import torch
+
+    models = evaluation.figures()
+    for figures in models.values():
+        figures["per_class"] = {
+            name: None if math.isnan(value) else float(value)  # NaN is no JSON
+            for name, value in zip(CLASSES, figures["per_class"], strict=True)
+        }
+    pair = evaluation.int8_against_fp32
+    return {
+        "weights": weights.name,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "calibration": evaluation.calibration,
+        "images": len(evaluation.labels),
+        "models": models,
+        "int8_against_fp32": {
+            "difference_pp": pair.difference,
+            "interval_pp": list(pair.interval),
+            "only_fp32_right": pair.only_first,
+            "only_int8_right": pair.only_second,
+            "mcnemar_p": pair.p_value,
+        },
+        "versions": {m.__name__: m.__version__ for m in (torch, onnx, onnxruntime, np)},
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="lab5 evaluate",
+        description="PyTorch, FP32 ONNX and INT8 ONNX on the CIFAR-10 test set / 三種模型的準確率",
+    )
+    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
+    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
+    found.add_argument("--images", type=int, help="only the first so many test images")
+    add_calibration(found)
+    found.add_argument("--json", type=Path, help="also write the figures there / 另存為 JSON")
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    if args.images is not None and args.images < 1:
+        raise UsageError("--images must be at least 1.", zh="--images 至少要是 1。")
+    weights = find(args.weights, CHECKPOINT)
+    split = load(args.data).test.first(args.images)
+    with progress() as bar:
+        task = bar.add_task("evaluate", total=3 * len(split))
+        found = evaluate(
+            weights,
+            split,
+            calibration=args.calibration,
+            tick=lambda n: bar.advance(task, n),
+        )
+    console.print(_table(found))
+    console.print(_statement(found.int8_against_fp32), soft_wrap=True)
+    if args.json:
+        with replacing(args.json) as temporary:
+            text = json.dumps(report(found, weights), indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

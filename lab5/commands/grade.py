@@ -1,0 +1,98 @@
+"""Grade hand-ins: ``python -m lab5.grade X.zip [Y.zip …]`` prints a table and writes JSON.
+
+Exit status 0 when every zip was graded, whatever the grades; 1 when one could not be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lab5.cli import command, console
+from lab5.errors import Lab5Error, SubmissionError, UsageError
+from lab5.files import replacing
+from lab5.text import Text
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="lab5 grade",
+        description="Grade <student id>_lab5.zip / 評分 <學號>_lab5.zip",
+    )
+    found.add_argument(
+        "zips",
+        nargs="+",
+        type=Path,
+        metavar="X.zip",
+        help="hand-ins, or folders of them / 繳交檔或資料夾",
+    )
+    found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
+    found.add_argument("--template", type=Path, help="the handed-out notebook / 模板 notebook")
+    found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
+    found.add_argument("--static", action="store_true", help="run no code of it / 不執行程式")
+    found.add_argument("--strict", action="store_true", help="advice is a fail / 建議視為未通過")
+    found.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW")
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    for path in (args.template, args.weights):
+        if path is not None and not path.is_file():
+            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UsageError(
+            f"There is no folder {args.json.absolute().parent}.",
+            zh=f"找不到資料夾 {args.json.absolute().parent}。",
+        )
+    from lab5.grading.render import as_json, print_table
+    from lab5.grading.suite import check_submission
+
+    results: list[dict[str, Any]] = []
+    not_graded: dict[str, Text] = {}
+    for path in _zips(args.zips):
+        try:
+            with console.status(path.name):
+                result = check_submission(
+                    path,
+                    weights=args.weights,
+                    template=args.template,
+                    static=args.static,
+                    strict=args.strict,
+                )
+            print_table(result, args.lang)
+            results.append(result)
+        except SubmissionError as error:
+            not_graded[str(path)] = Text(error.en, error.zh)
+        except Lab5Error:  # ours, which no other zip would be spared
+            raise
+        except Exception as error:  # of this zip alone: the others are graded all the same
+            not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
+        if args.json:
+            with replacing(args.json) as temporary:
+                found = as_json(results, args.lang, not_graded)
+                temporary.write_text(
+                    json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+                )
+    if not_graded:
+        raise SubmissionError(
+            "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),
+            zh="未評分：\n" + "\n".join(f"  {p}：{why.zh}" for p, why in not_graded.items()),
+        )
+
+
+def _zips(given: Iterable[Path]) -> Iterator[Path]:
+    """The zips named, and those in folders named; a folder without any stands for itself."""
+    for path in given:
+        found = (p for p in sorted(path.rglob("*")) if p.suffix.lower() == ".zip" and p.is_file())
+        inside = [p for p in found if not p.name.startswith("._")] if path.is_dir() else []
+        yield from inside or [path]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""``lab5 package``: The main job: ``python -m lab5.package <student id>`` makes ``<student id>_lab5.zip``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from lab5.assignment import (
+    CHECKPOINT,
+    TEMPLATE,
+    FileNames,
+)
+from lab5.cli import add_calibration, command, console
+from lab5.errors import SubmissionError, UsageError
+from lab5.files import find, replacing
+from lab5.package import Made, Steps, make_package
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="lab5 package",
+        description="Make <student id>_lab5.zip / 製作 <學號>_lab5.zip",
+    )
+    found.add_argument("student_id", help="for example N26140692 / 學號")
+    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
+    found.add_argument("--template", type=Path, help=f"the notebook, {TEMPLATE} / notebook 模板")
+    found.add_argument(
+        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    )
+    found.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
+    add_calibration(found)
+    found.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW")
+    found.add_argument("--timings", action="store_true", help="each step's share / 各步驟時間")
+    found.add_argument("--no-grade", action="store_true", help="do not grade it / 不評分")
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    names = FileNames(args.student_id)
+    weights, template = find(args.weights, CHECKPOINT), find(args.template, TEMPLATE)
+    submission = args.submission
+    if submission is None:
+        submission = Path("submission") if Path("submission").is_dir() else None
+    elif not submission.is_dir():
+        raise UsageError(
+            f"--submission {submission} is no folder. It holds your reflection.md and screenshots/.",
+            zh=f"--submission {submission} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
+        )
+    console.print(f"weights  {weights}\ntemplate {template}", soft_wrap=True)
+    steps = Steps(args.lang)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lab5-") as folder:
+        made = make_package(
+            names,
+            weights=weights,
+            template=template,
+            submission=submission,
+            out=Path(folder),
+            calibration=args.calibration,
+            lang=args.lang,
+            steps=steps,
+        )
+        _say(made, args.lang)
+        lost = [] if args.no_grade else _lost_points(made.archive, weights, template, steps)
+        archive = args.out / (
+            names.archive if not lost else f"{names.student_id}_lab5.incomplete.zip"
+        )
+        with replacing(archive) as temporary:
+            shutil.copyfile(made.archive, temporary)
+    if args.timings:
+        _say_timings(steps)
+    if lost:
+        for one in lost:
+            console.print(f"[red]✗ {one}[/]", soft_wrap=True)
+        raise SubmissionError(
+            f"The zip loses points ({', '.join(lost)}): it is kept as {archive}. "
+            "See the table above for what to mend in the template.",
+            zh=f"這個 zip 會失分（{'、'.join(lost)}），因此另存為 {archive}。請依上表修正模板。",
+        )
+    print(os.fspath(archive))
+
+
+def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> list[str]:
+    """The checks of 1.1 to 2.4 whose points the zip does not get, persons' points apart."""
+    from lab5.grading.render import print_table
+    from lab5.grading.suite import check_submission
+
+    with steps("評分", "Grade"):
+        result = check_submission(archive, template=template, weights=weights)
+    print_table(result, steps.lang)
+    return [
+        f"{one['item']} {one['name']}"
+        for one in result["checks"]
+        if one["earned"] < one["points"]
+        and one["status"] != "manual"
+        and not one["item"].startswith("3.")
+    ]
+
+
+def _say(made: Made, lang: str) -> None:
+    from rich.table import Table
+
+    table = Table("file" if lang == "en" else "檔案", box=None)
+    table.add_column("MB", justify="right")
+    for name, size in made.sizes.items():
+        table.add_row(name, f"{size / 1e6:.2f}")
+    console.print(table)
+    if made.missing:
+        console.print(
+            "[yellow]Still yours to do:[/]" if lang == "en" else "[yellow]還需要你完成：[/]"
+        )
+        for part in made.missing:
+            console.print(f"  • {part.en if lang == 'en' else part.zh}", markup=False)
+
+
+def _say_timings(steps: Steps) -> None:
+    from rich.table import Table
+
+    total = sum(steps.seconds.values())
+    table = Table("step", box=None)
+    table.add_column("s", justify="right")
+    table.add_column("%", justify="right")
+    for title, seconds in steps.seconds.items():
+        table.add_row(title, f"{seconds:.2f}", f"{100 * seconds / total:.0f}")
+    table.add_row("total", f"{total:.2f}", "100")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

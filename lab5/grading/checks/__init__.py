@@ -1,0 +1,1 @@
+"""The facts: one function a check, in the order of the assignment."""

@@ -1,0 +1,239 @@
+"""What a check is: one fact about a hand-in, as one function.
+
+A check takes the evidence of a hand-in, and raises ``Fault`` when its fact does not hold. Its docstring
+is the fact. Where the assignment itself leads to what is wrong, it raises ``Advice``. Any other
+exception is our own error, never the student's. What a check returns, if anything, is a remark for the
+reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from lab5.assignment import ITEMS
+from lab5.errors import SandboxError
+from lab5.grading.newer_python import needs_newer
+from lab5.text import NOTHING, Text, printable
+
+if TYPE_CHECKING:
+    from lab5.grading.evidence.handin import Evidence
+
+Status = Literal["pass", "advice", "manual", "blocked", "fail", "error"]
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)  # from the best to the worst
+
+
+Words = str | tuple[str, str] | Text  # what becomes a text
+
+
+def _text(value: Any) -> Text:
+    """A pair of strings (English, zh-TW), or as ``Text.of``."""
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return Text(*map(printable, value))
+    return Text.of(value)
+
+
+GROUPS: Final[dict[str, Text]] = {
+    "zip": Text("Layout and naming of the zip", "壓縮檔的結構與命名"),
+    **{item.number: Text(item.en, item.zh) for item in ITEMS.values()},
+    "template": Text("The assignment's writing rules", "作業的撰寫規則"),
+}
+
+
+class Fault(Exception):
+    """The student's fault: what is wrong, what was expected, what was found, what to do.
+
+    Args:
+        share: the part of the check's points that is earned all the same, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        why: Words,
+        *,
+        want: Any = "",
+        got: Any = "",
+        hint: Words | None = None,
+        share: float = 0.0,
+    ) -> None:
+        self.why, self.want, self.got = _text(why), _text(want), _text(got)
+        super().__init__(self.why.en)
+        self.hint = None if hint is None else _text(hint)
+        self.share = share
+
+
+class Advice(Fault):
+    """A deviation to which the assignment's own words lead: see ``ADVISED``.
+
+    ``why`` says what deviates and what it costs in speed or accuracy, ``hint`` the line that mends it.
+    """
+
+
+# The deviations that are right by definition, as the assignment's text or the handed-out notebook says
+# so: check -> where. A check that is not named here cannot give advice; without its line it fails.
+ADVISED: Final[dict[str, Text]] = {
+    "one-student-id": Text(
+        "The assignment does not say in which case the id is written.",
+        "作業說明沒有規定學號的大小寫。",
+    ),
+    "weights-loaded-strictly": Text(
+        "The handed-out best_model.pth carries a FLOP counter's keys, which strict loading refuses.",
+        "老師提供的 best_model.pth 含有 FLOP 計數器的鍵，嚴格載入會報錯。",
+    ),
+    "fp32-opset": Text(
+        "1.3 writes opset_version=13, which torch 2.9 and later answer with 18.",
+        "1.3 寫 opset_version=13，torch 2.9 起的匯出器會寫成 18。",
+    ),
+    "int8-qoperator": Text(
+        '1.4 writes quant_format="QOperator", a string that onnxruntime takes for QDQ.',
+        '1.4 寫 quant_format="QOperator"，onnxruntime 會把這個字串當成 QDQ。',
+    ),
+    "int8-no-overflow": Text(
+        "1.4's call does not set reduce_range.", "1.4 的呼叫沒有設定 reduce_range。"
+    ),
+    "int8-speed": Text(
+        "1.4's call does not set activation_type, whose default is int8.",
+        "1.4 的呼叫沒有設定 activation_type，預設為 int8。",
+    ),
+    "compare-outputs": Text(
+        "2.2 writes out_fp32 = sess_fp32.run([out_fp32], …), which fails inside a function.",
+        "2.2 寫 out_fp32 = sess_fp32.run([out_fp32], …)，放在函式內會出錯。",
+    ),
+    "compare-labels": Text(
+        "The handed-out notebook's LABELS say plane and car.",
+        "老師提供的 notebook 的 LABELS 寫 plane 與 car。",
+    ),
+    "compare-repeated": Text("2.2 takes the time of one run.", "2.2 只計時一次推論。"),
+}
+
+
+class Blocked(Exception):
+    """The check cannot be made: something that it needs is not there. Nobody's new fault."""
+
+    def __init__(self, why: Words) -> None:
+        self.why = _text(why)
+        super().__init__(self.why.en)
+
+
+class Manual(Exception):
+    """Only a person can judge this: what to look at."""
+
+    def __init__(self, why: Words, *, got: Words = "") -> None:
+        self.why, self.got = _text(why), _text(got)
+        super().__init__(self.why.en)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A registered check; ``runs`` marks those that run the notebook's code."""
+
+    name: str
+    item: str
+    points: int
+    title: Text
+    hint: Text
+    needs: tuple[str, ...]
+    runs: bool
+    manual: bool
+    function: Callable[[Evidence], Words | None]
+
+
+CHECKS: Final[dict[str, Check]] = {}  # in the order of the assignment, as they are imported
+
+
+def check(
+    item: str,
+    points: int = 0,
+    *,
+    zh: str,
+    hint: Words = "",
+    needs: Iterable[str] = (),
+    runs: bool = False,
+    manual: bool = False,
+) -> Callable[[Callable[[Evidence], Words | None]], Callable[[Evidence], Words | None]]:
+    """Register a function as a check of ``item``; its docstring is the fact, ``zh`` the same in Chinese.
+
+    Args:
+        needs: names of checks, registered before, without which this one is blocked.
+        runs: it runs code of the notebook.
+        manual: only a person can give its points.
+    """
+
+    def register(
+        function: Callable[[Evidence], Words | None],
+    ) -> Callable[[Evidence], Words | None]:
+        name = function.__name__.replace("_", "-")
+        assert item in GROUPS, item
+        assert name not in CHECKS, f"{name} is there twice"
+        assert function.__doc__, name
+        assert all(need in CHECKS for need in needs), (name, needs)
+        title = Text(function.__doc__.split("\n\n")[0].strip(), zh)
+        CHECKS[name] = Check(
+            name, item, points, title, _text(hint), tuple(needs), runs, manual, function
+        )
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a check."""
+
+    name: str
+    status: Status
+    earned: float = 0.0
+    why: Text = NOTHING
+    want: Text = NOTHING
+    got: Text = NOTHING
+    hint: Text = NOTHING
+
+    def strictly(self) -> Result:
+        """The same where advice counts as a fail."""
+        return replace(self, status="fail", earned=0.0) if self.status == "advice" else self
+
+
+def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
+    """Make one check; ``done`` holds the results so far. Advice blocks nothing."""
+    for need in one.needs:
+        if done[need].status not in ("pass", "advice", "manual"):
+            title = CHECKS[need].title
+            return Result(
+                one.name,
+                "blocked",
+                why=Text(f"Needs this first: {title.en}", f"須先通過：{title.zh}"),
+            )
+    try:
+        remark = one.function(evidence)
+    except Fault as fault:
+        if one.runs and (version := evidence.program.newer):  # what did not run is not judged
+            return Result(one.name, "error", why=error_text(needs_newer(version)))
+        advised = isinstance(fault, Advice) and one.name in ADVISED
+        return Result(
+            one.name,
+            "advice" if advised else "fail",
+            one.points if advised else round(one.points * fault.share, 2),
+            fault.why,
+            fault.want,
+            fault.got,
+            one.hint if fault.hint is None else fault.hint,
+        )
+    except Blocked as blocked:
+        return Result(one.name, "blocked", why=blocked.why)
+    except Manual as manual:
+        return Result(one.name, "manual", why=manual.why, got=manual.got)
+    except SandboxError as error:
+        return Result(one.name, "error", why=Text(error.en, error.zh))
+    except Exception as error:
+        return Result(one.name, "error", why=error_text(error))
+    return Result(one.name, "pass", one.points, why=_text(remark or ""))
+
+
+def error_text(error: BaseException | str) -> Text:
+    """An error of ours, said so."""
+    shown = printable(error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:300]
+    return Text(
+        f"The check itself failed, which is no fault of the hand-in: {shown}",
+        f"檢查程式本身出錯，與繳交內容無關：{shown}",
+    )

@@ -1,0 +1,1 @@
+"""What only running the notebook's code shows, observed in the sandbox's child."""

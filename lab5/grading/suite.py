@@ -1,0 +1,149 @@
+"""The conformance suite: every rubric item as checks.
+
+``check_submission`` makes them all on one zip, in a child process, so that nothing in the zip can stop
+or harm the caller.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from lab5.assignment import TOTAL_POINTS
+from lab5.errors import SubmissionError
+from lab5.grading.core import (
+    ADVISED,
+    CHECKS,
+    GROUPS,
+    STATUSES,
+    Advice,
+    Check,
+    Fault,
+    Result,
+    check,
+    error_text,
+)
+from lab5.grading.sandbox import PATIENCE, Outcome, Sandbox
+from lab5.text import Text
+
+__all__ = [
+    "ADVISED", "CHECKS", "GROUPS", "Advice", "Check", "Fault", "Result", "check",
+    "check_submission",
+]  # fmt: skip
+
+for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each registers its checks
+    importlib.import_module(f"lab5.grading.checks.{_module}")
+
+SECONDS = 300.0  # for one check, the time of all probes of the notebook included
+MEMORY = 8 << 30  # bytes of address space
+
+
+def check_submission(
+    path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    template: str | Path | None = None,
+    static: bool = False,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Make every check on a zip: ``{path, student_id, earned, points, manual, items, checks, seconds}``.
+
+    What is words is a ``Text`` in both languages; ``lab5.commands.grade.as_json`` picks one.
+
+    Args:
+        weights: the checkpoint that the zip's models should carry.
+        template: the handed-out notebook.
+        static: run none of the notebook's code; the checks that need it are blocked.
+        strict: count advice as a fail.
+
+    Raises:
+        SubmissionError: there is no such file.
+        SandboxError: the process that makes the checks does not start.
+    """
+    archive = Path(path)
+    for file in (archive, *(Path(p) for p in (weights, template) if p)):
+        if file.is_dir():
+            raise SubmissionError(
+                f"{file} is a folder without a zip in it: zip the files.",
+                zh=f"{file} 是資料夾，裡面沒有 zip：請先壓縮。",
+            )
+        if not file.is_file():
+            raise SubmissionError(f"There is no file {file}.", zh=f"找不到檔案 {file}。")
+    start = time.perf_counter()
+    done: dict[str, Result] = {}
+    student_id: str | None = None
+    with tempfile.TemporaryDirectory(prefix="lab5-", ignore_cleanup_errors=True) as folder:
+        order = {
+            "archive": str(archive.resolve()),
+            "folder": folder,
+            "weights": str(Path(weights).resolve()) if weights else None,
+            "template": str(Path(template).resolve()) if template else None,
+            "static": static,
+        }
+        jobs = [{**order, "check": name} for name in CHECKS]
+        sandbox = Sandbox(seconds=SECONDS / PATIENCE, memory=MEMORY, fork=False, network=True)
+        child = sandbox.run("lab5.grading.worker:make", jobs, Path(folder) / "checks")
+        for (index, outcome), name in zip(child, CHECKS, strict=True):
+            assert jobs[index]["check"] == name
+            if outcome.ended == "done":
+                done[name] = Result(**_result(outcome.value["result"]))
+                student_id = outcome.value["student_id"]
+            else:
+                done[name] = _lost(name, outcome)
+    if strict:
+        done = {name: result.strictly() for name, result in done.items()}
+    return {
+        "path": str(path),
+        "student_id": student_id,
+        "earned": round(sum(result.earned for result in done.values()), 2),
+        "points": TOTAL_POINTS,
+        "manual": sum(CHECKS[n].points for n, r in done.items() if r.status == "manual"),
+        "items": [_item(group, done) for group in GROUPS],
+        "checks": [
+            {
+                "item": one.item,
+                "title": one.title,
+                "points": one.points,
+                **vars(done[one.name]),
+            }
+            for one in sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item))
+        ],
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+def _result(value: dict[str, Any]) -> dict[str, Any]:
+    """Texts come back from JSON as dicts."""
+    return {k: Text(**v) if isinstance(v, dict) else v for k, v in value.items()}
+
+
+def _lost(name: str, outcome: Outcome) -> Result:
+    """A check that took its process along: what is wrong with the file was not seen."""
+    if outcome.ended == "raised":
+        return Result(name, "error", why=error_text(outcome.error))
+    why = Text(
+        f"Looking at the file ended the process ({outcome.error}): look at it yourself.",
+        f"讀取檔案時程序意外結束（{outcome.error}），請人工檢查。",
+    )
+    if outcome.ended == "timeout":
+        why = Text(
+            f"Looking at the file took more than {SECONDS:g} s: look at it yourself.",
+            f"讀取檔案超過 {SECONDS:g} 秒，請人工檢查。",
+        )
+    return Result(name, "error", why=why)
+
+
+def _item(group: str, done: dict[str, Result]) -> dict[str, Any]:
+    """One line of the rubric, with the worst status of its checks."""
+    mine = [one for one in CHECKS.values() if one.item == group]
+    status = max((done[one.name].status for one in mine), key=STATUSES.index)
+    return {
+        "id": group,
+        "title": GROUPS[group],
+        "earned": round(sum(done[one.name].earned for one in mine), 2),
+        "points": sum(one.points for one in mine),
+        "status": status,
+    }
