@@ -1,7 +1,8 @@
 """2.3 and 2.4: the Gradio page and its public link, by the assignment's own calls.
 
-What stands here goes into notebooks: it uses nothing of lab5. ``lab5.web`` adds around it what a page
-in public needs.
+``lab5.web`` adds around it what a page in public needs.
+
+In notebooks: ``build_interface``, ``launch_public``.
 """
 
 from __future__ import annotations

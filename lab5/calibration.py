@@ -1,6 +1,6 @@
 """1.4: what the model is calibrated with: the handed-out reader.
 
-``BatchReader`` and ``even_batches`` go into notebooks: they use nothing of lab5.
+In notebooks, with another ``--calibration``: ``BatchReader``, ``even_batches``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""2.2: FP32 against INT8 on one picture: top-3, times, speed-up, agreement, file sizes."""
+"""2.2: FP32 against INT8 on one picture: top-3, times, speed-up, agreement, file sizes.
+
+In notebooks: ``timed_run``.
+"""
 
 from __future__ import annotations
 

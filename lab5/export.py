@@ -3,6 +3,8 @@
 Since torch 2.9 ``torch.onnx.export(..., opset_version=13)`` alone writes opset 18 and says nothing, so
 the opset is read back. Two routes lead to the same graph: torch's TorchScript exporter, and where a
 torch has none any more, its dynamo exporter restated at opset 13.
+
+In notebooks: ``write_onnx``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch import nn
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.cli import console
 from lab5.errors import ExportError
-from lab5.files import replacing
+from lab5.files import opset, replacing
 
 IR_VERSION = 7  # what ONNX 1.8, the release of opset 13, wrote
 PARITY_TOLERANCE = (
@@ -156,7 +158,7 @@ def verify_fp32(path: Path) -> onnx.ModelProto:
     weights = {tensor.name for tensor in graph.graph.initializer}
     for value in [value for value in graph.graph.input if value.name in weights]:
         graph.graph.input.remove(value)
-    found = next((o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")), 0)
+    found = opset(graph)
     if found != OPSET:
         raise ExportError(
             f"{path.name} is opset {found}, expected {OPSET}. Since torch 2.9 the default exporter "

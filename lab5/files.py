@@ -35,6 +35,12 @@ def visible(folder: Path, pattern: str = "*") -> Iterator[Path]:
             yield path
 
 
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """Sort key under which ``2.png`` comes before ``10.png``."""
+    parts = re.split(r"([0-9]+)", name)  # text, number, text, …
+    return [(0, int(s)) if i % 2 else (1, s) for i, s in enumerate(parts) if s]
+
+
 def cache_dir() -> Path:
     """``$LAB5_CACHE``, or the operating system's cache folder for this user."""
     if folder := os.environ.get("LAB5_CACHE"):
@@ -80,6 +86,11 @@ def find(given: Path | None, name: str) -> Path:
         "Put the handed-out one into the current folder.",
         zh=f"在 {Path.cwd()} 與 {FIXTURES} 都找不到 {name}。請把老師提供的檔案放在目前的資料夾。",
     )
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that a model uses, 0 if it names none."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def external_locations(model: onnx.ModelProto) -> set[str]:

@@ -1,6 +1,8 @@
 """1.1 and 1.2: the network of the assignment, and its weights.
 
 The parameter names are those of the handed-out resnet18.py, so the teacher's checkpoint loads as it is.
+
+In notebooks: ``BasicBlock``, ``ResNet18``, ``load_weights``.
 """
 
 from __future__ import annotations

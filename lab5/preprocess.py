@@ -1,4 +1,7 @@
-"""2.1: a picture to what the network takes."""
+"""2.1: a picture to what the network takes.
+
+In notebooks: ``preprocess``.
+"""
 
 from __future__ import annotations
 

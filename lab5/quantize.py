@@ -3,6 +3,8 @@
 What the assignment leaves open decides whether the result is right and fast: activations are uint8
 (int8 ones have no fast path on x86) and weights use 7 bits (``reduce_range``), so that no pair of
 products overflows 16 bits on a CPU without VNNI and the file gives the same answers everywhere.
+
+In notebooks: ``quantize_to_int8``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, OPSET
 from lab5.errors import CalibrationError, ExportError, QuantizationError
-from lab5.files import replacing
+from lab5.files import opset, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +86,7 @@ def quantize(
     images = BatchReader(_checked_images(reader), INPUT_NAME)
     with replacing(int8) as temporary:
         try:
-            with quiet():
+            with without_advice():
                 # The graph, not its path: given a path, onnxruntime writes a second file beside it.
                 quantize_to_int8(graph, str(temporary), images, method)
             if improve:
@@ -101,7 +103,7 @@ def quantize(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_advice() -> Iterator[None]:
     """Without onnxruntime's advice to pre-process, which folds nothing here."""
     root = logging.getLogger()
     level = root.level
@@ -195,7 +197,7 @@ def verify_int8(path: Path) -> onnx.ModelProto:
             f"{path.name} is no valid ONNX file: {error}. Quantise again.",
             zh=f"{path.name} 不是有效的 ONNX 檔。請重新量化。",
         ) from error
-    found = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    found = opset(model)
     if found != OPSET:
         raise QuantizationError(
             f"{path.name} is opset {found}, expected {OPSET}. Quantise the opset {OPSET} FP32 file.",

@@ -1,4 +1,7 @@
-"""1.5: ONNX Runtime sessions."""
+"""1.5: ONNX Runtime sessions.
+
+In notebooks: ``build_session``.
+"""
 
 from __future__ import annotations
 

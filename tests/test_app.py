@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from lab5 import app, files, models
-from lab5.assignment import APP_TITLE, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
+from lab5.assignment import APP_TITLE, LABEL_COMPARISON
 from lab5.commands import app as command
 from lab5.errors import AppError, UsageError
 from lab5.quantize import verify_int8
@@ -71,7 +71,7 @@ def test_the_interface_is_the_assignments_call_and_nothing_else():
     assert given["fn"] == "compare_fp32_int8"
     assert given["inputs"] == "gr.Image(type='pil')"
     assert given["outputs"] == (
-        f"[gr.Label(label='{LABEL_FP32}'), gr.Label(label='{LABEL_INT8}'), "
+        "[gr.Label(label='FP32 Top-3'), gr.Label(label='INT8 Top-3'), "
         f"gr.Textbox(label='{LABEL_COMPARISON}')]"
     )
     assert ast.literal_eval(given["title"]) == APP_TITLE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -193,3 +195,22 @@ def test_both_commands(weights, tmp_path, capsys, monkeypatch):
 def test_wrong_usage():
     assert main(["--seconds", "0"]) == 2
     assert main(["--images", "0"]) == 2
+
+
+def test_only_the_row_called_fp32_asks_openvino_for_float32(monkeypatch, tmp_path):
+    """In bfloat16, which it takes by itself where the processor has it, it would be no FP32."""
+    asked = []
+
+    class Core:
+        def read_model(self, path):
+            return path
+
+        def compile_model(self, model, device, settings):
+            asked.append((model, settings.get("INFERENCE_PRECISION_HINT")))
+
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
+    files = dict.fromkeys(("ours", "synthetic", "literal", "int8", "qdq"), tmp_path / "int8")
+    for engine in engines(None, tmp_path / "fp32", files, np.zeros((1, 3, 32, 32), np.float32)):
+        if engine.name.startswith("OpenVINO") and "NNCF" not in engine.name:
+            engine.make(1)
+    assert asked == [(tmp_path / "fp32", "f32"), (tmp_path / "int8", None)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import importlib
 import json
 import os
 import re
@@ -19,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab5 import notebook
-from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8, FileNames
+from lab5.assignment import CALIBRATIONS, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
 from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
 from lab5.notebook import chinese
-from lab5.notebook.source import module
+from lab5.notebook.source import Module, module
 from tests.templates import BASE, DESIGN, QUANTIZE, SESSION, TEMPLATES, edited
 
 NAMES = FileNames("N26140692")
@@ -247,11 +248,41 @@ def test_every_chinese_comment_finds_its_line():
         assert all(comment in shown for comment in comments.values())
 
 
+def test_modules_say_what_of_them_goes_into_notebooks(monkeypatch):
+    """``In notebooks:`` in the docstring names all that is taken, for every kind of calibration."""
+    taken: dict[str, set[str]] = {}
+    source = Module.source
+
+    def recording(self, name):
+        taken.setdefault(self.name, set()).add(name)
+        return source(self, name)
+
+    monkeypatch.setattr(Module, "source", recording)
+    for calibration in (*CALIBRATIONS, "pictures"):
+        notebook.fill(opened("as_handed_out"), NAMES, calibration)
+    assert {"lab5.model", "lab5.study.refine", "lab5.app"} <= set(taken)
+    for name, definitions in taken.items():
+        said = re.search(r"^In notebooks.*", importlib.import_module(name).__doc__, re.M)
+        assert said, name
+        assert "everything here" in said[0] or definitions <= set(re.findall(r"``(\w+)``", said[0]))
+
+
 def test_chinese_comments_explain_every_filled_cell():
     for number in (3, 4, 6, 7, 10):
         before = sources(BASE)[number].split("\n")
         new = [line for line in sources(filled())[number].split("\n") if line not in before]
         assert any(re.search(r"#.*[\u4e00-\u9fff]", line) for line in new)
+
+
+def test_a_notebook_of_4_5_without_any_id_opens_and_gets_some(tmp_path):
+    bare = copy.deepcopy(BASE)
+    bare["nbformat"], bare["nbformat_minor"] = 4, 5
+    bare["cells"] = [{k: c[k] for k in ("cell_type", "source")} for c in bare["cells"]]
+    (tmp_path / "a.ipynb").write_text(json.dumps(bare), encoding="utf-8")
+    found = notebook.read_notebook(tmp_path / "a.ipynb")
+    nbformat.validate(nbformat.from_dict(found))
+    assert len({cell["id"] for cell in found["cells"]}) == len(bare["cells"])
+    assert sources(found) == sources(bare)
 
 
 # What is not whole

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lab5.cli import command, console
-from lab5.study.data import _whole, fetch, load, read, store
+from lab5.study.data import fetch, load, read, store, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    file = store(_whole(read(args.path))) if args.path else fetch(args.source, force=args.force)
+    file = store(whole(read(args.path))) if args.path else fetch(args.source, force=args.force)
     data = load()
     console.print(f"CIFAR-10: {len(data.train):,} + {len(data.test):,} images → {file}")
 

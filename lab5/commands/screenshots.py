@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab5.cli import command, console
 from lab5.errors import UsageError
-from lab5.web.screenshots import _own_page, chromium, take_screenshots
+from lab5.web.screenshots import chromium, own_page, take_screenshots
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pictures = args.pictures or draw_examples(folder)[:3]
-        url = args.url or stack.enter_context(_own_page())
+        url = args.url or stack.enter_context(own_page())
         running = stack.enter_context(chromium())
         for path in take_screenshots(running, url, pictures, args.out, args.lang):
             console.print(str(path))

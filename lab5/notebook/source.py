@@ -25,6 +25,7 @@ class Module:
         spec = importlib.util.find_spec(name)
         assert spec is not None, name
         assert spec.origin is not None, name
+        self.name = name
         text = Path(spec.origin).read_text(encoding="utf-8")
         self._lines = text.splitlines()
         self._definitions: dict[str, ast.stmt] = {}

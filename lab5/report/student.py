@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab5.assignment import MIN_SIDE
-from lab5.files import visible
-from lab5.web.screenshots import EMULATED
+from lab5.files import natural, visible
+from lab5.web.screenshots import EMULATED_TITLE
 
 ASSETS: Final = Path(__file__).parent / "assets"
 
@@ -113,7 +113,7 @@ def _read_screenshots(folder: Path, supplied: Supplied) -> None:
         return
     files = [
         file
-        for file in sorted(visible(folder), key=lambda f: _natural(f.name))
+        for file in sorted(visible(folder), key=lambda f: natural(f.name))
         if file.suffix.lower() not in _NO_PICTURES
     ]
     captions = _read_captions(folder / CAPTIONS, supplied)
@@ -152,11 +152,6 @@ def _room(supplied: Supplied, file: Path, emulated: bool) -> bool:
         return True
     supplied.leave_out(file, f"報告最多放 {limit} 張", f"the report shows {limit} of them at most")
     return False
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Sort key under which ``2.png`` comes before ``10.png``."""
-    return [(0, int(s)) if s.isdecimal() else (1, s) for s in re.split(r"([0-9]+)", name) if s]
 
 
 def _read_captions(file: Path, supplied: Supplied) -> dict[str, str]:
@@ -202,7 +197,7 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
                 return left_out(f"{size} 像素，太狹長", f"{size} pixels, too narrow to show")
             image.load()
             title = str(image.info.get("Title", ""))
-            emulated = _named_emulated(file) or title.startswith(EMULATED)
+            emulated = _named_emulated(file) or title.startswith(EMULATED_TITLE)
             ImageOps.exif_transpose(image, in_place=True)
             upright = _on_white(image)
     except Image.DecompressionBombError:

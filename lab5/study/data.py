@@ -13,7 +13,6 @@ import http.client
 import io
 import json
 import pickle
-import re
 import shutil
 import subprocess
 import tarfile
@@ -31,7 +30,7 @@ import numpy as np
 from lab5.assignment import CLASSES, IMAGE_SIZE
 from lab5.cli import progress
 from lab5.errors import DataError, DataMissing
-from lab5.files import PICTURE_SUFFIXES, cache_dir, replacing, visible
+from lab5.files import PICTURE_SUFFIXES, cache_dir, natural, replacing, visible
 
 OFFICIAL_URL: Final = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 OFFICIAL_MD5: Final = "c58f30108f718f92721af3b95e74349a"  # from the data set's home page
@@ -163,7 +162,7 @@ def _read_classes(path: Path) -> Split:
             f"{path} holds no pictures. Expected {path}/<class>/<name>.png.",
             zh=f"{path} 裡沒有圖片。應為 {path}/<類別>/<名稱>.png。",
         )
-    files.sort(key=lambda pair: (_natural(pair[0].name), pair[1]))
+    files.sort(key=lambda pair: (natural(pair[0].name), pair[1]))
     images = [_decode(str(file), _bytes(file), IMAGE_SIZE, IMAGE_SIZE) for file, _ in files]
     return _split(images, [label for _, label in files])
 
@@ -172,12 +171,6 @@ def _bytes(file: Path) -> bytes:
     if (size := file.stat().st_size) > _MAX_FILE:
         raise _damaged(str(file), f"{size:,} bytes")
     return file.read_bytes()
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Sort key under which ``2.png`` comes before ``10.png``."""
-    parts = re.split(r"([0-9]+)", name)  # text, number, text, …
-    return [(0, int(s)) if i % 2 else (1, s) for i, s in enumerate(parts) if s]
 
 
 def _read_official(members: dict[str, bytes]) -> Cifar10:
@@ -496,7 +489,7 @@ def _wrong_hash(source: str, found: str, expected: str) -> DataError:
     )
 
 
-def _whole(data: Cifar10) -> Cifar10:
+def whole(data: Cifar10) -> Cifar10:
     if (found := (len(data.train), len(data.test))) != _SIZES:
         raise DataError(
             f"This copy has {found[0]:,} + {found[1]:,} images, the data set {_SIZES[0]:,} + "

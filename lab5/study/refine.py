@@ -3,7 +3,7 @@
 All stays inside the assignment's settings (QOperator, per channel, int8 weights, MinMax): every weight
 is still the nearest step of its channel's scale. docs/int8.md has what each of them gains.
 
-The functions here are also what the notebook is filled with: they use nothing of lab5.
+In notebooks, with ``--calibration synthetic``: everything here.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ the training images. So random overlapping shapes, whose statistics resemble tho
 the statistics it was trained on (Yin et al., "DeepInversion", 2020). lab5.study.refine is the other half of
 this option; docs/int8.md has the measurements.
 
-With this option the notebook is filled with what stands here: it uses nothing of lab5 but the two
-arrays that the notebook has, too.
+In notebooks, with this option: everything here; it uses nothing of lab5 but two arrays that they have.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from lab5.files import replacing
 
 # name in the file -> Playwright's device descriptor
 DEVICES: Final = {"phone": "iPhone 15", "tablet": "iPad (gen 7)", "desktop": "Desktop Chrome"}
-EMULATED: Final = "Emulated by Chromium, not a real device"  # so begins the files' Title
+EMULATED_TITLE: Final = "Emulated by Chromium, not a real device"  # so begins the files' Title
 PAGE_WAIT: Final = 60_000  # milliseconds for a page or an answer
 
 _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -121,13 +121,13 @@ def _save(png: bytes, path: Path, emulated: str) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     label = PngInfo()
-    label.add_text("Title", f"{EMULATED}: {emulated}")
+    label.add_text("Title", f"{EMULATED_TITLE}: {emulated}")
     with replacing(path) as temporary, Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").save(temporary, "PNG", pnginfo=label, optimize=True)
 
 
 @contextlib.contextmanager
-def _own_page() -> Iterator[str]:
+def own_page() -> Iterator[str]:
     """A page served for the screenshots alone: its address."""
     from lab5.models import find_models
     from lab5.web.page import build_demo

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lab5.grading.evidence.handin import Evidence
 
 _SHAPE: Final = (1, 3, IMAGE_SIZE, IMAGE_SIZE)
-_CLOSE: Final = 0.02  # normalised units: a third of a grey level and a half
+_CLOSE: Final = 0.02  # normalised units: 1.3 grey levels
 _CLOSE_RESIZED: Final = 0.12  # mean difference, for whichever filter and order of steps
 
 

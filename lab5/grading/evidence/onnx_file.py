@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
-from lab5.files import external_locations
+from lab5.files import external_locations, opset
 from lab5.grading.core import Fault
 
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
@@ -175,7 +175,7 @@ class OnnxFile:
 
     @cached_property
     def opset(self) -> int:
-        return next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 0)
+        return opset(self.model)
 
     @cached_property
     def _constants(self) -> dict[str, np.ndarray]:
