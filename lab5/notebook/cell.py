@@ -20,6 +20,8 @@ from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
 from lab5.notebook.source import bound_by
 
+COMPARE: Final = "compare_fp32_int8"
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 _MARKER: Final = re.compile(r"\s*#+\s*(?:(to\s?do)\b\s*[:：]?|(?=your\s+pro\w*m\b))\s*(.*)", re.I)
