@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -248,6 +249,10 @@ def test_an_output_that_is_no_classifiers_stays_as_it_is():
     assert graph.SerializeToString() == before
 
 
+@pytest.mark.skipif(
+    ort.__version__.startswith("1.23."),
+    reason="onnxruntime 1.23 cannot quantise such a bias per channel; pip install 'onnxruntime>=1.24'",
+)
 def test_a_bias_that_does_not_fit_leaves_its_layer_alone(tmp_path):
     fp32 = two_layers(tmp_path / "m.onnx")
     model = onnx.load(fp32)
