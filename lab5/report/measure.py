@@ -166,6 +166,7 @@ def measure(
         ReportError: it is no classifier of 32x32 pictures.
     """
     from lab5.session import PROVIDERS, build_session, build_timed_session
+    from lab5.study.evaluate import session_logits
 
     sizes = [model_size(path) for path in (fp32, int8)]
     test = dataset.test.first(images) if dataset is not None else None
@@ -177,12 +178,12 @@ def measure(
         )
         sessions = [build_session(str(path), PROVIDERS) for path in (fp32, int8)]
         shown = test.images if test is not None else _synthetic()
-        first, second = (_logits(session, shown) for session in sessions)  # (N, 10) each
+        first, second = (session_logits(session, shown) for session in sessions)  # (N, 10) each
         if test is not None:
             examples = _examples(first, second, shown, [CLASSES[i] for i in test.labels])
         else:
             drawings, labels = _drawings()
-            drawn = [_logits(session, drawings) for session in sessions]
+            drawn = [session_logits(session, drawings) for session in sessions]
             examples = _examples(drawn[0], drawn[1], drawings, labels)
     except ReportError:
         raise
@@ -228,15 +229,6 @@ def _latencies(
 def _latency(times: list[float]) -> Latency:
     p5, p25, median, p75, p95 = map(float, np.percentile(times, (5, 25, 50, 75, 95)))
     return Latency(p5, p25, median, p75, p95, runs=len(times))
-
-
-def _logits(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
-    """(N, 32, 32, 3) uint8 -> (N, 10) logits; one by one for a model whose batch axis is fixed."""
-    from lab5.study.evaluate import session_logits
-
-    if isinstance(session.get_inputs()[0].shape[0], int):
-        return np.concatenate([session_logits(session, image[None]) for image in images])
-    return session_logits(session, images)
 
 
 def _agreement(fp32: np.ndarray, int8: np.ndarray, *, synthetic: bool) -> Agreement:

@@ -34,7 +34,6 @@ CONFIGURATIONS: Final = ((1, 1), (64, 1), (1, 2), (64, 2))  # batch, threads; th
 OURS: Final = "ONNX Runtime INT8 (ours)"  # what lab5.package makes by default
 REFERENCE: Final = "ONNX Runtime FP32"
 _TURN: Final = 0.03  # seconds an engine runs before it is the next one's turn
-_BATCH: Final = 100  # images at once where only the answers count
 
 
 @dataclass(frozen=True)
@@ -281,12 +280,9 @@ def multiply_rate(seconds: float) -> float:
 
 def judge(run: Runner, split: Split, reference: np.ndarray | None) -> tuple[Answers, np.ndarray]:
     """The answers on ``split`` beside the ``reference`` logits (None: beside themselves)."""
-    from lab5.preprocess import preprocess_batch
-    from lab5.study.evaluate import agreement, paired, relative_l2, top1
+    from lab5.study.evaluate import agreement, in_batches, paired, relative_l2, top1
 
-    logits = np.concatenate(
-        [run(preprocess_batch(split.images[i : i + _BATCH])) for i in range(0, len(split), _BATCH)]
-    )  # (N, 10)
+    logits = in_batches(split.images, run)
     if reference is None:
         reference = logits
     pair = paired(reference, logits, split.labels)

@@ -55,7 +55,7 @@ def session_logits(
     """
     feed, fetch = session.get_inputs()[0], session.get_outputs()[0]
     batch = feed.shape[0] if isinstance(feed.shape[0], int) else BATCH
-    return _logits(images, batch, lambda x: session.run([fetch.name], {feed.name: x})[0], tick)
+    return in_batches(images, lambda x: session.run([fetch.name], {feed.name: x})[0], batch, tick)
 
 
 def torch_logits(model: nn.Module, images: np.ndarray, tick: Tick = _ignore) -> np.ndarray:
@@ -63,12 +63,16 @@ def torch_logits(model: nn.Module, images: np.ndarray, tick: Tick = _ignore) -> 
     import torch
 
     with torch.inference_mode():
-        return _logits(images, BATCH, lambda x: model(torch.from_numpy(x)).numpy(), tick)
+        return in_batches(images, lambda x: model(torch.from_numpy(x)).numpy(), tick=tick)
 
 
-def _logits(
-    images: np.ndarray, size: int, run: Callable[[np.ndarray], np.ndarray], tick: Tick
+def in_batches(
+    images: np.ndarray,
+    run: Callable[[np.ndarray], np.ndarray],
+    size: int = BATCH,
+    tick: Tick = _ignore,
 ) -> np.ndarray:
+    """(N, 32, 32, 3) uint8 images, preprocessed, through ``run`` -> (N, 10) float32 logits."""
     logits = np.empty((len(images), len(CLASSES)), np.float32)
     for start in range(0, len(images), size):
         batch = images[start : start + size]
