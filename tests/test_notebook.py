@@ -401,18 +401,14 @@ assert [len(top) for top in tops[:2]] == [3, 3], tops
 """
 
 
-@pytest.mark.slow
-@every_template
-def test_run_top_to_bottom_it_makes_the_packages_files(name, handed_out_weights, fp32, tmp_path):
-    from lab5.calibration import BatchReader
-    from lab5.quantize import quantize
-
-    empty = tmp_path / "empty"
+def run_top_to_bottom(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
+    """Run a notebook in an empty folder with the checkpoint; the folder."""
+    empty = folder / "empty"
     empty.mkdir()
-    (empty / "best_model.pth").symlink_to(handed_out_weights)
-    notebook.write_notebook(filled(name), tmp_path / NAMES.notebook)
+    (empty / "best_model.pth").symlink_to(weights)
+    notebook.write_notebook(whole, folder / NAMES.notebook)
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(tmp_path / NAMES.notebook)],
+        [sys.executable, "-c", RUN, str(folder / NAMES.notebook)],
         cwd=empty,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
@@ -420,9 +416,33 @@ def test_run_top_to_bottom_it_makes_the_packages_files(name, handed_out_weights,
     )
     assert done.returncode == 0, done.stderr
     assert "launched {'share': True}" in done.stdout
+    return empty
+
+
+@pytest.mark.slow
+@every_template
+def test_run_top_to_bottom_it_makes_the_packages_files(name, handed_out_weights, fp32, tmp_path):
+    from lab5.calibration import BatchReader
+    from lab5.quantize import quantize
+
+    empty = run_top_to_bottom(filled(name), handed_out_weights, tmp_path)
     batches = notebook.notebook_batches(filled(name), fp32)
     quantize(fp32, tmp_path / NAMES.int8, BatchReader(batches, "input"))
     assert (empty / NAMES.fp32).read_bytes() == fp32.read_bytes()
+    assert (empty / NAMES.int8).read_bytes() == (tmp_path / NAMES.int8).read_bytes()
+
+
+@pytest.mark.slow
+def test_with_synthetic_images_it_makes_that_options_file(
+    handed_out_weights, model, fp32, tmp_path
+):
+    from lab5.quantize import quantize
+    from lab5.study.calibration import calibrate
+
+    whole = notebook.fill(BASE, NAMES, "synthetic")
+    empty = run_top_to_bottom(whole, handed_out_weights, tmp_path)
+    reader, improve = calibrate("synthetic")(model)
+    quantize(fp32, tmp_path / NAMES.int8, reader, improve=improve)
     assert (empty / NAMES.int8).read_bytes() == (tmp_path / NAMES.int8).read_bytes()
 
 
