@@ -230,6 +230,14 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
     return Result(one.name, "pass", one.points, why=_text(remark or ""))
 
 
+def out_of_time(running: str) -> SandboxError:
+    """A check that was not made; ``running`` is what took the time of the whole zip."""
+    return SandboxError(
+        f"The time for this zip was over while {running} was running: this was not checked.",
+        zh=f"這個壓縮檔的檢查時間用完了，當時正在執行 {running}，因此未檢查這一項。",
+    )
+
+
 def error_text(error: BaseException | str) -> Text:
     """An error of ours, said so."""
     shown = printable(error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:300]
