@@ -86,6 +86,6 @@ def test_the_whole_suite_finds_the_same(variation, grader, tmp_path):
         weights=FIXTURES / "best_model.pth",
         template=FIXTURES / "EAI_lab5.ipynb",
     )
-    assert {c["name"]: c["status"] for c in whole["checks"]} == {
+    assert {c.name: c.status for c in whole.checks} == {
         name: result.status for name, result in found.items()
     }

@@ -6,7 +6,7 @@
     checks/ ── one fact each, on the evidence ──> Result          (core; worker makes them in a child)
      │
      v
-    suite.check_submission ──> items and points ──> the terminal, JSON (render), pytest (pytest_plugin)
+    suite.check_submission ──> Graded (graded) ──> RENDERERS: the terminal, JSON (render); pytest_plugin
 
 ``rubric`` writes the checks down as a page.
 """

@@ -189,6 +189,19 @@ class Result:
     got: Text = NOTHING
     hint: Text = NOTHING
 
+    @property
+    def item(self) -> str:
+        return CHECKS[self.name].item
+
+    @property
+    def title(self) -> Text:
+        return CHECKS[self.name].title
+
+    @property
+    def points(self) -> int:
+        """What its check can give."""
+        return CHECKS[self.name].points
+
     def strictly(self) -> Result:
         """The same where advice counts as a fail."""
         return replace(self, status="fail", earned=0.0) if self.status == "advice" else self

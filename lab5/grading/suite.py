@@ -12,13 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab5.assignment import TOTAL_POINTS
 from lab5.errors import SubmissionError
 from lab5.grading.core import (
     ADVISED,
     CHECKS,
     GROUPS,
-    STATUSES,
     Advice,
     Check,
     Fault,
@@ -27,6 +25,7 @@ from lab5.grading.core import (
     error_text,
     out_of_time,
 )
+from lab5.grading.graded import Graded
 from lab5.grading.sandbox import Outcome, Sandbox
 from lab5.text import Text
 
@@ -52,10 +51,8 @@ def check_submission(
     static: bool = False,
     strict: bool = False,
     seconds: float = SECONDS,
-) -> dict[str, Any]:
-    """Make every check on a zip: ``{path, student_id, earned, points, manual, items, checks, seconds}``.
-
-    What is words is a ``Text`` in both languages; ``lab5.commands.grade.as_json`` picks one.
+) -> Graded:
+    """Make every check on a zip; ``as_dict`` of what is returned is what ``lab5 grade --json`` writes.
 
     Args:
         weights: the checkpoint that the zip's models should carry.
@@ -111,24 +108,13 @@ def check_submission(
                 done[name] = _lost(name, outcome)
     if strict:
         done = {name: result.strictly() for name, result in done.items()}
-    return {
-        "path": str(path),
-        "student_id": student_id,
-        "earned": round(sum(result.earned for result in done.values()), 2),
-        "points": TOTAL_POINTS,
-        "manual": sum(CHECKS[n].points for n, r in done.items() if r.status == "manual"),
-        "items": [_item(group, done) for group in GROUPS],
-        "checks": [
-            {
-                "item": one.item,
-                "title": one.title,
-                "points": one.points,
-                **vars(done[one.name]),
-            }
-            for one in sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item))
-        ],
-        "seconds": round(time.monotonic() - start, 2),
-    }
+    ordered = sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item))
+    return Graded(
+        str(path),
+        student_id,
+        tuple(done[one.name] for one in ordered),
+        round(time.monotonic() - start, 2),
+    )
 
 
 def _result(value: dict[str, Any]) -> dict[str, Any]:
@@ -150,16 +136,3 @@ def _lost(name: str, outcome: Outcome) -> Result:
             f"讀取檔案超過 {outcome.error}，請人工檢查。",
         )
     return Result(name, "error", why=why)
-
-
-def _item(group: str, done: dict[str, Result]) -> dict[str, Any]:
-    """One line of the rubric, with the worst status of its checks."""
-    mine = [one for one in CHECKS.values() if one.item == group]
-    status = max((done[one.name].status for one in mine), key=STATUSES.index)
-    return {
-        "id": group,
-        "title": GROUPS[group],
-        "earned": round(sum(done[one.name].earned for one in mine), 2),
-        "points": sum(one.points for one in mine),
-        "status": status,
-    }
