@@ -8,8 +8,10 @@ reader.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from lab5.assignment import ITEMS
@@ -39,6 +41,9 @@ GROUPS: Final[dict[str, Text]] = {
     **{item.number: Text(item.en, item.zh) for item in ITEMS.values()},
     "template": Text("The assignment's writing rules", "作業的撰寫規則"),
 }
+
+
+Fact = Callable[["Evidence"], Words | None]  # a check's function
 
 
 class Fault(Exception):
@@ -136,10 +141,36 @@ class Check:
     needs: tuple[str, ...]
     runs: bool
     manual: bool
-    function: Callable[[Evidence], Words | None]
+    function: Fact
 
 
-CHECKS: Final[dict[str, Check]] = {}  # in the order of the assignment, as they are imported
+CHECKS: Final[dict[str, Check]] = {}  # by name, as they are registered; ``suite`` has the orders
+
+
+def _name(function: Fact) -> str:
+    return function.__name__.replace("_", "-")
+
+
+def shown_order() -> list[Check]:
+    """The checks in the order of the rubric's items."""
+    items = list(GROUPS)
+    return sorted(CHECKS.values(), key=lambda one: items.index(one.item))
+
+
+def made_order() -> list[Check]:
+    """The checks in an order in which they can be made: what is needed first, what runs code late."""
+    shown = {one.name: place for place, one in enumerate(shown_order())}
+    sorter = TopologicalSorter({one.name: one.needs for one in CHECKS.values()})
+    sorter.prepare()
+    ready: list[tuple[bool, int, str]] = []
+    found = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (CHECKS[name].runs, shown[name], name))
+        *_, name = heapq.heappop(ready)
+        found.append(CHECKS[name])
+        sorter.done(name)
+    return found
 
 
 def check(
@@ -148,30 +179,27 @@ def check(
     *,
     zh: str,
     hint: Words = "",
-    needs: Iterable[str] = (),
+    needs: Iterable[Fact] = (),
     runs: bool = False,
     manual: bool = False,
-) -> Callable[[Callable[[Evidence], Words | None]], Callable[[Evidence], Words | None]]:
+) -> Callable[[Fact], Fact]:
     """Register a function as a check of ``item``; its docstring is the fact, ``zh`` the same in Chinese.
 
     Args:
-        needs: names of checks, registered before, without which this one is blocked.
+        needs: the functions of the checks without which this one is blocked.
         runs: it runs code of the notebook.
         manual: only a person can give its points.
     """
 
-    def register(
-        function: Callable[[Evidence], Words | None],
-    ) -> Callable[[Evidence], Words | None]:
-        name = function.__name__.replace("_", "-")
+    def register(function: Fact) -> Fact:
+        name = _name(function)
         assert item in GROUPS, item
         assert name not in CHECKS, f"{name} is there twice"
         assert function.__doc__, name
-        assert all(need in CHECKS for need in needs), (name, needs)
+        wanted = tuple(map(_name, needs))
+        assert all(need in CHECKS for need in wanted), (name, wanted)
         title = Text(function.__doc__.split("\n\n")[0].strip(), zh)
-        CHECKS[name] = Check(
-            name, item, points, title, _text(hint), tuple(needs), runs, manual, function
-        )
+        CHECKS[name] = Check(name, item, points, title, _text(hint), wanted, runs, manual, function)
         return function
 
     return register

@@ -23,19 +23,24 @@ from lab5.grading.core import (
     Result,
     check,
     error_text,
+    made_order,
     out_of_time,
+    shown_order,
 )
 from lab5.grading.graded import Graded
 from lab5.grading.sandbox import Outcome, Sandbox
 from lab5.text import Text
 
 __all__ = [
-    "ADVISED", "CHECKS", "GROUPS", "Advice", "Check", "Fault", "Result", "check",
+    "ADVISED", "CHECKS", "GROUPS", "MADE", "SHOWN", "Advice", "Check", "Fault", "Result", "check",
     "check_submission",
 ]  # fmt: skip
 
 for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each registers its checks
     importlib.import_module(f"lab5.grading.checks.{_module}")
+
+SHOWN = tuple(shown_order())
+MADE = tuple(made_order())
 
 SECONDS = 600.0  # by the clock, for a zip
 _SHARE = 5  # of these: the most that one check takes which runs no code
@@ -87,32 +92,29 @@ def check_submission(
             "static": static,
             "until": until - seconds / _CLOSING,
         }
-        # what runs no code first: no code can take its time
-        names = sorted(CHECKS, key=lambda name: CHECKS[name].runs)
         child = Sandbox(memory=MEMORY, fork=False, network=True).run(
             "lab5.grading.worker:make",
-            [{**order, "check": name} for name in names],
+            [{**order, "check": one.name} for one in MADE],
             Path(folder) / "checks",
             until=until,
-            patience=[seconds if CHECKS[name].runs else seconds / _SHARE for name in names],
+            patience=[seconds if one.runs else seconds / _SHARE for one in MADE],
         )
         for index, outcome in child:
-            name = names[index]
+            name = MADE[index].name
             if outcome.ended == "done":
                 done[name] = Result(**_result(outcome.value["result"]))
                 student_id = outcome.value["student_id"]
             elif outcome.ended == "late":
-                error = out_of_time(names[outcome.value])
+                error = out_of_time(MADE[outcome.value].name)
                 done[name] = Result(name, "error", why=Text(error.en, error.zh))
             else:
                 done[name] = _lost(name, outcome)
     if strict:
         done = {name: result.strictly() for name, result in done.items()}
-    ordered = sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item))
     return Graded(
         str(path),
         student_id,
-        tuple(done[one.name] for one in ordered),
+        tuple(done[one.name] for one in SHOWN),
         round(time.monotonic() - start, 2),
     )
 

@@ -22,6 +22,7 @@ from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
 from lab5.grading.evidence.handin import _PRELOAD, _PROBES, Evidence
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 from lab5.grading.sandbox import Outcome, Sandbox
+from lab5.grading.suite import MADE
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 
@@ -300,8 +301,8 @@ class Grader:
 
 def _judged(evidence: Evidence) -> dict[str, Result]:
     done: dict[str, Result] = {}
-    for name, one in CHECKS.items():
-        done[name] = judge(one, evidence, done)
+    for one in MADE:
+        done[one.name] = judge(one, evidence, done)
     return done
 
 
