@@ -19,7 +19,7 @@ from lab5.commands import grade
 from lab5.errors import SandboxError
 from lab5.grading import sandbox
 from lab5.grading.core import Fault, Result, judge
-from lab5.grading.evidence.handin import Evidence
+from lab5.grading.handin import Evidence
 from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
 from lab5.grading.suite import CHECKS
 from tests import handin

@@ -20,7 +20,7 @@ from lab5.grading.newer_python import needs_newer
 from lab5.text import NOTHING, Text, printable
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 Status = Literal["pass", "advice", "manual", "blocked", "fail", "error"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)  # from the best to the worst

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab5.grading.core import Result, judge
-from lab5.grading.evidence.handin import Evidence
+from lab5.grading.handin import Evidence
 from lab5.grading.suite import CHECKS
 from lab5.text import Text
 

@@ -12,7 +12,7 @@ from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence.submission import ROLES, member_id
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 
 @check(

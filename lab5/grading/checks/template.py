@@ -16,7 +16,7 @@ from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 # The classes' names and the labels are judged by 1.1 and 2.2; the labels handed out were other ones.

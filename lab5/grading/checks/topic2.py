@@ -21,7 +21,7 @@ from lab5.grading.evidence import inputs
 if TYPE_CHECKING:
     import numpy as np
 
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 _SHAPE: Final = (1, 3, IMAGE_SIZE, IMAGE_SIZE)
 _CLOSE: Final = 0.02  # normalised units: a third of a grey level and a half
@@ -264,7 +264,7 @@ def _probabilities(kind: str, x: Any) -> np.ndarray:
     """The softmax of what the stand-in model of that kind gives for ``x``."""
     import numpy as np
 
-    from lab5.grading.probes.probes import logits_of
+    from lab5.grading.stand_ins.sessions import logits_of
 
     logits = logits_of(kind, np.asarray(x, np.float32))[0].astype(np.float64)
     powers = np.exp(logits - logits.max())

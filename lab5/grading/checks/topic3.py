@@ -16,8 +16,8 @@ from lab5.grading.evidence.pdf import MIN_SIDE, PICTURE, legible, squeezed, tidy
 from lab5.report.document import EMULATED, NO_REFLECTION
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
     from lab5.grading.evidence.pdf import Report
+    from lab5.grading.handin import Evidence
 
 MAX_BODY: Final = 10_000  # characters of a reflection that are read
 MIN_DIFFERENT: Final = 5  # characters of a reflection: ten dots say nothing

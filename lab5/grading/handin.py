@@ -24,18 +24,11 @@ from lab5.grading.evidence.onnx_file import Layer, OnnxFile, Unreadable, in_orde
 from lab5.grading.evidence.pdf import Report, read_report
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, read_cells
 from lab5.grading.evidence.submission import Submission, open_submission
+from lab5.grading.probes import PROBES, preload
 from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
 ROUNDS: Final = (3, 25)  # least and most pairs of runs of FP32 and INT8 that are timed
-
-_PROBES: Final = (
-    "preprocess", "compare", "none", "page", "session", "opened", "quantize", "network", "export",
-)  # fmt: skip
-_PRELOAD: Final = (
-    "numpy", "PIL.Image", "onnx", "onnxruntime", "onnxruntime.quantization", "torch",
-    "torch.onnx", "lab5.grading.probes.probes", "lab5.grading.probes.seeded", "lab5.preprocess",
-)  # fmt: skip
 
 
 # A thread's own time; Windows counts it in steps longer than a run.
@@ -76,7 +69,7 @@ class Evidence:
     ) -> None:
         self.archive, self.folder = archive, folder
         self.weights, self.template, self.static = weights, template, static
-        self.sandbox = sandbox or Sandbox(seconds=15, preload=_PRELOAD)
+        self.sandbox = sandbox or Sandbox(seconds=15, preload=preload())
         self.until, self.kept = until, kept or folder / "outcomes"
         self.check = ""  # that is being made
         self._probes: dict[str, Outcome] = {}
@@ -143,13 +136,13 @@ class Evidence:
     def _observe(self) -> None:
         if self._unstarted:
             raise Blocked(("The sandbox does not start.", "沙盒無法啟動。"))
-        names = [] if self.static else list(_PROBES)
+        names = [] if self.static else list(PROBES)
         cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
         jobs += [{"probe": name, "cells": cells, "sizes": self._sizes()} for name in names]
         jobs = self._left(jobs)
         run = self.sandbox.run(
-            "lab5.grading.probes.probes:probe", jobs, self.folder / "run", until=self.until
+            "lab5.grading.probes:observe", jobs, self.folder / "run", until=self.until
         )
         try:
             for index, outcome in run:
