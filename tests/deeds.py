@@ -52,6 +52,28 @@ def _write_much(order):
             file.write(bytes(1 << 20))
 
 
+def _detach(order):
+    """A sleeping grandchild in a session of its own, whose parent is gone; its mark is in ``argv``."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execv(
+                sys.executable,
+                [sys.executable, "-c", "import time; time.sleep(600)", order["mark"]],
+            )
+        os._exit(0)
+    os.wait()
+    time.sleep(600 if order["wait"] else 0)
+
+
+def _fifo(order):
+    """In the place of results, whatever is written there later."""
+    folder = os.path.dirname(os.getcwd())  # noqa: PTH120, PTH109
+    for index in range(3):
+        os.mkfifo(os.path.join(folder, f"result-{index}.json"))  # noqa: PTH118
+    os.kill(os.getpid(), 9)
+
+
 class _Rude(Exception):
     def __str__(self):
         raise RuntimeError
@@ -70,6 +92,8 @@ _DEEDS = {
     "leave": lambda order: sys.exit(3),
     "kill": lambda order: os.kill(os.getpid(), 9),
     "kill parent": lambda order: os.kill(os.getppid(), 9) or time.sleep(60),
+    "detach": _detach,
+    "fifo": _fifo,
     "memory": lambda order: len(bytearray(1 << 40)),
     "patch": _patch,
     "noise": _noise,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab5.assignment import ITEMS, TOTAL_POINTS
 from lab5.grading.core import STATUSES, Advice, Blocked, Check, Fault, Manual, Result, Text, judge
 from lab5.grading.rubric import as_markdown
-from lab5.grading.suite import ADVISED, CHECKS, GROUPS
+from lab5.grading.suite import ADVISED, CHECKS, GROUPS, MADE, SHOWN
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,9 +131,21 @@ def test_the_points_add_up():
 
 def test_a_check_needs_only_what_is_made_before_it():
     before = set()
-    for one in CHECKS.values():
+    for one in MADE:
         assert set(one.needs) <= before, one.name
         before.add(one.name)
+    assert before == set(CHECKS)
+
+
+def test_what_runs_no_code_is_made_first():
+    """So the notebook's code cannot take its time."""
+    runs = [one.runs for one in MADE]
+    assert runs == sorted(runs)
+
+
+def test_checks_are_shown_by_item():
+    assert list(dict.fromkeys(one.item for one in SHOWN)) == list(GROUPS)
+    assert {one.name for one in SHOWN} == set(CHECKS)
 
 
 def test_what_runs_code_needs_the_notebook():

@@ -10,13 +10,13 @@ import pytest
 SET_UP = """
 import os, sys
 from lab5.grading.stand_ins import colab
-from lab5.grading.probes import probes
+from lab5.grading.stand_ins import gradio, sessions as stand_in_sessions
 from lab5.grading.stand_ins import anything as stand_ins
 from lab5.grading.evidence.program import Cell, Program
 stand_ins.install()
 colab.install()
-probes._gradio()
-sessions = probes.Sessions(Program())
+gradio.install()
+sessions = stand_in_sessions.Sessions(Program())
 space = sessions.space()
 """
 
@@ -86,7 +86,7 @@ def test_sizes_are_those_handed_in(tmp_path):
     code = (
         "import os\nprint(*map(os.path.getsize, ('a_FP32.onnx', 'a_INT8.onnx', 'best_model.pth')))"
     )
-    before = "probes._sizes.update(fp32=5_000_000, int8=2_000_000, weights=7_000_000)\nspace = probes.Sessions(Program()).space()"
+    before = "stand_in_sessions.sizes.update(fp32=5_000_000, int8=2_000_000, weights=7_000_000)\nspace = stand_in_sessions.Sessions(Program()).space()"
     assert run(code, tmp_path, before=before) == "5000000 2000000 7000000"
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_model_and_not_there_is_not_there(tmp_path):
 
 def test_a_model_is_absent_until_it_is_written(tmp_path):
     code = "import os\nprint(os.path.exists('a_INT8.onnx'), os.path.exists('a_FP32.onnx'))\nwrite('a_INT8.onnx')\nprint(os.path.exists('a_INT8.onnx'))"
-    before = "sessions = probes.Sessions(Program(), absent=('int8',))\nspace = sessions.space() | {'write': sessions.files.write}"
+    before = "sessions = stand_in_sessions.Sessions(Program(), absent=('int8',))\nspace = sessions.space() | {'write': sessions.files.write}"
     assert run(code, tmp_path, before=before) == "False True\nTrue"
 
 

@@ -16,8 +16,8 @@ from lab5.errors import CheckpointError
 from lab5.grading.core import Advice, Fault
 from lab5.grading.evidence import checkpoint
 from lab5.grading.evidence.checkpoint import checkpoint_layers
-from lab5.grading.evidence.handin import ROUNDS, read_report, times_as_long
 from lab5.grading.evidence.onnx_file import OnnxFile, in_order, reference_logits
+from lab5.grading.handin import ROUNDS, read_report, times_as_long
 from lab5.grading.suite import CHECKS
 from lab5.report.document import make_report
 from lab5.text import LANGUAGES

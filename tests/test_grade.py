@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import lab5
 from lab5.calibration import BatchReader
 from lab5.commands import grade
 from tests import handin
+from tests.test_sandbox import processes_with
 
 SCHEMA = json.loads(
     (Path(lab5.__file__).parent / "grading" / "grade_schema.json").read_text(encoding="utf-8")
@@ -165,6 +169,50 @@ def test_a_zip_that_ends_its_reader_costs_only_what_it_broke(tmp_path):
     (one,) = graded(tmp_path, path)
     assert {c["status"] for c in one["checks"]} <= {"pass", "fail", "blocked"}
     assert one["earned"] == 0
+
+
+WAITS = """
+import os, subprocess, sys, threading
+def wait(*_):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(600)", "{mark}"])
+        os._exit(0)
+    threading.Event().wait()
+wait()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a whole tree ends on Linux")
+def test_code_that_waits_for_ever_ends_within_the_time_of_the_zip(tmp_path):
+    """It leaves nothing behind, and what needs no code keeps its points."""
+    mark = f"lab5-{secrets.token_hex(8)}"
+    # every probe runs it: all that they look for is bound by one statement
+    names = ("BasicBlock", "ResNet18", "build_session", "preprocess", "compare_fp32_int8", "demo")
+    code = WAITS.replace("{mark}", mark) + f"{' = '.join(names)} = wait()\n"
+    code += "import torch, gradio as gr\nfrom onnxruntime.quantization import quantize_static\n"
+    code += "torch.onnx.export(demo)\nquantize_static(demo)\ndemo.launch()\nbuild_session(demo)\n"
+    path = handin.write_zip(
+        tmp_path / handin.ARCHIVE,
+        {
+            handin.NOTEBOOK: json.dumps(
+                {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+                    {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
+                ]}
+            ).encode(),
+            handin.REPORT: handin.report(),
+        },
+    )  # fmt: skip
+    start = time.monotonic()
+    found = lab5.check_submission(path, seconds=30)
+    assert time.monotonic() - start < 40
+    assert processes_with(mark) == []
+    checks = {one.name: one for one in found.checks}
+    assert checks["screenshots"].earned == 8
+    late = [one for one in checks.values() if one.status == "error"]
+    assert {"network-names", "session-path"} <= {one.name for one in late}
+    assert all("network-names (probe " in one.why.en for one in late), late
 
 
 def test_check_submission_is_exported():

@@ -166,18 +166,25 @@ def test_which_points_count_as_lost(monkeypatch, tmp_path):
     from lab5.commands import package as command
     from lab5.grading import render
     from lab5.grading import suite as checks
+    from lab5.grading.core import Result
+    from lab5.grading.graded import Graded
 
-    one = {"earned": 0.0, "points": 2, "status": "fail", "item": "1.4", "name": "a"}
-    found = [
-        one,
-        one | {"item": "3.2", "name": "report"},
-        one | {"status": "manual", "name": "person"},
-        one | {"earned": 2.0, "status": "pass", "name": "right"},
-        one | {"points": 0, "item": "template", "name": "remark"},
-    ]
-    monkeypatch.setattr(checks, "check_submission", lambda *_, **__: {"checks": found})
-    monkeypatch.setattr(render, "print_table", lambda *_: None)
-    assert command._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en")) == ["1.4 a"]
+    found = Graded(
+        "",
+        None,
+        (
+            Result("quantize-called", "fail"),
+            Result("analysis-figures", "fail"),  # 3.2
+            Result("analysis-explained", "manual"),
+            Result("int8-static", "pass", earned=1.0),
+            Result("nothing-left-blank", "fail"),  # without points
+        ),
+        0.0,
+    )
+    monkeypatch.setattr(checks, "check_submission", lambda *_, **__: found)
+    monkeypatch.setitem(render.RENDERERS, "terminal", lambda *_: "")
+    lost = command._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en"))
+    assert lost == ["1.4 quantize-called"]
 
 
 # Bad input: a message, an exit status, nothing left behind

@@ -113,7 +113,7 @@ def graded(archive, weights, **options) -> dict[str, str]:
     found = check_submission(
         archive, weights=weights, template=FIXTURES / "EAI_lab5.ipynb", **options
     )
-    return {one["name"]: (one["status"], one["earned"]) for one in found["checks"]}
+    return {one.name: (one.status, one.earned) for one in found.checks}
 
 
 @pytest.mark.slow

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import socket
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +18,9 @@ from hypothesis import strategies as st
 from lab5.commands import grade
 from lab5.errors import SandboxError
 from lab5.grading import sandbox
-from lab5.grading.core import Result, judge
-from lab5.grading.evidence.handin import Evidence
-from lab5.grading.sandbox import Sandbox, dumps, loads
+from lab5.grading.core import Fault, Result, judge
+from lab5.grading.handin import Evidence
+from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
 from lab5.grading.suite import CHECKS
 from tests import handin
 
@@ -81,6 +85,71 @@ def test_what_a_job_patches_costs_nothing(tmp_path):
     patched, after = outcomes(tmp_path, "patch", ADD)
     assert patched.value == "patched"
     assert after.value == 3
+
+
+def processes_with(mark):
+    """Those whose command line has it; a dead one has none."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [file.parent.name] * (mark.encode() in file.read_bytes().split(b"\0"))
+    return found
+
+
+@pytest.fixture(params=["namespace", "subreaper"])
+def ending(request, monkeypatch):
+    """The two ways to end processes; the children read the source anew."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("elsewhere a process group ends")
+    if request.param == "subreaper":
+        start = sandbox._START_SERVER.replace(
+            "import serve;", "import serve; import lab5.grading.sandbox as s; s._CLONE_NEWPID = -1;"
+        )
+        monkeypatch.setattr(sandbox, "_START_SERVER", start)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("fork", [False, True])
+def test_nothing_outlives_its_job(tmp_path, ending, wait, fork):
+    """In another session, its parent gone; with ``fork`` it ends before the next job begins."""
+    mark = f"lab5-{secrets.token_hex(8)}"
+    box = Sandbox(seconds=0.5, fork=fork)
+    jobs = [{"do": "detach", "mark": mark, "wait": wait}, ADD]
+    for index, outcome in box.run("tests.deeds:job", jobs, tmp_path / "box"):
+        assert outcome.ended == ("timeout" if wait and index == 0 else "done")
+        if fork and index == 1:
+            assert processes_with(mark) == []
+    assert processes_with(mark) == []
+
+
+def test_the_child_ends_with_its_whole_tree_when_it_is_abandoned(tmp_path, ending):
+    mark = f"lab5-{secrets.token_hex(8)}"
+    jobs = [ADD, {"do": "detach", "mark": mark, "wait": True}]
+    run = Sandbox(fork=True).run("tests.deeds:job", jobs, tmp_path / "box")
+    next(run)
+    deadline = time.monotonic() + 20
+    while not processes_with(mark):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run.close()
+    assert processes_with(mark) == []
+
+
+@pytest.mark.skipif(not POSIX, reason="POSIX")
+def test_a_fifo_in_the_place_of_a_result_is_not_waited_for(tmp_path):
+    bad, *_ = outcomes(tmp_path, "fifo", ADD, seconds=2.0)
+    assert (bad.ended, bad.error) == ("crashed", "its result is no file")
+
+
+def test_the_time_of_all_jobs(tmp_path):
+    """What is not done then says what was running; what is done is kept."""
+    jobs = [ADD, {"do": "sleep"}, ADD]
+    start = time.monotonic()
+    box = Sandbox(fork=POSIX)
+    found = [o for _, o in box.run("tests.deeds:job", jobs, tmp_path / "box", until=start + 4)]
+    assert time.monotonic() - start < 10
+    assert [one.ended for one in found] == ["done", "late", "late"]
+    assert [one.value for one in found] == [3, 1, 1]
 
 
 def test_output_is_no_result(tmp_path):
@@ -245,6 +314,24 @@ def test_probes_that_do_not_start_are_told_once_and_fail_nothing(tmp_path):
     assert {one.status for one in found} <= {"error", "blocked"}
     (error,) = (one for one in found if one.status == "error")
     assert SENTENCE in error.why.en
+
+
+def test_an_observation_is_not_made_again_after_the_process_ended(tmp_path):
+    """The one that was running then is not begun again, either."""
+    archive = handin.write_zip(
+        tmp_path / handin.ARCHIVE, {handin.NOTEBOOK: handin.notebook_bytes(handin.notebook())}
+    )
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    before = Evidence(archive, tmp_path / "first", kept=tmp_path / "kept", sandbox=Sandbox())
+    jobs = [{"probe": "reference"}, {"probe": "network"}, {"probe": "export"}]
+    assert before._left(jobs) == jobs
+    before._keep("reference", Outcome("done", {"output": np.arange(3.0)}))
+    after = Evidence(archive, tmp_path / "second", kept=tmp_path / "kept", sandbox=Sandbox())
+    assert after._left(jobs) == jobs[2:]
+    np.testing.assert_array_equal(after.reference["output"], np.arange(3.0))
+    with pytest.raises(Fault, match="ended the process"):
+        after.probe("network")
 
 
 @settings(max_examples=50, deadline=None)

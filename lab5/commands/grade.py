@@ -6,16 +6,18 @@ Exit status 0 when every zip was graded, whatever the grades; 1 when one could n
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lab5.cli import command, console
 from lab5.errors import Lab5Error, SubmissionError, UsageError
 from lab5.files import replacing
 from lab5.text import Text
+
+if TYPE_CHECKING:
+    from lab5.grading.graded import Graded
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,23 +52,23 @@ def main(argv: list[str] | None = None) -> None:
             f"There is no folder {args.json.absolute().parent}.",
             zh=f"找不到資料夾 {args.json.absolute().parent}。",
         )
-    from lab5.grading.render import as_json, print_table
+    from lab5.grading.render import RENDERERS
     from lab5.grading.suite import check_submission
 
-    results: list[dict[str, Any]] = []
+    graded: list[Graded] = []
     not_graded: dict[str, Text] = {}
     for path in _zips(args.zips):
         try:
             with console.status(path.name):
-                result = check_submission(
+                one = check_submission(
                     path,
                     weights=args.weights,
                     template=args.template,
                     static=args.static,
                     strict=args.strict,
                 )
-            print_table(result, args.lang)
-            results.append(result)
+            print(RENDERERS["terminal"]([one], args.lang), end="")
+            graded.append(one)
         except SubmissionError as error:
             not_graded[str(path)] = Text(error.en, error.zh)
         except Lab5Error:  # ours, which no other zip would be spared
@@ -75,10 +77,8 @@ def main(argv: list[str] | None = None) -> None:
             not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
         if args.json:
             with replacing(args.json) as temporary:
-                found = as_json(results, args.lang, not_graded)
-                temporary.write_text(
-                    json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-                )
+                found = RENDERERS["json"](graded, args.lang, not_graded)
+                temporary.write_text(found, encoding="utf-8")
     if not_graded:
         raise SubmissionError(
             "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),

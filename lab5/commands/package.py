@@ -88,18 +88,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> list[str]:
     """The checks of 1.1 to 2.4 whose points the zip does not get, persons' points apart."""
-    from lab5.grading.render import print_table
+    from lab5.grading.render import RENDERERS
     from lab5.grading.suite import check_submission
 
     with steps("評分", "Grade"):
-        result = check_submission(archive, template=template, weights=weights)
-    print_table(result, steps.lang)
+        graded = check_submission(archive, template=template, weights=weights)
+    print(RENDERERS["terminal"]([graded], steps.lang), end="")
     return [
-        f"{one['item']} {one['name']}"
-        for one in result["checks"]
-        if one["earned"] < one["points"]
-        and one["status"] != "manual"
-        and not one["item"].startswith("3.")
+        f"{one.item} {one.name}"
+        for one in graded.checks
+        if one.earned < one.points and one.status != "manual" and not one.item.startswith("3.")
     ]
 
 

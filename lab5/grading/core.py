@@ -8,8 +8,10 @@ reader.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from lab5.assignment import ITEMS
@@ -18,7 +20,7 @@ from lab5.grading.newer_python import needs_newer
 from lab5.text import NOTHING, Text, printable
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 Status = Literal["pass", "advice", "manual", "blocked", "fail", "error"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)  # from the best to the worst
@@ -39,6 +41,9 @@ GROUPS: Final[dict[str, Text]] = {
     **{item.number: Text(item.en, item.zh) for item in ITEMS.values()},
     "template": Text("The assignment's writing rules", "作業的撰寫規則"),
 }
+
+
+Fact = Callable[["Evidence"], Words | None]  # a check's function
 
 
 class Fault(Exception):
@@ -136,10 +141,36 @@ class Check:
     needs: tuple[str, ...]
     runs: bool
     manual: bool
-    function: Callable[[Evidence], Words | None]
+    function: Fact
 
 
-CHECKS: Final[dict[str, Check]] = {}  # in the order of the assignment, as they are imported
+CHECKS: Final[dict[str, Check]] = {}  # by name, as they are registered; ``suite`` has the orders
+
+
+def _name(function: Fact) -> str:
+    return function.__name__.replace("_", "-")
+
+
+def shown_order() -> list[Check]:
+    """The checks in the order of the rubric's items."""
+    items = list(GROUPS)
+    return sorted(CHECKS.values(), key=lambda one: items.index(one.item))
+
+
+def made_order() -> list[Check]:
+    """The checks in an order in which they can be made: what is needed first, what runs code late."""
+    shown = {one.name: place for place, one in enumerate(shown_order())}
+    sorter = TopologicalSorter({one.name: one.needs for one in CHECKS.values()})
+    sorter.prepare()
+    ready: list[tuple[bool, int, str]] = []
+    found = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (CHECKS[name].runs, shown[name], name))
+        *_, name = heapq.heappop(ready)
+        found.append(CHECKS[name])
+        sorter.done(name)
+    return found
 
 
 def check(
@@ -148,30 +179,27 @@ def check(
     *,
     zh: str,
     hint: Words = "",
-    needs: Iterable[str] = (),
+    needs: Iterable[Fact] = (),
     runs: bool = False,
     manual: bool = False,
-) -> Callable[[Callable[[Evidence], Words | None]], Callable[[Evidence], Words | None]]:
+) -> Callable[[Fact], Fact]:
     """Register a function as a check of ``item``; its docstring is the fact, ``zh`` the same in Chinese.
 
     Args:
-        needs: names of checks, registered before, without which this one is blocked.
+        needs: the functions of the checks without which this one is blocked.
         runs: it runs code of the notebook.
         manual: only a person can give its points.
     """
 
-    def register(
-        function: Callable[[Evidence], Words | None],
-    ) -> Callable[[Evidence], Words | None]:
-        name = function.__name__.replace("_", "-")
+    def register(function: Fact) -> Fact:
+        name = _name(function)
         assert item in GROUPS, item
         assert name not in CHECKS, f"{name} is there twice"
         assert function.__doc__, name
-        assert all(need in CHECKS for need in needs), (name, needs)
+        wanted = tuple(map(_name, needs))
+        assert all(need in CHECKS for need in wanted), (name, wanted)
         title = Text(function.__doc__.split("\n\n")[0].strip(), zh)
-        CHECKS[name] = Check(
-            name, item, points, title, _text(hint), tuple(needs), runs, manual, function
-        )
+        CHECKS[name] = Check(name, item, points, title, _text(hint), wanted, runs, manual, function)
         return function
 
     return register
@@ -188,6 +216,19 @@ class Result:
     want: Text = NOTHING
     got: Text = NOTHING
     hint: Text = NOTHING
+
+    @property
+    def item(self) -> str:
+        return CHECKS[self.name].item
+
+    @property
+    def title(self) -> Text:
+        return CHECKS[self.name].title
+
+    @property
+    def points(self) -> int:
+        """What its check can give."""
+        return CHECKS[self.name].points
 
     def strictly(self) -> Result:
         """The same where advice counts as a fail."""
@@ -228,6 +269,14 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
     except Exception as error:
         return Result(one.name, "error", why=error_text(error))
     return Result(one.name, "pass", one.points, why=_text(remark or ""))
+
+
+def out_of_time(running: str) -> SandboxError:
+    """A check that was not made; ``running`` is what took the time of the whole zip."""
+    return SandboxError(
+        f"The time for this zip was over while {running} was running: this was not checked.",
+        zh=f"這個壓縮檔的檢查時間用完了，當時正在執行 {running}，因此未檢查這一項。",
+    )
 
 
 def error_text(error: BaseException | str) -> Text:

@@ -12,9 +12,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from lab5.grading.graded import Graded
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,20 +87,20 @@ def _expected(config: pytest.Config) -> dict[str, str]:
 class HandIn(pytest.File):
     """A zip: graded once, when its first check is asked for."""
 
-    result: dict[str, Any] | None = None
+    result: Graded | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        from lab5.grading.suite import CHECKS, GROUPS
+        from lab5.grading.suite import SHOWN
 
         expected = _expected(self.config)
-        for one in sorted(CHECKS.values(), key=lambda one: list(GROUPS).index(one.item)):
+        for one in SHOWN:
             item = CheckItem.from_parent(self, name=f"{one.item}-{one.name}")
             item.check = one.name
             if one.name in expected:
                 item.add_marker(pytest.mark.xfail(reason=expected[one.name], strict=True))
             yield item
 
-    def graded(self) -> dict[str, Any]:
+    def graded(self) -> Graded:
         if self.result is None:
             from lab5.errors import SandboxError
             from lab5.grading.suite import check_submission
@@ -115,7 +118,7 @@ class HandIn(pytest.File):
         return self.result
 
 
-_RESULTS = pytest.StashKey[list[dict[str, Any]]]()
+_RESULTS = pytest.StashKey[list["Graded"]]()
 
 
 class CheckFailed(Exception):
@@ -132,22 +135,20 @@ class CheckItem(pytest.Item):
     check: str
 
     def runtest(self) -> None:
+        from lab5.grading.render import explained
+
         assert isinstance(self.parent, HandIn)
         lang = self.config.getoption("lab5_lang")
-        one = next(c for c in self.parent.graded()["checks"] if c["name"] == self.check)
-        lines = [one["title"].say(lang)]
-        for key in ("why", "want", "got", "hint"):
-            if text := one[key].say(lang):
-                lines.append(f"  {key}: {text}")
-        message = "\n".join(lines)
-        if one["status"] == "fail":
+        one = next(c for c in self.parent.graded().checks if c.name == self.check)
+        message = "\n".join(explained(one, lang))
+        if one.status == "fail":
             raise CheckFailed(message)
-        if one["status"] == "advice":
+        if one.status == "advice":
             warnings.warn(HandInAdvice(message), stacklevel=1)
-        if one["status"] == "error":
+        if one.status == "error":
             raise RuntimeError(message)
-        if one["status"] in ("blocked", "manual"):
-            pytest.skip(f"{one['status']}: {one['why'].say(lang)}")
+        if one.status in ("blocked", "manual"):
+            pytest.skip(f"{one.status}: {one.why.say(lang)}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, CheckFailed | RuntimeError):
@@ -162,13 +163,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from_stash = config.stash.get(_RESULTS, [])
     if not from_stash:
         return
+    from lab5.grading.render import table
+
     lang = config.getoption("lab5_lang")
-    for result in from_stash:
-        terminalreporter.section(Path(result["path"]).name)
-        for item in result["items"]:
-            points = f"{item['earned']:g}/{item['points']}" if item["points"] else "-"
-            terminalreporter.write_line(
-                f"{item['id']:<9} {points:>8}  {item['status']:<8} {item['title'].say(lang)}"
-            )
-        total = f"{result['earned']:g}/{result['points']}"
-        terminalreporter.write_line(f"{'':<9} {total:>8}  + {result['manual']} manual")
+    for graded in from_stash:
+        terminalreporter.section(Path(graded.path).name)
+        terminalreporter.write(table(graded, lang))

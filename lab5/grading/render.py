@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 
 from lab5.cli import console
+from lab5.grading.core import Result
+from lab5.grading.graded import Graded
 from lab5.text import Language, Text, printable
 
 _MARKS: Final = {
@@ -27,82 +32,101 @@ _WORDS: Final = {
 }
 
 
-def as_json(
-    results: list[dict[str, Any]], lang: Language, not_graded: Mapping[str, Text] | None = None
-) -> dict[str, Any]:
-    """The results as ``grade_schema.json`` describes them, texts in ``lang``.
-
-    Args:
-        not_graded: what was asked for and could not be graded -> why.
-    """
-    from importlib.metadata import PackageNotFoundError, version
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Text):
-            return value.say(lang)
-        if isinstance(value, str):
-            return printable(value)
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        return [plain(inner) for inner in value] if isinstance(value, list) else value
-
+def _json(
+    graded: Sequence[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+) -> str:
+    """As ``grade_schema.json`` describes it."""
     try:
         number = version("lab5")
     except PackageNotFoundError:  # run from a checkout
         number = "unknown"
-    return {
+    found = {
         "suite": {"name": "lab5", "version": number, "lang": lang},
-        "submissions": [plain(result) for result in results],
-        "not_graded": [plain({"path": p, "why": why}) for p, why in (not_graded or {}).items()],
+        "submissions": [one.as_dict(lang) for one in graded],
+        "not_graded": [
+            {"path": printable(path), "why": why.say(lang)} for path, why in not_graded.items()
+        ],
     }
+    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
 
 
-def print_table(result: dict[str, Any], lang: Language = "zh-TW") -> None:
-    """Print one hand-in's items, what was wrong and what to do; what was not made, by its reason."""
+def _terminal(
+    graded: Sequence[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+) -> str:
+    """Each hand-in's items, what was wrong and what to do; what was not made, by its reason."""
+    with console.capture() as captured:
+        for one in graded:
+            _print_table(one, lang)
+            _print_checks(one, lang)
+        for path, why in not_graded.items():
+            console.print(f"{path}: {why.say(lang)}", markup=False)
+    return captured.get()
+
+
+def table(graded: Graded, lang: Language) -> str:
+    """The items and the points alone."""
+    with console.capture() as captured:
+        _print_table(graded, lang)
+    return captured.get()
+
+
+def explained(one: Result, lang: Language) -> list[str]:
+    """What a check states, and what was found, a line each."""
+    words = ("why", "want", "got", "hint")
+    shown = words if lang == "en" else ("原因", "應為", "實際", "建議")
+    lines = [one.title.say(lang)]
+    for word, part in zip(shown, words, strict=True):
+        if text := getattr(one, part).say(lang):
+            lines.append(f"  {word}: {text}")
+    return lines
+
+
+# name -> what is written of (hand-ins, language, what could not be graded -> why)
+RENDERERS: Final[dict[str, Callable[..., str]]] = {"terminal": _terminal, "json": _json}
+
+
+def _print_table(graded: Graded, lang: Language) -> None:
     from rich.table import Table
     from rich.text import Text as Styled
 
     en = lang == "en"
-    table = Table(title=f"{Path(result['path']).name}  {result['student_id'] or '?'}", box=None)
+    table = Table(title=f"{Path(graded.path).name}  {graded.student_id or '?'}", box=None)
     table.add_column("")
     table.add_column("Item" if en else "項目")
     table.add_column("")
     table.add_column("Points" if en else "分數", justify="right")
-    for item in result["items"]:
-        points = f"{item['earned']:g}/{item['points']}" if item["points"] else ""
-        table.add_row(_MARKS[item["status"]], item["id"], Styled(item["title"].say(lang)), points)
-    total = f"{result['earned']:g}/{result['points']}"
+    for item in graded.items:
+        points = f"{item.earned:g}/{item.points}" if item.points else ""
+        table.add_row(_MARKS[item.status], item.id, Styled(item.title.say(lang)), points)
+    total = f"{graded.earned:g}/{graded.points}"
     table.add_row("", "", Styled("Total" if en else "總分", style="bold"), f"[bold]{total}[/]")
     console.print(table)
-    if result["manual"]:
+    if graded.manual:
         console.print(
-            f"{result['manual']} more points are for a person to give."
+            f"{graded.manual} more points are for a person to give."
             if en
-            else f"另有 {result['manual']} 分待人工評閱。"
+            else f"另有 {graded.manual} 分待人工評閱。"
         )
+
+
+def _print_checks(graded: Graded, lang: Language) -> None:
     blocked: dict[str, list[str]] = {}
-    for one in result["checks"]:
-        if one["status"] == "blocked":
-            names = blocked.setdefault(one["why"].say(lang), [])
-            names.append(f"{one['item']} {one['name']}")
-        elif one["status"] != "pass" or one["why"]:
+    for one in graded.checks:
+        if one.status == "blocked":
+            blocked.setdefault(one.why.say(lang), []).append(f"{one.item} {one.name}")
+        elif one.status != "pass" or one.why:
             _print_check(one, lang)
-    word = _WORDS["blocked"][0 if en else 1]
+    word = _WORDS["blocked"][0 if lang == "en" else 1]
     for why, names in blocked.items():
         console.print(f"\n{_MARKS['blocked']} [dim]{word}[/]", end=" ")
         console.print(why, markup=False, highlight=False)
         console.print("  " + ", ".join(names), markup=False, highlight=False)
 
 
-def _print_check(one: dict[str, Any], lang: Language) -> None:
-    en = lang == "en"
-    status = _WORDS[one["status"]][0 if en else 1]
+def _print_check(one: Result, lang: Language) -> None:
+    status = _WORDS[one.status][0 if lang == "en" else 1]
     console.print(
-        f"\n{_MARKS[one['status']]} [bold]{one['item']} {one['name']}[/] [dim]{status}[/]",
-        highlight=False,
+        f"\n{_MARKS[one.status]} [bold]{one.item} {one.name}[/] [dim]{status}[/]", highlight=False
     )
-    console.print(f"  {one['title'].say(lang)}", markup=False)
-    words = ("why", "want", "got", "hint") if en else ("原因", "應為", "實際", "建議")
-    for word, key in zip(words, ("why", "want", "got", "hint"), strict=True):
-        if text := one[key].say(lang):
-            console.print(f"  {word}: {text}", markup=False, highlight=False)
+    for line in explained(one, lang):
+        console.print(line if line.startswith("  ") else f"  {line}", markup=False, highlight=False)

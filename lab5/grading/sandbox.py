@@ -5,6 +5,10 @@ network where the system allows it. A job's result is a JSON file, not standard 
 the child costs only itself: the rest runs in a fresh one. A child that never came up is no job's doing:
 it says that it is ready, and waits for the word to begin.
 
+What a job started ends with it, and all of it with the child, in whatever session it is: on Linux by a
+PID namespace or, where there is none to be had, a subreaper that looks for its descendants; elsewhere
+what stayed in the child's process group.
+
 ``Sandbox.wrap`` is the door for a stronger wall (bubblewrap): it gets the command line and the folder
 that the child may write to, and returns the command line to start instead.
 """
@@ -21,8 +25,10 @@ import math
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,14 +45,19 @@ _PACKAGES: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 5
 START: Final = 300  # seconds by the clock for the child's imports; a busy machine takes 30
 _MAX_RESULT: Final = 64 << 20  # bytes of one job's result
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_STOP: Final = 10  # seconds by the clock to end all processes of a child
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended, with what its function returned or the text of what it raised."""
+    """How a job ended, with what its function returned or the text of what it raised.
 
-    ended: Literal["done", "raised", "timeout", "crashed"]
+    ``late``: the time of all jobs was over before; ``value`` is the index of the one that was running.
+    """
+
+    ended: Literal["done", "raised", "timeout", "crashed", "late"]
     value: Any = None
     error: str = ""
 
@@ -77,39 +88,66 @@ class Sandbox:
     wrap: Callable[[list[str], Path], list[str]] = field(default=_unwrapped)
 
     def run(
-        self, function: str, jobs: Sequence[Any], folder: Path
+        self,
+        function: str,
+        jobs: Sequence[Any],
+        folder: Path,
+        *,
+        until: float = math.inf,
+        patience: Sequence[float] | None = None,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield ``(index, outcome)`` of ``function`` ("module:name") for each job, in order.
 
         ``function(job)`` gets and returns what JSON can hold, and numpy arrays.
 
+        Args:
+            until: when the time of all jobs is over, by ``time.monotonic``.
+            patience: seconds by the clock for each job, other than ``PATIENCE`` allows.
+
         Raises:
             SandboxError: the child does not start; no job has to do with it.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        patience = patience or [self.seconds * PATIENCE] * len(jobs)
         at = 0
         while at < len(jobs):
-            server = _Server(self, function, jobs, at, folder)
+            server = None
             try:
-                while at < len(jobs):
-                    outcome = server.outcome(at)
+                server = _Server(self, function, jobs, at, folder, until)
+                while at < len(jobs) and not server.silent:
+                    outcome = server.outcome(at, patience[at])
                     yield at, outcome
                     at += 1
-                    if server.silent:
-                        break
+            except _TimeIsOver:
+                break
             finally:
-                server.stop()
+                if server is not None:
+                    server.stop()
+        for index in range(at, len(jobs)):
+            yield index, Outcome("late", at)
+
+
+class _TimeIsOver(Exception):
+    """That of all jobs."""
 
 
 class _Server:
     """The child, working through the jobs from ``start`` on."""
 
     def __init__(
-        self, limits: Sandbox, function: str, jobs: Sequence[Any], start: int, folder: Path
+        self,
+        limits: Sandbox,
+        function: str,
+        jobs: Sequence[Any],
+        start: int,
+        folder: Path,
+        until: float,
     ) -> None:
-        self.limits, self.folder = limits, folder
+        self.limits, self.until = limits, until
         self.silent = False  # it is gone or hangs: no further result will come
-        request = folder / "request.json"
+        # New, for each child: what a job left in another one's place is not met.
+        self.folder = Path(tempfile.mkdtemp(prefix="child-", dir=folder))
+        request = self.folder / "request.json"
         request.write_text(
             dumps(
                 {
@@ -126,11 +164,8 @@ class _Server:
             ),
             encoding="utf-8",
         )
-        for index in range(start, len(jobs)):
-            _result(folder, index).unlink(missing_ok=True)
-        _ready(folder).unlink(missing_ok=True)
         command = [sys.executable, "-c", _START_SERVER, str(request)]
-        self.errors = (folder / "errors.txt").open("wb")
+        self.errors = (self.folder / "errors.txt").open("w+b")
         try:
             self.process = subprocess.Popen(
                 limits.wrap(command, folder),
@@ -160,47 +195,61 @@ class _Server:
         while not _ready(self.folder).exists():
             if self.process.poll() is not None:
                 raise _not_started(self._last_words())
+            self._look_at_the_clock()
             if time.monotonic() > deadline:
                 raise _not_started(f"{START} s")
             time.sleep(0.002)
         assert self.process.stdin
         self.process.stdin.close()
 
-    def outcome(self, index: int) -> Outcome:
+    def _look_at_the_clock(self) -> None:
+        if time.monotonic() > self.until:
+            raise _TimeIsOver
+
+    def outcome(self, index: int, patience: float) -> Outcome:
         """Wait for a job's result; a child that is gone or late is that job's doing."""
-        deadline = time.monotonic() + self.limits.seconds * PATIENCE
+        deadline = time.monotonic() + patience
         result = _result(self.folder, index)
         pause = 0.002
         while time.monotonic() < deadline:
             gone = self.process.poll() is not None
-            if result.exists():
+            if os.path.lexists(result):
                 return _read(result)
             if gone:
                 self.silent = True
                 return Outcome("crashed", error=self._last_words())
+            self._look_at_the_clock()
             time.sleep(pause)
             pause = min(pause * 1.5, 0.01)
         self.silent = True
-        return Outcome("timeout", error=f"{self.limits.seconds * PATIENCE:g} s")
+        return Outcome("timeout", error=f"{patience:g} s")
 
     def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            tail = (self.folder / "errors.txt").read_bytes()[-2000:].decode("utf-8", "replace")
-            if lines := tail.strip().splitlines():
+        with contextlib.suppress(OSError):  # by the handle: the name may have become anything
+            self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 2000))
+            if lines := self.errors.read(2000).decode("utf-8", "replace").strip().splitlines():
                 return lines[-1][:200]
         return f"exit status {self.process.returncode}"
 
     def stop(self) -> None:
-        """End the child and all that it started in its session."""
-        with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        """End the child and all that it started; on Linux its supervisor does."""
+        if sys.platform.startswith("linux"):
+            self._signal(signal.SIGTERM, signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STOP)
         if self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                self._signal(signal.SIGKILL)
             self.process.kill()
         self.process.wait()
         assert self.process.stdin
         self.process.stdin.close()
         self.errors.close()
+
+    def _signal(self, *signals: int) -> None:
+        for one in signals:
+            with contextlib.suppress(OSError):
+                os.killpg(self.process.pid, one)
 
 
 # What ``python -P`` does, which Python 3.10 lacks: modules come from PYTHONPATH, never from the folder
@@ -246,10 +295,16 @@ def _result(folder: Path, index: int) -> Path:
 
 
 def _read(path: Path) -> Outcome:
+    """A result, whatever the child put in its place: a FIFO or a device would be waited for."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
-        if path.is_symlink() or path.stat().st_size > _MAX_RESULT:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return Outcome("crashed", error="its result is no file")
+            data = file.read(_MAX_RESULT + 1)
+        if len(data) > _MAX_RESULT:
             return Outcome("crashed", error="its result is too large")
-        found = loads(path.read_text(encoding="utf-8"))
+        found = loads(data.decode("utf-8"))
         return Outcome(found["ended"], found.get("value"), str(found.get("error", "")))
     except Exception as error:  # the child may have written anything
         return Outcome("crashed", error=f"its result cannot be read: {type(error).__name__}")
@@ -290,6 +345,7 @@ loads: Final = json.JSONDecoder(object_hook=_unpack).decode
 
 def serve() -> None:
     """Do the jobs of the request file named on the command line."""
+    _supervise()
     request = Path(sys.argv[1])
     order = loads(request.read_text(encoding="utf-8"))
     folder = request.parent
@@ -322,7 +378,8 @@ def serve() -> None:
             finally:
                 _exit(0)
         _, status = os.waitpid(child, 0)
-        if not _result(folder, index).exists():
+        _end_what_jobs_left()
+        if not os.path.lexists(_result(folder, index)):
             code = os.waitstatus_to_exitcode(status)
             late = code == -signal.SIGXCPU
             error = f"signal {-code}" if code < 0 else f"exit status {code}"
@@ -377,8 +434,125 @@ def _limit(order: dict[str, Any]) -> None:
 
 
 def _leave_network() -> None:
-    """A network namespace of its own, empty; as root at once, else by a user namespace, else not."""
+    """A network namespace of its own, empty, where the system gives one."""
+    _unshare(_CLONE_NEWNET)
+
+
+def _unshare(namespace: int) -> bool:
+    """A namespace of its own: as root at once, else by a user namespace, else not."""
     with contextlib.suppress(OSError, AttributeError):
         unshare = ctypes.CDLL(None, use_errno=True).unshare
-        if unshare(_CLONE_NEWNET) != 0:
-            unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+        if unshare(namespace) == 0:
+            return True
+        user, group = os.getuid(), os.getgid()
+        if unshare(_CLONE_NEWUSER | namespace) != 0:
+            return False
+        with contextlib.suppress(OSError):  # as oneself, or no child could do the same
+            Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+            Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
+            Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+        return True
+    return False
+
+
+# The end of all processes, on Linux
+
+
+class _Ended(Exception):
+    """The parent asks to end."""
+
+
+def _supervise() -> None:
+    """Return in a child of this process, which stays behind, and ends with all that came of the child.
+
+    It ends as the child did, or when it is told to by SIGTERM. The first process of a PID namespace
+    takes all others in it along.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    _adopt_orphans()
+    first = None
+    if _unshare(_CLONE_NEWPID):
+        alive, hold = os.pipe()
+        if (first := os.fork()) == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for orphans
+            close(hold)
+            os.read(alive, 1)  # ends with the supervisor
+            _exit(0)
+        close(alive)
+    if (child := os.fork()) == 0:
+        if first:
+            close(hold)
+        _adopt_orphans()
+        return
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Ended
+
+    status = 0
+    with contextlib.suppress(_Ended):
+        signal.signal(signal.SIGTERM, stop)
+        status = _wait_for(child)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if first:
+        os.kill(first, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()
+    else:
+        _end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        os.kill(os.getpid(), -code)
+    _exit(code)
+
+
+def _wait_for(child: int) -> int:
+    while (found := os.wait())[0] != child:
+        pass
+    return found[1]
+
+
+def _adopt_orphans() -> None:
+    """What loses its parent below this process becomes its child."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_what_jobs_left() -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    if os.getppid() == 0:  # of another PID namespace: all others in this one are jobs'
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+    else:
+        _end_descendants()
+
+
+def _end_descendants() -> None:
+    while found := _descendants():
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.001)
+
+
+def _descendants() -> list[int]:
+    """Of this process; none where /proc counts them as another PID namespace does."""
+    children: dict[int, list[int]] = {}
+    with contextlib.suppress(OSError):
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):
+            return []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(file.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(file.parent.name))
+    found = [os.getpid()]
+    for pid in found:
+        found += children.get(pid, [])
+    return found[1:]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab5.grading.core import Result, judge
-from lab5.grading.evidence.handin import Evidence
+from lab5.grading.handin import Evidence
 from lab5.grading.suite import CHECKS
 from lab5.text import Text
 
@@ -30,13 +30,16 @@ def make(job: dict[str, Any]) -> dict[str, Any]:
         _opened["zip"] = Evidence(
             Path(job["archive"]),
             Path(tempfile.mkdtemp(dir=job["folder"])),
+            kept=Path(job["folder"]) / "outcomes",
             weights=Path(job["weights"]) if job["weights"] else None,
             template=Path(job["template"]) if job["template"] else None,
             static=job["static"],
+            until=job["until"],
         )
     one = CHECKS[job["check"]]
     _done[one.name] = Result(one.name, "error")  # until it returns
     states.write_text(json.dumps({name: r.status for name, r in _done.items()}), encoding="utf-8")
+    _opened["zip"].check = one.name
     result = _judged(one.name, _opened["zip"], job["static"])
     _done[one.name] = result
     return {"result": dataclasses.asdict(result), "student_id": _opened["zip"].zip.student_id}

@@ -19,9 +19,11 @@ import numpy as np
 import onnx
 
 from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
-from lab5.grading.evidence.handin import _PRELOAD, _PROBES, Evidence
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
+from lab5.grading.handin import Evidence
+from lab5.grading.probes import PROBES, preload
 from lab5.grading.sandbox import Outcome, Sandbox
+from lab5.grading.suite import MADE
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 
@@ -294,14 +296,14 @@ class Grader:
     def _opened(self, varied: HandIn, folder: Path) -> Evidence:
         opened = folder / "opened"
         opened.mkdir()
-        sandbox = Sandbox(seconds=SECONDS, preload=_PRELOAD)
+        sandbox = Sandbox(seconds=SECONDS, preload=preload())
         return Evidence(varied.write(folder), opened, sandbox=sandbox, **self._known)
 
 
 def _judged(evidence: Evidence) -> dict[str, Result]:
     done: dict[str, Result] = {}
-    for name, one in CHECKS.items():
-        done[name] = judge(one, evidence, done)
+    for one in MADE:
+        done[one.name] = judge(one, evidence, done)
     return done
 
 
@@ -338,15 +340,15 @@ class _Probes:
                 self._found[sources].set_exception(error)
 
     def _run(self, notebooks: list[tuple[str, ...]], folder: Path) -> None:
-        jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in _PROBES]
+        jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in PROBES]
         found: dict[str, Outcome] = {}
-        sandbox = Sandbox(seconds=SECONDS, preload=_PRELOAD)
-        for index, outcome in sandbox.run("lab5.grading.probes.probes:probe", jobs, folder):
+        sandbox = Sandbox(seconds=SECONDS, preload=preload())
+        for index, outcome in sandbox.run("lab5.grading.probes:observe", jobs, folder):
             if self._closed:
                 return
-            found[_PROBES[index % len(_PROBES)]] = outcome
-            if len(found) == len(_PROBES):
-                self._found[notebooks[index // len(_PROBES)]].set_result(found)
+            found[list(PROBES)[index % len(PROBES)]] = outcome
+            if len(found) == len(PROBES):
+                self._found[notebooks[index // len(PROBES)]].set_result(found)
                 found = {}
 
 

@@ -12,7 +12,7 @@ from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence.submission import ROLES, member_id
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 
 @check(
@@ -31,7 +31,7 @@ def zip_opens(e: Evidence) -> None:
 @check(
     "zip",
     zh="壓縮檔內的每個檔案都可以安全讀取",
-    needs=["zip-opens"],
+    needs=[zip_opens],
     hint=("Zip plain files only, each once.", "只壓縮一般檔案，每個檔案一份。"),
 )
 def zip_members_safe(e: Evidence) -> None:
@@ -89,26 +89,26 @@ def _present(e: Evidence, role: str) -> None:
 _ADD = ("Add the file and zip again.", "請加入這個檔案後重新壓縮。")
 
 
-@check("zip", zh="內含可讀取的 notebook", needs=["zip-opens"], hint=_ADD)
+@check("zip", zh="內含可讀取的 notebook", needs=[zip_opens], hint=_ADD)
 def notebook_present(e: Evidence) -> None:
     """The notebook is in the zip and can be read."""
     _present(e, "notebook")
     assert e.cells is not None
 
 
-@check("zip", zh="內含 FP32 模型", needs=["zip-opens"], hint=_ADD)
+@check("zip", zh="內含 FP32 模型", needs=[zip_opens], hint=_ADD)
 def fp32_present(e: Evidence) -> None:
     """The FP32 model is in the zip."""
     _present(e, "fp32")
 
 
-@check("zip", zh="內含 INT8 模型", needs=["zip-opens"], hint=_ADD)
+@check("zip", zh="內含 INT8 模型", needs=[zip_opens], hint=_ADD)
 def int8_present(e: Evidence) -> None:
     """The INT8 model is in the zip."""
     _present(e, "int8")
 
 
-@check("zip", zh="內含報告", needs=["zip-opens"], hint=_ADD)
+@check("zip", zh="內含報告", needs=[zip_opens], hint=_ADD)
 def report_present(e: Evidence) -> None:
     """The report is in the zip."""
     _present(e, "report")
@@ -117,7 +117,7 @@ def report_present(e: Evidence) -> None:
 @check(
     "zip",
     zh="檔案放在壓縮檔的最上層",
-    needs=["zip-opens"],
+    needs=[zip_opens],
     hint=("Zip the files themselves, not the folder.", "請直接壓縮檔案，不要壓縮資料夾。"),
 )
 def zip_flat(e: Evidence) -> None:
@@ -134,7 +134,7 @@ def zip_flat(e: Evidence) -> None:
 @check(
     "zip",
     zh="每個檔名都依作業規定",
-    needs=["zip-opens"],
+    needs=[zip_opens],
     hint=("Rename the files as the assignment lists them.", "請依作業的繳交檔案結構命名。"),
 )
 def member_names(e: Evidence) -> None:
@@ -159,7 +159,7 @@ def member_names(e: Evidence) -> None:
 @check(
     "zip",
     zh="全部使用同一個學號、同一種寫法",
-    needs=["zip-opens"],
+    needs=[zip_opens],
     hint=(
         "Use one student id, spelt the same way, in every name.",
         "所有檔名請使用同一個學號與相同大小寫。",
@@ -207,7 +207,7 @@ def _referred(e: Evidence) -> dict[str, str]:
 @check(
     "zip",
     zh="沒有多餘的檔案",
-    needs=["zip-opens"],
+    needs=[zip_opens],
     hint=("Hand in the listed files only.", "只繳交作業列出的檔案。"),
 )
 def nothing_unexpected(e: Evidence) -> None:
@@ -227,7 +227,7 @@ def nothing_unexpected(e: Evidence) -> None:
 @check(
     "zip",
     zh="模型參照外部資料時，資料檔才存在且檔名相符",
-    needs=["fp32-present"],
+    needs=[fp32_present],
     hint=(
         "Export under the final name: a renamed model still looks for its old .data file.",
         "請直接以最終檔名匯出：改名後的模型仍會尋找舊的 .data 檔。",
@@ -255,7 +255,7 @@ def external_data(e: Evidence) -> None:
 @check(
     "zip",
     zh="notebook 內的模型檔名就是繳交的檔名",
-    needs=["notebook-present"],
+    needs=[notebook_present],
     hint=(
         "Replace every image_classifier_model… in the notebook by your files' names.",
         "請把 notebook 中的 image_classifier_model… 全部改成自己的檔名。",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8
 from lab5.grading import newer_python
+from lab5.grading.checks.layout import notebook_present
 from lab5.grading.core import Blocked, Fault, check
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 # The classes' names and the labels are judged by 1.1 and 2.2; the labels handed out were other ones.
@@ -85,7 +86,7 @@ def _match(e: Evidence) -> list[tuple[Cell, int | None]]:
 
 
 @check(
-    "template", zh="程式格都沒有語法錯誤", needs=["notebook-present"],
+    "template", zh="程式格都沒有語法錯誤", needs=[notebook_present],
     hint=("Run every cell from the top once.", "請從頭把每一格執行一次。"),
 )  # fmt: skip
 def cells_parse(e: Evidence) -> None:
@@ -102,7 +103,7 @@ def cells_parse(e: Evidence) -> None:
 
 
 @check(
-    "template", zh="模板的格子都在，順序不變", needs=["notebook-present"],
+    "template", zh="模板的格子都在，順序不變", needs=[notebook_present],
     hint=("Start from the handed-out notebook; add cells, remove none.", "請從老師的 notebook 開始：可新增格子，不要刪除。"),
 )  # fmt: skip
 def template_cells(e: Evidence) -> None:
@@ -157,7 +158,7 @@ def _imported(line: str, everywhere: set[str]) -> bool:
 
 
 @check(
-    "template", zh="老師的註解與 TODO 都保留", needs=["notebook-present"],
+    "template", zh="老師的註解與 TODO 都保留", needs=[notebook_present],
     hint=("Put the comments back as they were.", "請恢復原有註解。"),
 )  # fmt: skip
 def template_comments(e: Evidence) -> None:
@@ -170,7 +171,7 @@ def template_comments(e: Evidence) -> None:
 
 
 @check(
-    "template", zh="老師的程式碼都保留", needs=["notebook-present"],
+    "template", zh="老師的程式碼都保留", needs=[notebook_present],
     hint=("Only fill in the TODO parts.", "只填寫 TODO 部分。"),
 )  # fmt: skip
 def template_lines(e: Evidence) -> None:
@@ -188,7 +189,7 @@ def template_lines(e: Evidence) -> None:
 
 
 @check(
-    "template", zh="TODO 都已填寫", needs=["notebook-present"],
+    "template", zh="TODO 都已填寫", needs=[notebook_present],
     hint=("Fill in every TODO.", "請填寫每個 TODO。"),
 )  # fmt: skip
 def nothing_left_blank(e: Evidence) -> None:
@@ -217,7 +218,7 @@ def _returns_nothing(node: ast.stmt) -> bool:
 
 
 @check(
-    "template", zh="填寫的程式有中文註解", needs=["notebook-present"],
+    "template", zh="填寫的程式有中文註解", needs=[notebook_present],
     hint=("Explain your code in a few Chinese comments.", "請以中文註解說明填寫的程式。"),
 )  # fmt: skip
 def chinese_comments(e: Evidence) -> None:

@@ -6,12 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
 from lab5.grading.core import Advice, Blocked, Fault, Words, check
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 PARITY: Final = 1e-3  # largest difference of logits, relative to the largest logit (at least 1)
 # Here calibration on random normal images gives 0.05 to 0.09, with other weights up to 0.25;
@@ -57,7 +58,7 @@ def _why(found: dict[str, Any]) -> str:
 
 
 @check(
-    "1.1", 1, zh="notebook 定義了 BasicBlock 與 ResNet18", needs=["notebook-present"], runs=True,
+    "1.1", 1, zh="notebook 定義了 BasicBlock 與 ResNet18", needs=[notebook_present], runs=True,
     hint=("Rename ResBlock to BasicBlock and ResNet to ResNet18.", "請將 ResBlock 改名為 BasicBlock、ResNet 改名為 ResNet18。"),
 )  # fmt: skip
 def network_names(e: Evidence) -> None:
@@ -73,7 +74,7 @@ def network_names(e: Evidence) -> None:
 
 
 @check(
-    "1.1", 2, zh="網路的參數名稱與形狀和 resnet18.py 相同", needs=["notebook-present"], runs=True,
+    "1.1", 2, zh="網路的參數名稱與形狀和 resnet18.py 相同", needs=[notebook_present], runs=True,
     hint=("Keep the names left, shortcut, conv1, layer1 … layer4, fc of resnet18.py.", "請保留 resnet18.py 的 left、shortcut、conv1、layer1～layer4、fc 等名稱。"),
 )  # fmt: skip
 def network_parameters(e: Evidence) -> None:
@@ -99,7 +100,7 @@ def network_parameters(e: Evidence) -> None:
 
 
 @check(
-    "1.1", 2, zh="權重相同時，輸出與 resnet18.py 相同", needs=["network-parameters"], runs=True,
+    "1.1", 2, zh="權重相同時，輸出與 resnet18.py 相同", needs=[network_parameters], runs=True,
     hint=("Compare forward() with resnet18.py: strides, ReLU, shortcut, pooling.", "請對照 resnet18.py 的 forward：stride、ReLU、shortcut、pooling。"),
 )  # fmt: skip
 def network_output(e: Evidence) -> None:
@@ -138,7 +139,7 @@ def _exports(e: Evidence) -> list[dict[str, Any]]:
 
 
 @check(
-    "1.2", 1, zh="匯出前已將權重檔載入模型", needs=["notebook-present"], runs=True,
+    "1.2", 1, zh="匯出前已將權重檔載入模型", needs=[notebook_present], runs=True,
     hint=("model.load_state_dict(state) before torch.onnx.export.", "在 torch.onnx.export 之前呼叫 model.load_state_dict(state)。"),
 )  # fmt: skip
 def weights_loaded(e: Evidence) -> None:
@@ -154,7 +155,7 @@ def weights_loaded(e: Evidence) -> None:
 
 
 @check(
-    "1.2", 1, zh="權重採嚴格載入：名稱不符就報錯", needs=["weights-loaded"], runs=True,
+    "1.2", 1, zh="權重採嚴格載入：名稱不符就報錯", needs=[weights_loaded], runs=True,
     hint=('state = {k: v for k, v in state.items() if not k.endswith(("total_ops", "total_params"))}; model.load_state_dict(state)',) * 2,
 )  # fmt: skip
 def weights_loaded_strictly(e: Evidence) -> None:
@@ -173,7 +174,7 @@ def weights_loaded_strictly(e: Evidence) -> None:
 
 
 @check(
-    "1.2", 1, zh="匯出時模型為 eval 模式", needs=["notebook-present"], runs=True,
+    "1.2", 1, zh="匯出時模型為 eval 模式", needs=[notebook_present], runs=True,
     hint=("model.eval() after load_state_dict.", "load_state_dict 之後呼叫 model.eval()。"),
 )  # fmt: skip
 def model_in_eval_mode(e: Evidence) -> None:
@@ -190,7 +191,7 @@ def model_in_eval_mode(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 1, zh="notebook 呼叫 torch.onnx.export", needs=["notebook-present"], runs=True,
+    "1.3", 1, zh="notebook 呼叫 torch.onnx.export", needs=[notebook_present], runs=True,
     hint=("Fill in torch.onnx.export(...) and call the function.", "請填入 torch.onnx.export(...) 並呼叫該函式。"),
 )  # fmt: skip
 def export_called(e: Evidence) -> None:
@@ -206,7 +207,7 @@ def export_called(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 2, zh="FP32 檔是有效的 ONNX 模型", needs=["fp32-present"],
+    "1.3", 2, zh="FP32 檔是有效的 ONNX 模型", needs=[fp32_present],
     hint=("Export again and load the file with onnx.checker.", "請重新匯出，並用 onnx.checker 檢查。"),
 )  # fmt: skip
 def fp32_valid(e: Evidence) -> None:
@@ -226,7 +227,7 @@ def fp32_valid(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 2, zh="FP32 檔為 opset 13", needs=["fp32-valid"],
+    "1.3", 2, zh="FP32 檔為 opset 13", needs=[fp32_valid],
     hint=("torch.onnx.export(..., opset_version=13, dynamo=False)",) * 2,
 )  # fmt: skip
 def fp32_opset(e: Evidence) -> None:
@@ -252,7 +253,7 @@ def _signature(value: Any) -> tuple[str, int, list[int]]:
 
 
 @check(
-    "1.3", 1, zh="輸入名為 input，輸出名為 output", needs=["fp32-valid"],
+    "1.3", 1, zh="輸入名為 input，輸出名為 output", needs=[fp32_valid],
     hint=('input_names=["input"], output_names=["output"].', '請設定 input_names=["input"], output_names=["output"]。'),
 )  # fmt: skip
 def fp32_names(e: Evidence) -> None:
@@ -269,7 +270,7 @@ def fp32_names(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, 10)，皆為 float32，N 為 1 或不固定", needs=["fp32-valid"],
+    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, 10)，皆為 float32，N 為 1 或不固定", needs=[fp32_valid],
     hint=("Export with torch.randn(1, 3, 32, 32).", "請以 torch.randn(1, 3, 32, 32) 匯出。"),
 )  # fmt: skip
 def fp32_shapes(e: Evidence) -> None:
@@ -293,7 +294,7 @@ def fp32_shapes(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 1, zh="FP32 檔是浮點推論圖：沒有訓練節點，也沒有量化", needs=["fp32-valid"],
+    "1.3", 1, zh="FP32 檔是浮點推論圖：沒有訓練節點，也沒有量化", needs=[fp32_valid],
     hint=("Export in eval mode, and do not quantise this file.", "請以 eval 模式匯出，且不要量化這個檔案。"),
 )  # fmt: skip
 def fp32_inference_graph(e: Evidence) -> None:
@@ -320,7 +321,7 @@ def _trains(node: Any) -> bool:
 
 
 @check(
-    "1.3", 2, zh="FP32 檔的計算與 PyTorch 的 ResNet18 相同", needs=["fp32-inference-graph"],
+    "1.3", 2, zh="FP32 檔的計算與 PyTorch 的 ResNet18 相同", needs=[fp32_inference_graph],
     hint=("Export the ResNet18 itself, in eval mode, with nothing before or after it.", "請匯出 ResNet18 本身（eval 模式），前後不要加其他運算。"),
 )  # fmt: skip
 def fp32_parity(e: Evidence) -> None:
@@ -335,7 +336,7 @@ def fp32_parity(e: Evidence) -> None:
 
 
 @check(
-    "1.2", 2, zh="FP32 檔帶有 best_model.pth 的權重", needs=["fp32-inference-graph"],
+    "1.2", 2, zh="FP32 檔帶有 best_model.pth 的權重", needs=[fp32_inference_graph],
     hint=("Load best_model.pth strictly, then export again.", "請嚴格載入 best_model.pth 後重新匯出。"),
 )  # fmt: skip
 def fp32_carries_weights(e: Evidence) -> Words | None:
@@ -378,7 +379,7 @@ def fp32_carries_weights(e: Evidence) -> Words | None:
 
 
 @check(
-    "1.4", 1, zh="notebook 以 quantize_static 將 FP32 檔量化成另一個檔", needs=["notebook-present"], runs=True,
+    "1.4", 1, zh="notebook 以 quantize_static 將 FP32 檔量化成另一個檔", needs=[notebook_present], runs=True,
     hint=("Fill in quantize_static(...) and call the function.", "請填入 quantize_static(...) 並呼叫該函式。"),
 )  # fmt: skip
 def quantize_called(e: Evidence) -> None:
@@ -404,7 +405,7 @@ def _forward(call: dict[str, Any]) -> bool:
 
 
 @check(
-    "1.4", 0, zh="INT8 檔是 onnxruntime 能載入的 ONNX 模型", needs=["int8-present"],
+    "1.4", 0, zh="INT8 檔是 onnxruntime 能載入的 ONNX 模型", needs=[int8_present],
     hint=("Quantise again.", "請重新量化。"),
 )  # fmt: skip
 def int8_valid(e: Evidence) -> None:
@@ -419,7 +420,7 @@ def int8_valid(e: Evidence) -> None:
 
 
 @check(
-    "1.4", 1, zh="INT8 檔為靜態量化", needs=["int8-valid"],
+    "1.4", 1, zh="INT8 檔為靜態量化", needs=[int8_valid],
     hint=("quantize_static with calibration data, not quantize_dynamic.", "請用 quantize_static 與校準資料，不要用 quantize_dynamic。"),
 )  # fmt: skip
 def int8_static(e: Evidence) -> None:
@@ -434,7 +435,7 @@ def int8_static(e: Evidence) -> None:
 
 
 @check(
-    "1.4", 1, zh="INT8 檔為 QOperator 格式", needs=["int8-static"],
+    "1.4", 1, zh="INT8 檔為 QOperator 格式", needs=[int8_static],
     hint=("from onnxruntime.quantization import QuantFormat; quantize_static(..., quant_format=QuantFormat.QOperator)",) * 2,
 )  # fmt: skip
 def int8_qoperator(e: Evidence) -> None:
@@ -458,7 +459,7 @@ def int8_qoperator(e: Evidence) -> None:
 
 
 @check(
-    "1.4", 1, zh="每個卷積都已量化", needs=["int8-static"],
+    "1.4", 1, zh="每個卷積都已量化", needs=[int8_static],
     hint=("Do not exclude nodes or limit op_types_to_quantize.", "不要排除節點，也不要限制 op_types_to_quantize。"),
 )  # fmt: skip
 def int8_every_convolution(e: Evidence) -> None:
@@ -481,7 +482,7 @@ def _convolutions(e: Evidence) -> list[Any]:
 
 
 @check(
-    "1.4", 1, zh="卷積權重為逐通道（per channel）量化", needs=["int8-static"],
+    "1.4", 1, zh="卷積權重為逐通道（per channel）量化", needs=[int8_static],
     hint=("per_channel=True.", "請設定 per_channel=True。"),
 )  # fmt: skip
 def int8_per_channel(e: Evidence) -> None:
@@ -496,7 +497,7 @@ def int8_per_channel(e: Evidence) -> None:
 
 
 @check(
-    "1.4", 1, zh="權重為 int8", needs=["int8-static"],
+    "1.4", 1, zh="權重為 int8", needs=[int8_static],
     hint=("weight_type=QuantType.QInt8.", "請設定 weight_type=QuantType.QInt8。"),
 )  # fmt: skip
 def int8_weight_type(e: Evidence) -> None:
@@ -513,7 +514,7 @@ def _stored(e: Evidence) -> list[np.ndarray]:
 
 
 @check(
-    "1.4", 0, zh="相鄰權重的乘積和不會溢位", needs=["int8-weight-type"],
+    "1.4", 0, zh="相鄰權重的乘積和不會溢位", needs=[int8_weight_type],
     hint=("quantize_static(..., reduce_range=True)",) * 2,
 )  # fmt: skip
 def int8_no_overflow(e: Evidence) -> None:
@@ -536,7 +537,7 @@ def int8_no_overflow(e: Evidence) -> None:
 
 
 @check(
-    "1.4", 1, zh="INT8 檔由這個 FP32 檔量化而來", needs=["int8-static", "fp32-inference-graph"],
+    "1.4", 1, zh="INT8 檔由這個 FP32 檔量化而來", needs=[int8_static, fp32_inference_graph],
     hint=("Quantise the FP32 file that you hand in.", "請量化所繳交的 FP32 檔。"),
 )  # fmt: skip
 def int8_from_fp32(e: Evidence) -> None:
@@ -568,7 +569,7 @@ def _steps(layer: Any, weight: np.ndarray) -> float:
 
 
 @check(
-    "1.4", 1, zh="校準合理：對未見過的影像，INT8 與 FP32 的結果相符", needs=["int8-static", "fp32-inference-graph"],
+    "1.4", 1, zh="校準合理：對未見過的影像，INT8 與 FP32 的結果相符", needs=[int8_static, fp32_inference_graph],
     hint=(
         "Calibrate on data like the model's input: normalised pictures, or random normal, not uniform 0..1.",
         "校準資料要像模型的輸入：正規化後的圖片或常態分布亂數，不要用 0～1 均勻亂數。",
@@ -596,7 +597,7 @@ def int8_agrees(e: Evidence) -> Words:
 
 
 @check(
-    "1.4", 1, zh="INT8 檔約為 FP32 檔的四分之一", needs=["int8-valid", "fp32-valid"],
+    "1.4", 1, zh="INT8 檔約為 FP32 檔的四分之一", needs=[int8_valid, fp32_valid],
     hint=("Keep the int8 weights only.", "檔案內只需保留 int8 權重。"),
 )  # fmt: skip
 def int8_size(e: Evidence) -> Words:
@@ -613,7 +614,7 @@ def int8_size(e: Evidence) -> Words:
 
 
 @check(
-    "1.4", 1, zh="INT8 不比 FP32 慢，activation 在 x86 上有快速路徑", needs=["int8-static", "fp32-inference-graph"],
+    "1.4", 1, zh="INT8 不比 FP32 慢，activation 在 x86 上有快速路徑", needs=[int8_static, fp32_inference_graph],
     hint=("quantize_static(..., activation_type=QuantType.QUInt8)",) * 2,
 )  # fmt: skip
 def int8_speed(e: Evidence) -> Words:
@@ -652,7 +653,7 @@ def _session_calls(e: Evidence) -> list[dict[str, Any]]:
 
 
 @check(
-    "1.5", 4, zh="build_session 開啟指定路徑的模型並傳回 session", needs=["notebook-present"], runs=True,
+    "1.5", 4, zh="build_session 開啟指定路徑的模型並傳回 session", needs=[notebook_present], runs=True,
     hint=("return ort.InferenceSession(model_path, providers=providers)",) * 2,
 )  # fmt: skip
 def session_path(e: Evidence) -> None:
@@ -670,7 +671,7 @@ def session_path(e: Evidence) -> None:
 
 
 @check(
-    "1.5", 4, zh="build_session 使用指定的 providers", needs=["notebook-present"], runs=True,
+    "1.5", 4, zh="build_session 使用指定的 providers", needs=[notebook_present], runs=True,
     hint=("Pass providers=providers on.", "請把 providers=providers 傳下去。"),
 )  # fmt: skip
 def session_providers(e: Evidence) -> None:
@@ -686,7 +687,7 @@ def session_providers(e: Evidence) -> None:
 
 
 @check(
-    "1.5", 2, zh="notebook 以 build_session 開啟 FP32 與 INT8 兩個模型", needs=["notebook-present"], runs=True,
+    "1.5", 2, zh="notebook 以 build_session 開啟 FP32 與 INT8 兩個模型", needs=[notebook_present], runs=True,
     hint=("sess_fp32 = build_session(FP32_MODEL, …) and sess_int8 = build_session(INT8_MODEL, …)",) * 2,
 )  # fmt: skip
 def sessions_opened(e: Evidence) -> None:

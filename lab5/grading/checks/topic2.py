@@ -13,6 +13,7 @@ from lab5.assignment import (
     TEMPLATE_CLASSES,
     TOP_K,
 )
+from lab5.grading.checks.layout import notebook_present
 from lab5.grading.checks.topic1 import _why, ours
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence import inputs
@@ -20,7 +21,7 @@ from lab5.grading.evidence import inputs
 if TYPE_CHECKING:
     import numpy as np
 
-    from lab5.grading.evidence.handin import Evidence
+    from lab5.grading.handin import Evidence
 
 _SHAPE: Final = (1, 3, IMAGE_SIZE, IMAGE_SIZE)
 _CLOSE: Final = 0.02  # normalised units: 1.3 grey levels
@@ -50,7 +51,7 @@ def _fail_of(e: Evidence, call: dict[str, Any], label: str) -> Fault:
 
 
 @check(
-    "2.1", 2, zh="preprocess 傳回形狀 (1, 3, 32, 32)", needs=["notebook-present"], runs=True,
+    "2.1", 2, zh="preprocess 傳回形狀 (1, 3, 32, 32)", needs=[notebook_present], runs=True,
     hint=("transpose(2, 0, 1), then arr[None, ...].", "先 transpose(2, 0, 1)，再 arr[None, ...]。"),
 )  # fmt: skip
 def preprocess_shape(e: Evidence) -> None:
@@ -63,7 +64,7 @@ def preprocess_shape(e: Evidence) -> None:
 
 
 @check(
-    "2.1", 1, zh="preprocess 傳回 float32", needs=["preprocess-shape"], runs=True,
+    "2.1", 1, zh="preprocess 傳回 float32", needs=[preprocess_shape], runs=True,
     hint=("np.asarray(img, dtype=np.float32), and mean and std in float32.", "np.asarray(img, dtype=np.float32)，平均與標準差也用 float32。"),
 )  # fmt: skip
 def preprocess_dtype(e: Evidence) -> None:
@@ -86,7 +87,7 @@ def _reference(image: Any) -> np.ndarray:
 
 
 @check(
-    "2.1", 3, zh="數值為 (像素/255 − 平均) / 標準差，通道順序 RGB", needs=["preprocess-shape"], runs=True,
+    "2.1", 3, zh="數值為 (像素/255 − 平均) / 標準差，通道順序 RGB", needs=[preprocess_shape], runs=True,
     hint=("Divide by 255, subtract CIFAR10_MEAN, divide by CIFAR10_STD, keep RGB.", "除以 255、減 CIFAR10_MEAN、除以 CIFAR10_STD，通道維持 RGB。"),
 )  # fmt: skip
 def preprocess_values(e: Evidence) -> None:
@@ -107,7 +108,7 @@ def preprocess_values(e: Evidence) -> None:
 
 
 @check(
-    "2.1", 2, zh="各種大小的圖片都縮放為 32×32", needs=["preprocess-shape"], runs=True,
+    "2.1", 2, zh="各種大小的圖片都縮放為 32×32", needs=[preprocess_shape], runs=True,
     hint=("Resize the whole picture to (32, 32); do not crop it.", "整張圖縮放為 (32, 32)，不要裁切。"),
 )  # fmt: skip
 def preprocess_sizes(e: Evidence) -> None:
@@ -116,7 +117,7 @@ def preprocess_sizes(e: Evidence) -> None:
 
 
 @check(
-    "2.1", 2, zh="各種色彩模式（RGBA、灰階、調色盤等）都轉為 RGB", needs=["preprocess-shape"], runs=True,
+    "2.1", 2, zh="各種色彩模式（RGBA、灰階、調色盤等）都轉為 RGB", needs=[preprocess_shape], runs=True,
     hint=('image.convert("RGB") first.', '先做 image.convert("RGB")。'),
 )  # fmt: skip
 def preprocess_modes(e: Evidence) -> None:
@@ -229,7 +230,7 @@ def _label(value: Any) -> list[tuple[str, float]] | None:
 
 
 @check(
-    "2.2", 1, zh="compare_fp32_int8 傳回 FP32 結果、INT8 結果與文字", needs=["notebook-present"], runs=True,
+    "2.2", 1, zh="compare_fp32_int8 傳回 FP32 結果、INT8 結果與文字", needs=[notebook_present], runs=True,
     hint=("return top3_fp32, top3_int8, summary",) * 2,
 )  # fmt: skip
 def compare_outputs(e: Evidence) -> None:
@@ -263,7 +264,7 @@ def _probabilities(kind: str, x: Any) -> np.ndarray:
     """The softmax of what the stand-in model of that kind gives for ``x``."""
     import numpy as np
 
-    from lab5.grading.probes.probes import logits_of
+    from lab5.grading.stand_ins.sessions import logits_of
 
     logits = logits_of(kind, np.asarray(x, np.float32))[0].astype(np.float64)
     powers = np.exp(logits - logits.max())
@@ -286,7 +287,7 @@ def _results(e: Evidence) -> list[tuple[str, list[tuple[str, float]], np.ndarray
 
 
 @check(
-    "2.2", 1, zh="兩個結果各列出前三名", needs=["compare-outputs"], runs=True,
+    "2.2", 1, zh="兩個結果各列出前三名", needs=[compare_outputs], runs=True,
     hint=("The three likeliest classes: top3_map(prob).", "列出機率最高的三個類別：top3_map(prob)。"),
 )  # fmt: skip
 def compare_top3(e: Evidence) -> None:
@@ -302,7 +303,7 @@ def compare_top3(e: Evidence) -> None:
 
 
 @check(
-    "2.2", 3, zh="機率是對應模型 logits 的 softmax", needs=["compare-outputs"], runs=True,
+    "2.2", 3, zh="機率是對應模型 logits 的 softmax", needs=[compare_outputs], runs=True,
     hint=("softmax over the 10 logits of the right session, FP32 first.", "對正確的 session 的 10 個 logits 做 softmax，FP32 在前。"),
 )  # fmt: skip
 def compare_probabilities(e: Evidence) -> None:
@@ -326,7 +327,7 @@ def compare_probabilities(e: Evidence) -> None:
 
 
 @check(
-    "2.2", 1, zh="類別名稱與順序依作業規定", needs=["compare-outputs"], runs=True,
+    "2.2", 1, zh="類別名稱與順序依作業規定", needs=[compare_outputs], runs=True,
     hint=("LABELS = [" + ", ".join(CLASSES) + "]",) * 2,
 )  # fmt: skip
 def compare_labels(e: Evidence) -> None:
@@ -403,7 +404,7 @@ def _measured(value: float, seconds: list[float]) -> bool:
 
 
 @check(
-    "2.2", 2, zh="文字中有 FP32 與 INT8 的推論時間", needs=["compare-outputs"], runs=True,
+    "2.2", 2, zh="文字中有 FP32 與 INT8 的推論時間", needs=[compare_outputs], runs=True,
     hint=("Measure each run and print both times in ms.", "測量兩次推論並以 ms 印出。"),
 )  # fmt: skip
 def compare_times(e: Evidence) -> None:
@@ -439,7 +440,7 @@ def _swapped(text: str, seconds: dict[str, list[float]]) -> bool:
 
 
 @check(
-    "2.2", 1, zh="文字中有加速倍數（FP32 時間 / INT8 時間）", needs=["compare-outputs"], runs=True,
+    "2.2", 1, zh="文字中有加速倍數（FP32 時間 / INT8 時間）", needs=[compare_outputs], runs=True,
     hint=("speedup = fp32_ms / int8_ms",) * 2,
 )  # fmt: skip
 def compare_speedup(e: Evidence) -> None:
@@ -468,7 +469,7 @@ def compare_speedup(e: Evidence) -> None:
 
 
 @check(
-    "2.2", 0, zh="兩個模型都重複計時", needs=["compare-outputs"], runs=True,
+    "2.2", 0, zh="兩個模型都重複計時", needs=[compare_outputs], runs=True,
     hint=("for _ in range(10): t0 = time.perf_counter(); sess.run(...); times.append(time.perf_counter() - t0)",) * 2,
 )  # fmt: skip
 def compare_repeated(e: Evidence) -> None:
@@ -487,7 +488,7 @@ def compare_repeated(e: Evidence) -> None:
 
 
 @check(
-    "2.2", 1, zh="沒有圖片（None）時不會出錯", needs=["notebook-present"], runs=True,
+    "2.2", 1, zh="沒有圖片（None）時不會出錯", needs=[notebook_present], runs=True,
     hint=("if image is None: return a message.", "if image is None: 傳回提示訊息。"),
 )  # fmt: skip
 def compare_none(e: Evidence) -> None:
@@ -523,7 +524,7 @@ def _interface(e: Evidence) -> dict[str, Any]:
 
 
 @check(
-    "2.3", 2, zh="notebook 建立了 Gradio 介面", needs=["notebook-present"], runs=True,
+    "2.3", 2, zh="notebook 建立了 Gradio 介面", needs=[notebook_present], runs=True,
     hint=("demo = gr.Interface(…)",) * 2,
 )  # fmt: skip
 def interface_built(e: Evidence) -> None:
@@ -532,7 +533,7 @@ def interface_built(e: Evidence) -> None:
 
 
 @check(
-    "2.3", 2, zh="介面呼叫比較函式", needs=["interface-built"], runs=True,
+    "2.3", 2, zh="介面呼叫比較函式", needs=[interface_built], runs=True,
     hint=("fn=compare_fp32_int8, without parentheses.", "fn=compare_fp32_int8，不要加括號。"),
 )  # fmt: skip
 def interface_function(e: Evidence) -> None:
@@ -548,7 +549,7 @@ def interface_function(e: Evidence) -> None:
 
 
 @check(
-    "2.3", 2, zh="輸入為 PIL 圖片：gr.Image(type=\"pil\")", needs=["interface-built"], runs=True,
+    "2.3", 2, zh="輸入為 PIL 圖片：gr.Image(type=\"pil\")", needs=[interface_built], runs=True,
     hint=('inputs=gr.Image(type="pil")',) * 2,
 )  # fmt: skip
 def interface_input(e: Evidence) -> None:
@@ -575,7 +576,7 @@ def _shown(components: list[dict[str, Any]]) -> str:
 
 
 @check(
-    "2.3", 3, zh="輸出為 FP32 Label、INT8 Label 與文字框", needs=["interface-built"], runs=True,
+    "2.3", 3, zh="輸出為 FP32 Label、INT8 Label 與文字框", needs=[interface_built], runs=True,
     hint=('outputs=[gr.Label(label="FP32 Top-3"), gr.Label(label="INT8 Top-3"), gr.Textbox(label="Performance Comparison")]',) * 2,
 )  # fmt: skip
 def interface_outputs(e: Evidence) -> None:
@@ -597,7 +598,7 @@ def interface_outputs(e: Evidence) -> None:
 
 
 @check(
-    "2.3", 1, zh="介面有標題與說明", needs=["interface-built"], runs=True,
+    "2.3", 1, zh="介面有標題與說明", needs=[interface_built], runs=True,
     hint=("title=…, description=…",) * 2,
 )  # fmt: skip
 def interface_title(e: Evidence) -> None:
@@ -617,7 +618,7 @@ def interface_title(e: Evidence) -> None:
 
 
 @check(
-    "2.4", 2, zh="notebook 啟動介面", needs=["notebook-present"], runs=True,
+    "2.4", 2, zh="notebook 啟動介面", needs=[notebook_present], runs=True,
     hint=("demo.launch(share=True) in the last cell.", "在最後呼叫 demo.launch(share=True)。"),
 )  # fmt: skip
 def page_launched(e: Evidence) -> None:
@@ -633,7 +634,7 @@ def page_launched(e: Evidence) -> None:
 
 
 @check(
-    "2.4", 3, zh="以 share=True 產生公開網址", needs=["page-launched"], runs=True,
+    "2.4", 3, zh="以 share=True 產生公開網址", needs=[page_launched], runs=True,
     hint=("demo.launch(share=True)",) * 2,
 )  # fmt: skip
 def page_shared(e: Evidence) -> None:

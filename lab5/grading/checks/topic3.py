@@ -10,13 +10,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
+from lab5.grading.checks.layout import report_present
 from lab5.grading.core import Fault, Manual, Words, check
 from lab5.grading.evidence.pdf import MIN_SIDE, PICTURE, legible, squeezed, tidy
 from lab5.report.document import EMULATED, NO_REFLECTION
 
 if TYPE_CHECKING:
-    from lab5.grading.evidence.handin import Evidence
     from lab5.grading.evidence.pdf import Report
+    from lab5.grading.handin import Evidence
 
 MAX_BODY: Final = 10_000  # characters of a reflection that are read
 MIN_DIFFERENT: Final = 5  # characters of a reflection: ten dots say nothing
@@ -72,7 +73,7 @@ def _not_found(report: Report, fault: Fault) -> Fault | Manual:
 
 
 @check(
-    "3.1", 0, zh="報告是可讀取的 PDF", needs=["report-present"],
+    "3.1", 0, zh="報告是可讀取的 PDF", needs=[report_present],
     hint=("Export it as PDF again, without a password.", "請重新匯出為 PDF，不要加密碼。"),
 )  # fmt: skip
 def report_readable(e: Evidence) -> None:
@@ -87,7 +88,7 @@ def report_readable(e: Evidence) -> None:
 
 
 @check(
-    "3.1", 8, zh="報告中至少有三張大小正常的截圖", needs=["report-readable"],
+    "3.1", 8, zh="報告中至少有三張大小正常的截圖", needs=[report_readable],
     hint=("Put in three screenshots of the page on another device.", "請放入三張在其他裝置上操作的截圖。"),
 )  # fmt: skip
 def screenshots(e: Evidence) -> Words:
@@ -122,7 +123,7 @@ def screenshots(e: Evidence) -> Words:
     raise _not_found(e.report, fault) if e.report.pictured else fault
 
 
-@check("3.1", 2, zh="截圖來自其他裝置，且畫面是這個網頁", needs=["screenshots"], manual=True)
+@check("3.1", 2, zh="截圖來自其他裝置，且畫面是這個網頁", needs=[screenshots], manual=True)
 def screenshots_other_devices(e: Evidence) -> None:
     """The screenshots are of this page, on another device."""
     pages = sorted({p.page for p in e.report.pictures})
@@ -270,7 +271,7 @@ def prose(text: str) -> str:
 
 
 @check(
-    "3.2", 8, zh="分析附有 FP32 與 INT8 的數據", needs=["report-readable"],
+    "3.2", 8, zh="分析附有 FP32 與 INT8 的數據", needs=[report_readable],
     hint=("Give figures of both models: times, sizes, agreement or accuracy.", "請列出兩個模型的數據：時間、大小、一致性或準確度。"),
 )  # fmt: skip
 def analysis_figures(e: Evidence) -> Words:
@@ -320,7 +321,7 @@ def _pictures_of_analysis(report: Report) -> int:
     return max(beyond, text[heading.end() : end].count(PICTURE))
 
 
-@check("3.2", 2, zh="分析說明了差異的原因", needs=["report-readable"], manual=True)
+@check("3.2", 2, zh="分析說明了差異的原因", needs=[report_readable], manual=True)
 def analysis_explained(e: Evidence) -> None:
     """The analysis explains the differences."""
     raise Manual(
@@ -385,7 +386,7 @@ def _long_enough(words: str) -> bool:
 
 
 @check(
-    "3.3", 3, zh="心得與建議至少十個字，且不是題目原文", needs=["report-readable"],
+    "3.3", 3, zh="心得與建議至少十個字，且不是題目原文", needs=[report_readable],
     hint=("Write your own reflection under a heading 心得與建議.", "請在「心得與建議」標題下寫自己的心得。"),
 )  # fmt: skip
 def reflection(e: Evidence) -> None:
@@ -414,7 +415,7 @@ def reflection(e: Evidence) -> None:
     raise _not_found(e.report, fault)
 
 
-@check("3.3", 2, zh="心得是學生自己的話", needs=["reflection"], manual=True)
+@check("3.3", 2, zh="心得是學生自己的話", needs=[reflection], manual=True)
 def reflection_own(e: Evidence) -> None:
     """The reflection is the student's own."""
     raise Manual(("Read it.", "請閱讀。"), got=_reflection(e.report.text)[:300])

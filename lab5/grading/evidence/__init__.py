@@ -1,1 +1,1 @@
-"""What the checks look at, read from foreign files: a hand-in as a whole is ``handin.Evidence``."""
+"""What the checks look at, read from foreign files, a module a kind of file."""

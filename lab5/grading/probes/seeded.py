@@ -5,7 +5,7 @@ Made when it is imported, which is before the sandbox forks: no probe need make 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -28,3 +28,12 @@ with torch.no_grad():
             _mean = 1 if ".weight" in _name and _value.dim() == 1 else 0
             _value.normal_(_mean, 0.2, generator=_generator)
 INPUT: Final = torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=_generator)
+
+
+def reference() -> dict[str, Any]:
+    """The reference network's parameters, and its output for seeded weights."""
+    with torch.no_grad():
+        return {
+            "parameters": {n: list(v.shape) for n, v in NET.state_dict().items()},
+            "output": NET(INPUT).numpy(),
+        }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import statistics
 import sys
 import time
@@ -13,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.errors import SandboxError
-from lab5.grading.core import Blocked, Fault
+from lab5.files import replacing
+from lab5.grading.core import Blocked, Fault, out_of_time
 from lab5.grading.evidence import inputs
 from lab5.grading.evidence.checkpoint import checkpoint_layers
 from lab5.grading.evidence.ipython import python_of
@@ -21,18 +24,11 @@ from lab5.grading.evidence.onnx_file import Layer, OnnxFile, Unreadable, in_orde
 from lab5.grading.evidence.pdf import Report, read_report
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, read_cells
 from lab5.grading.evidence.submission import Submission, open_submission
-from lab5.grading.sandbox import Outcome, Sandbox
+from lab5.grading.probes import PROBES, preload
+from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
 ROUNDS: Final = (3, 25)  # least and most pairs of runs of FP32 and INT8 that are timed
-
-_PROBES: Final = (
-    "preprocess", "compare", "none", "page", "session", "opened", "quantize", "network", "export",
-)  # fmt: skip
-_PRELOAD: Final = (
-    "numpy", "PIL.Image", "onnx", "onnxruntime", "onnxruntime.quantization", "torch",
-    "torch.onnx", "lab5.grading.probes.probes", "lab5.grading.probes.seeded", "lab5.preprocess",
-)  # fmt: skip
 
 
 # A thread's own time; Windows counts it in steps longer than a run.
@@ -55,6 +51,8 @@ class Evidence:
     Args:
         weights: the checkpoint that the hand-in should carry, if known.
         template: the handed-out notebook, if known.
+        until: when the notebook's code is ended, by ``time.monotonic``.
+        kept: a folder for what was observed, should this process end and another one take over.
     """
 
     def __init__(
@@ -66,11 +64,16 @@ class Evidence:
         template: Path | None = None,
         static: bool = False,
         sandbox: Sandbox | None = None,
+        until: float = math.inf,
+        kept: Path | None = None,
     ) -> None:
         self.archive, self.folder = archive, folder
         self.weights, self.template, self.static = weights, template, static
-        self.sandbox = sandbox or Sandbox(seconds=15, preload=_PRELOAD)
+        self.sandbox = sandbox or Sandbox(seconds=15, preload=preload())
+        self.until, self.kept = until, kept or folder / "outcomes"
+        self.check = ""  # that is being made
         self._probes: dict[str, Outcome] = {}
+        self._late = ""  # what was running when the time was over
         self._unstarted = False  # the sandbox does not start
         self._spent: list[tuple[float, float]] = []  # processor time of FP32 and INT8 on an image
 
@@ -113,6 +116,8 @@ class Evidence:
         outcome = self._probes[name]
         if outcome.ended == "done" and isinstance(outcome.value, dict):
             return outcome.value
+        if outcome.ended == "late":
+            raise out_of_time(self._late)
         if outcome.ended == "timeout":
             raise Fault(
                 (
@@ -131,17 +136,46 @@ class Evidence:
     def _observe(self) -> None:
         if self._unstarted:
             raise Blocked(("The sandbox does not start.", "沙盒無法啟動。"))
-        names = [] if self.static else list(_PROBES)
+        names = [] if self.static else list(PROBES)
         cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
         jobs += [{"probe": name, "cells": cells, "sizes": self._sizes()} for name in names]
-        run = self.sandbox.run("lab5.grading.probes.probes:probe", jobs, self.folder / "run")
+        jobs = self._left(jobs)
+        run = self.sandbox.run(
+            "lab5.grading.probes:observe", jobs, self.folder / "run", until=self.until
+        )
         try:
             for index, outcome in run:
-                self._probes[jobs[index]["probe"]] = outcome
+                name = jobs[index]["probe"]
+                self._probes[name] = outcome
+                if outcome.ended == "late":
+                    self._late = f"{self.check} (probe {jobs[outcome.value]['probe']})"
+                else:
+                    self._keep(name, outcome)
         except SandboxError:
             self._unstarted = True
             raise
+
+    def _keep(self, name: str, outcome: Outcome) -> None:
+        with replacing(self.kept / f"{name}.json") as temporary:
+            temporary.write_text(dumps(dataclasses.asdict(outcome)), encoding="utf-8")
+
+    def _left(self, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Without what an earlier process observed, and what was running when it ended."""
+        first = not self.kept.exists()
+        self.kept.mkdir(exist_ok=True)
+        left = []
+        for job in jobs:
+            file = self.kept / f"{job['probe']}.json"
+            if file.exists():
+                self._probes[job["probe"]] = Outcome(**loads(file.read_text(encoding="utf-8")))
+            else:
+                left.append(job)
+        if left and not first:
+            ended = Outcome("crashed", error="it ended the process of the checks, too")
+            self._probes[left[0]["probe"]] = ended
+            self._keep(left.pop(0)["probe"], ended)
+        return left
 
     def _sizes(self) -> dict[str, int]:
         """Bytes of the models and the checkpoint, for the code that looks."""
@@ -158,6 +192,8 @@ class Evidence:
         if "reference" not in self._probes:
             self._observe()
         outcome = self._probes["reference"]
+        if outcome.ended == "late":
+            raise out_of_time(self._late)
         if outcome.ended != "done":
             raise RuntimeError(outcome.error)
         return dict(outcome.value)

@@ -1,0 +1,67 @@
+"""1.1: the network that the notebook defines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab5.assignment import CLASSES
+from lab5.grading.evidence.program import Program
+from lab5.grading.probes.lookup import pick
+from lab5.grading.probes.registry import probe
+from lab5.grading.sandbox import describe
+from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.sessions import Sessions
+
+
+@probe
+def network(program: Program) -> dict[str, Any]:
+    """Build the notebook's network, and run it with the reference's seeded weights."""
+    import torch
+
+    from lab5.grading.probes.seeded import INPUT, NET
+
+    classes = program.classes()
+    block = pick(classes, "BasicBlock", "ResBlock", "ResidualBlock", "Block")
+    whole = pick(classes, "ResNet18", "ResNet", "Net")
+    found: dict[str, Any] = {"classes": classes, "block": block, "network": whole}
+    if whole is None:
+        return found
+    space = Sessions(program).space()
+    targets = [i for name in (block, whole) if name for i in program.bindings(name)]
+    found["errors"] = program.run(targets, space, missing=Anything)
+    net, error = build(space.get(whole), space.get(block) if block else None)
+    if net is None:
+        return found | {"error": error}
+    try:
+        state = net.state_dict()
+        found["parameters"] = {name: list(value.shape) for name, value in state.items()}
+        wanted = NET.state_dict()
+        if len(state) == len(wanted):
+            names = list(state) if set(state) != set(wanted) else list(wanted)
+            if all(state[n].shape == w.shape for n, w in zip(names, wanted.values(), strict=True)):
+                net.load_state_dict(dict(zip(names, wanted.values(), strict=True)))
+                net.eval()
+                with torch.no_grad():
+                    found["output"] = net(INPUT).detach().numpy()
+    except BaseException as raised:
+        found["error"] = describe(raised)
+    return found
+
+
+def build(network: Any, block: Any) -> tuple[Any, str]:
+    """Make the network in one of the ways in which its arguments may be given."""
+    first = ""
+    for args, kwargs in (
+        ((), {"ResBlock": block, "num_classes": len(CLASSES)}),
+        ((block, len(CLASSES)), {}),
+        ((block,), {}),
+        ((), {"num_classes": len(CLASSES)}),
+        ((), {}),
+        ((block, [2, 2, 2, 2], len(CLASSES)), {}),
+        ((block, [2, 2, 2, 2]), {}),
+    ):
+        try:
+            return network(*args, **kwargs), ""
+        except BaseException as error:
+            first = first or describe(error)
+    return None, first

@@ -1,0 +1,43 @@
+"""2.1: ``preprocess``, called on many kinds of picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lab5.grading.evidence import inputs
+from lab5.grading.evidence.program import Program
+from lab5.grading.probes.lookup import find_function
+from lab5.grading.probes.registry import probe
+from lab5.grading.sandbox import describe
+from lab5.grading.stand_ins import gradio
+from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.sessions import Sessions
+
+
+@probe
+def preprocess(program: Program) -> dict[str, Any]:
+    """Call ``preprocess`` on many kinds of picture."""
+    name = find_function(program, "preprocess", "preprocess_image", "preprocess_input")
+    found: dict[str, Any] = {"function": name, "calls": {}}
+    if name is None:
+        return found
+    gradio.install()
+    space = Sessions(program).space()
+    found["errors"] = program.run(program.bindings(name), space, missing=Anything)
+    for label, picture in inputs.pictures().items():
+        try:
+            value = space[name](picture)
+            kind = type(value).__name__
+            if hasattr(value, "detach"):
+                value = value.detach().cpu().numpy()
+            array = np.asarray(value)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"it returns {kind}, not an array of numbers")
+            dtype = str(array.dtype)
+            call = {"value": array, "dtype": dtype if kind == "ndarray" else f"{kind} ({dtype})"}
+        except BaseException as error:
+            call = {"error": describe(error)}
+        found["calls"][label] = call
+    return found

@@ -1,0 +1,52 @@
+"""The probes by name, and the child's job: to make one of them.
+
+A probe runs one part of the notebook against stand-ins for what is slow or public (the exporter, the
+quantiser, gradio, models that answer what the judge knows) and returns what happened as plain data.
+It judges nothing: that is done outside, where the notebook's code cannot reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from lab5.grading.evidence.program import Cell, Program
+from lab5.grading.stand_ins import anything, colab, gradio, sessions
+
+Probe = Callable[[Program], dict[str, Any]]
+
+PROBES: Final[dict[str, Probe]] = {}
+
+# What probes import when they are made, before they are forked
+_HEAVY: Final = (
+    "numpy", "PIL.Image", "onnx", "onnxruntime", "onnxruntime.quantization", "torch", "torch.onnx",
+    "lab5.grading.probes.seeded", "lab5.preprocess",
+)  # fmt: skip
+
+
+def probe(function: Probe) -> Probe:
+    """Register a function as the probe of its name. Its module imports nothing heavy by itself."""
+    name = function.__name__
+    assert name not in PROBES, f"{name} is there twice"
+    PROBES[name] = function
+    return function
+
+
+def preload() -> tuple[str, ...]:
+    """What a sandbox imports once for all probes."""
+    return (*_HEAVY, *dict.fromkeys(one.__module__ for one in PROBES.values()))
+
+
+def observe(job: dict[str, Any]) -> Any:
+    """Make the observation ``job["probe"]`` of the notebook ``job["cells"]``."""
+    name = job["probe"]
+    if name == "reference":
+        from lab5.grading.probes.seeded import reference
+
+        return reference()
+    program = Program.of(Cell("code", source) for source in job["cells"])
+    absent = anything.install()
+    colab.install()
+    gradio.install()  # the real one takes seconds to import
+    sessions.sizes.update(job.get("sizes", {}))
+    return PROBES[name](program) | {"absent": sorted(absent)}
