@@ -18,12 +18,18 @@ _MARKS: Final = {
     "error": "[magenta]![/]",
 }
 _WORDS: Final = {
-    "pass": ("pass", "通過"),
-    "advice": ("advice, no points lost", "建議，不扣分"),
-    "fail": ("fail", "未通過"),
-    "blocked": ("blocked", "未檢查"),
-    "manual": ("for a person", "待人工評閱"),
-    "error": ("our error", "檢查程式錯誤"),
+    "pass": Text("pass", "通過"),
+    "advice": Text("advice, no points lost", "建議，不扣分"),
+    "fail": Text("fail", "未通過"),
+    "blocked": Text("blocked", "未檢查"),
+    "manual": Text("for a person", "待人工評閱"),
+    "error": Text("our error", "檢查程式錯誤"),
+}
+_PARTS: Final = {
+    "why": Text("why", "原因"),
+    "want": Text("want", "應為"),
+    "got": Text("got", "實際"),
+    "hint": Text("hint", "建議"),
 }
 
 
@@ -62,24 +68,24 @@ def print_table(result: dict[str, Any], lang: Language = "zh-TW") -> None:
     from rich.table import Table
     from rich.text import Text as Styled
 
-    en = lang == "en"
     table = Table(title=f"{Path(result['path']).name}  {result['student_id'] or '?'}", box=None)
     table.add_column("")
-    table.add_column("Item" if en else "項目")
+    table.add_column(Text("Item", "項目").say(lang))
     table.add_column("")
-    table.add_column("Points" if en else "分數", justify="right")
+    table.add_column(Text("Points", "分數").say(lang), justify="right")
     for item in result["items"]:
         points = f"{item['earned']:g}/{item['points']}" if item["points"] else ""
         table.add_row(_MARKS[item["status"]], item["id"], Styled(item["title"].say(lang)), points)
+    words = Text("Total", "總分").say(lang)
     total = f"{result['earned']:g}/{result['points']}"
-    table.add_row("", "", Styled("Total" if en else "總分", style="bold"), f"[bold]{total}[/]")
+    table.add_row("", "", Styled(words, style="bold"), f"[bold]{total}[/]")
     console.print(table)
     if result["manual"]:
-        console.print(
-            f"{result['manual']} more points are for a person to give."
-            if en
-            else f"另有 {result['manual']} 分待人工評閱。"
+        more = Text(
+            f"{result['manual']} more points are for a person to give.",
+            f"另有 {result['manual']} 分待人工評閱。",
         )
+        console.print(more.say(lang))
     blocked: dict[str, list[str]] = {}
     for one in result["checks"]:
         if one["status"] == "blocked":
@@ -87,7 +93,7 @@ def print_table(result: dict[str, Any], lang: Language = "zh-TW") -> None:
             names.append(f"{one['item']} {one['name']}")
         elif one["status"] != "pass" or one["why"]:
             _print_check(one, lang)
-    word = _WORDS["blocked"][0 if en else 1]
+    word = _WORDS["blocked"].say(lang)
     for why, names in blocked.items():
         console.print(f"\n{_MARKS['blocked']} [dim]{word}[/]", end=" ")
         console.print(why, markup=False, highlight=False)
@@ -95,14 +101,12 @@ def print_table(result: dict[str, Any], lang: Language = "zh-TW") -> None:
 
 
 def _print_check(one: dict[str, Any], lang: Language) -> None:
-    en = lang == "en"
-    status = _WORDS[one["status"]][0 if en else 1]
+    status = _WORDS[one["status"]].say(lang)
     console.print(
         f"\n{_MARKS[one['status']]} [bold]{one['item']} {one['name']}[/] [dim]{status}[/]",
         highlight=False,
     )
     console.print(f"  {one['title'].say(lang)}", markup=False)
-    words = ("why", "want", "got", "hint") if en else ("原因", "應為", "實際", "建議")
-    for word, key in zip(words, ("why", "want", "got", "hint"), strict=True):
+    for key, word in _PARTS.items():
         if text := one[key].say(lang):
-            console.print(f"  {word}: {text}", markup=False, highlight=False)
+            console.print(f"  {word.say(lang)}: {text}", markup=False, highlight=False)
