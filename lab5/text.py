@@ -11,10 +11,14 @@ LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)  # the default first
 
 @dataclass(frozen=True)
 class Text:
-    """The same words in English and in zh-TW."""
+    """The same words in English and in zh-TW, as any file and terminal can take them."""
 
     en: str = ""
     zh: str = ""
+
+    def __post_init__(self) -> None:
+        for language in ("en", "zh"):
+            object.__setattr__(self, language, printable(getattr(self, language)))
 
     def say(self, language: Language) -> str:
         return self.en if language == "en" else self.zh
@@ -29,12 +33,12 @@ class Text:
     @classmethod
     def of(cls, value: Any) -> Text:
         """``value`` itself, or what it prints as, the same in both languages."""
-        return value if isinstance(value, Text) else cls(*[printable(str(value))] * 2)
-
-
-NOTHING: Final = Text()
+        return value if isinstance(value, Text) else cls(*[str(value)] * 2)
 
 
 def printable(text: str) -> str:
     """What no encoding can write (half of a surrogate pair) escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+NOTHING: Final = Text()

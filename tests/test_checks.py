@@ -39,18 +39,18 @@ def test_a_fact_that_holds():
 
 
 def test_a_remark_is_kept():
-    assert judge(made(lambda e: ("seen", "看過")), None, {}).why == Text("seen", "看過")
+    assert judge(made(lambda e: Text("seen", "看過")), None, {}).why == Text("seen", "看過")
 
 
 def test_a_fault_of_the_student():
-    result = judge(raising(Fault(("no", "否"), want=13, got=18)), None, {})
+    result = judge(raising(Fault(Text("no", "否"), want=13, got=18)), None, {})
     assert (result.status, result.earned) == ("fail", 0)
     assert (result.why, result.want) == (Text("no", "否"), Text("13", "13"))
     assert (result.got, result.hint) == (Text("18", "18"), Text("do it", "去做"))
 
 
 def test_a_fault_may_earn_a_part():
-    assert judge(raising(Fault("no", share=0.25)), None, {}).earned == 1
+    assert judge(raising(Fault(Text("no", "否"), share=0.25)), None, {}).earned == 1
 
 
 def test_any_other_exception_is_our_error():
@@ -61,7 +61,7 @@ def test_any_other_exception_is_our_error():
 
 def test_advice_costs_nothing_and_strictly_everything():
     name = next(iter(ADVISED))
-    result = judge(made(raising(Advice("so")).function, name=name), None, {})
+    result = judge(made(raising(Advice(Text("so", "如此"))).function, name=name), None, {})
     assert (result.status, result.earned, result.why.en) == ("advice", 4, "so")
     strict = result.strictly()
     assert (strict.status, strict.earned, strict.why) == ("fail", 0, result.why)
@@ -69,20 +69,20 @@ def test_advice_costs_nothing_and_strictly_everything():
 
 
 def test_what_the_table_does_not_name_is_no_advice():
-    assert judge(raising(Advice("so")), None, {}).status == "fail"
+    assert judge(raising(Advice(Text("so", "如此"))), None, {}).status == "fail"
     assert set(ADVISED) <= set(CHECKS)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (3072,), (), (2, 10)])
 def test_a_shape_is_no_pair_of_languages(shape):
-    result = judge(raising(Fault("no", want=(1, 3, 32, 32), got=shape)), None, {})
+    result = judge(raising(Fault(Text("no", "否"), want=(1, 3, 32, 32), got=shape)), None, {})
     assert result.got == Text(str(shape), str(shape))
     assert result.got.say("zh-TW") == str(shape)
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20))
 def test_a_text_can_be_written_in_every_encoding(text):
-    for part in (Text.of(text), Text.of((text, text))):
+    for part in (Text.of(text), Text(text, text)):
         part.say("en").encode("utf-8")
 
 
@@ -97,8 +97,8 @@ def test_advice_blocks_nothing():
 
 
 def test_manual_and_blocked():
-    assert judge(raising(Manual("look")), None, {}).status == "manual"
-    assert judge(raising(Blocked("gone")), None, {}).status == "blocked"
+    assert judge(raising(Manual(Text("look", "請看"))), None, {}).status == "manual"
+    assert judge(raising(Blocked(Text("gone", "沒有了"))), None, {}).status == "blocked"
 
 
 @pytest.mark.parametrize("status", ["fail", "blocked", "error"])

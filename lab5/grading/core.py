@@ -17,23 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from lab5.assignment import ITEMS
 from lab5.errors import SandboxError
 from lab5.grading.newer_python import needs_newer
-from lab5.text import NOTHING, Text, printable
+from lab5.text import NOTHING, Text
 
 if TYPE_CHECKING:
     from lab5.grading.handin import Evidence
 
 Status = Literal["pass", "advice", "manual", "blocked", "fail", "error"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)  # from the best to the worst
-
-
-Words = str | tuple[str, str] | Text  # what becomes a text
-
-
-def _text(value: Any) -> Text:
-    """A pair of strings (English, zh-TW), or as ``Text.of``."""
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value):
-        return Text(*map(printable, value))
-    return Text.of(value)
 
 
 GROUPS: Final[dict[str, Text]] = {
@@ -43,7 +33,7 @@ GROUPS: Final[dict[str, Text]] = {
 }
 
 
-Fact = Callable[["Evidence"], Words | None]  # a check's function
+Fact = Callable[["Evidence"], Text | str | None]  # a check's function
 
 
 class Fault(Exception):
@@ -55,16 +45,16 @@ class Fault(Exception):
 
     def __init__(
         self,
-        why: Words,
+        why: Text,
         *,
         want: Any = "",
         got: Any = "",
-        hint: Words | None = None,
+        hint: Text | str | None = None,
         share: float = 0.0,
     ) -> None:
-        self.why, self.want, self.got = _text(why), _text(want), _text(got)
+        self.why, self.want, self.got = why, Text.of(want), Text.of(got)
         super().__init__(self.why.en)
-        self.hint = None if hint is None else _text(hint)
+        self.hint = None if hint is None else Text.of(hint)
         self.share = share
 
 
@@ -116,16 +106,16 @@ ADVISED: Final[dict[str, Text]] = {
 class Blocked(Exception):
     """The check cannot be made: something that it needs is not there. Nobody's new fault."""
 
-    def __init__(self, why: Words) -> None:
-        self.why = _text(why)
+    def __init__(self, why: Text) -> None:
+        self.why = why
         super().__init__(self.why.en)
 
 
 class Manual(Exception):
     """Only a person can judge this: what to look at."""
 
-    def __init__(self, why: Words, *, got: Words = "") -> None:
-        self.why, self.got = _text(why), _text(got)
+    def __init__(self, why: Text, *, got: Text | str = "") -> None:
+        self.why, self.got = why, Text.of(got)
         super().__init__(self.why.en)
 
 
@@ -178,7 +168,7 @@ def check(
     points: int = 0,
     *,
     zh: str,
-    hint: Words = "",
+    hint: Text | str = "",
     needs: Iterable[Fact] = (),
     runs: bool = False,
     manual: bool = False,
@@ -199,7 +189,9 @@ def check(
         wanted = tuple(map(_name, needs))
         assert all(need in CHECKS for need in wanted), (name, wanted)
         title = Text(function.__doc__.split("\n\n")[0].strip(), zh)
-        CHECKS[name] = Check(name, item, points, title, _text(hint), wanted, runs, manual, function)
+        CHECKS[name] = Check(
+            name, item, points, title, Text.of(hint), wanted, runs, manual, function
+        )
         return function
 
     return register
@@ -268,7 +260,7 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
         return Result(one.name, "error", why=Text(error.en, error.zh))
     except Exception as error:
         return Result(one.name, "error", why=error_text(error))
-    return Result(one.name, "pass", one.points, why=_text(remark or ""))
+    return Result(one.name, "pass", one.points, why=Text.of(remark or ""))
 
 
 def out_of_time(running: str) -> SandboxError:
@@ -281,7 +273,7 @@ def out_of_time(running: str) -> SandboxError:
 
 def error_text(error: BaseException | str) -> Text:
     """An error of ours, said so."""
-    shown = printable(error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:300]
+    shown = (error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:300]
     return Text(
         f"The check itself failed, which is no fault of the hand-in: {shown}",
         f"檢查程式本身出錯，與繳交內容無關：{shown}",

@@ -26,6 +26,7 @@ from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, rea
 from lab5.grading.evidence.submission import Submission, open_submission
 from lab5.grading.probes import PROBES, preload
 from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
+from lab5.text import Text
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
 ROUNDS: Final = (3, 25)  # least and most pairs of runs of FP32 and INT8 that are timed
@@ -96,7 +97,9 @@ class Evidence:
             return read_cells(self._file("notebook"))
         except NotebookUnreadable as error:
             raise Unreadable(
-                "The notebook cannot be read.", "無法讀取 notebook。", want=".ipynb", got=error
+                Text("The notebook cannot be read.", "無法讀取 notebook。"),
+                want=".ipynb",
+                got=error,
             ) from None
 
     @cached_property
@@ -120,22 +123,22 @@ class Evidence:
             raise out_of_time(self._late)
         if outcome.ended == "timeout":
             raise Fault(
-                (
+                Text(
                     f"It was still running after {self.sandbox.seconds:g} seconds of computing.",
                     f"運算超過 {self.sandbox.seconds:g} 秒仍未結束。",
                 ),
-                want=("it ends", "會結束"),
-                got=("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),
+                want=Text("it ends", "會結束"),
+                got=Text("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),
             )
         raise Fault(
-            ("It ended the process that ran it.", "執行它的程序意外結束。"),
-            want=("it returns", "正常返回"),
+            Text("It ended the process that ran it.", "執行它的程序意外結束。"),
+            want=Text("it returns", "正常返回"),
             got=outcome.error,
         )
 
     def _observe(self) -> None:
         if self._unstarted:
-            raise Blocked(("The sandbox does not start.", "沙盒無法啟動。"))
+            raise Blocked(Text("The sandbox does not start.", "沙盒無法啟動。"))
         names = [] if self.static else list(PROBES)
         cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
@@ -240,7 +243,7 @@ class Evidence:
             return self.fp32.logits(x)
         except Unreadable:
             raise Blocked(
-                ("The FP32 file does not run: see 1.3.", "FP32 檔無法執行，見 1.3。")
+                Text("The FP32 file does not run: see 1.3.", "FP32 檔無法執行，見 1.3。")
             ) from None
 
     def slowdown(self, limit: float) -> float:
@@ -269,7 +272,7 @@ class Evidence:
         if layers is None or (logits := reference_logits(layers, inputs.parity())) is None:
             shapes = [layer.weight.shape for layer in self.fp32.layers]
             raise Fault(
-                (
+                Text(
                     "The FP32 file does not hold this ResNet18's layers.",
                     "FP32 檔的層與本作業的 ResNet18 不同。",
                 ),

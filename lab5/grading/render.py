@@ -23,12 +23,18 @@ _MARKS: Final = {
     "error": "[magenta]![/]",
 }
 _WORDS: Final = {
-    "pass": ("pass", "通過"),
-    "advice": ("advice, no points lost", "建議，不扣分"),
-    "fail": ("fail", "未通過"),
-    "blocked": ("blocked", "未檢查"),
-    "manual": ("for a person", "待人工評閱"),
-    "error": ("our error", "檢查程式錯誤"),
+    "pass": Text("pass", "通過"),
+    "advice": Text("advice, no points lost", "建議，不扣分"),
+    "fail": Text("fail", "未通過"),
+    "blocked": Text("blocked", "未檢查"),
+    "manual": Text("for a person", "待人工評閱"),
+    "error": Text("our error", "檢查程式錯誤"),
+}
+_PARTS: Final = {
+    "why": Text("why", "原因"),
+    "want": Text("want", "應為"),
+    "got": Text("got", "實際"),
+    "hint": Text("hint", "建議"),
 }
 
 
@@ -72,13 +78,8 @@ def table(graded: Graded, lang: Language) -> str:
 
 def explained(one: Result, lang: Language) -> list[str]:
     """What a check states, and what was found, a line each."""
-    words = ("why", "want", "got", "hint")
-    shown = words if lang == "en" else ("原因", "應為", "實際", "建議")
-    lines = [one.title.say(lang)]
-    for word, part in zip(shown, words, strict=True):
-        if text := getattr(one, part).say(lang):
-            lines.append(f"  {word}: {text}")
-    return lines
+    said = {word.say(lang): getattr(one, part).say(lang) for part, word in _PARTS.items()}
+    return [one.title.say(lang), *(f"  {word}: {text}" for word, text in said.items() if text)]
 
 
 # name -> what is written of (hand-ins, language, what could not be graded -> why)
@@ -89,24 +90,25 @@ def _print_table(graded: Graded, lang: Language) -> None:
     from rich.table import Table
     from rich.text import Text as Styled
 
-    en = lang == "en"
     table = Table(title=f"{Path(graded.path).name}  {graded.student_id or '?'}", box=None)
     table.add_column("")
-    table.add_column("Item" if en else "項目")
+    table.add_column(Text("Item", "項目").say(lang))
     table.add_column("")
-    table.add_column("Points" if en else "分數", justify="right")
+    table.add_column(Text("Points", "分數").say(lang), justify="right")
     for item in graded.items:
         points = f"{item.earned:g}/{item.points}" if item.points else ""
         table.add_row(_MARKS[item.status], item.id, Styled(item.title.say(lang)), points)
     total = f"{graded.earned:g}/{graded.points}"
-    table.add_row("", "", Styled("Total" if en else "總分", style="bold"), f"[bold]{total}[/]")
+    table.add_row(
+        "", "", Styled(Text("Total", "總分").say(lang), style="bold"), f"[bold]{total}[/]"
+    )
     console.print(table)
     if graded.manual:
-        console.print(
-            f"{graded.manual} more points are for a person to give."
-            if en
-            else f"另有 {graded.manual} 分待人工評閱。"
+        more = Text(
+            f"{graded.manual} more points are for a person to give.",
+            f"另有 {graded.manual} 分待人工評閱。",
         )
+        console.print(more.say(lang))
 
 
 def _print_checks(graded: Graded, lang: Language) -> None:
@@ -116,7 +118,7 @@ def _print_checks(graded: Graded, lang: Language) -> None:
             blocked.setdefault(one.why.say(lang), []).append(f"{one.item} {one.name}")
         elif one.status != "pass" or one.why:
             _print_check(one, lang)
-    word = _WORDS["blocked"][0 if lang == "en" else 1]
+    word = _WORDS["blocked"].say(lang)
     for why, names in blocked.items():
         console.print(f"\n{_MARKS['blocked']} [dim]{word}[/]", end=" ")
         console.print(why, markup=False, highlight=False)
@@ -124,7 +126,7 @@ def _print_checks(graded: Graded, lang: Language) -> None:
 
 
 def _print_check(one: Result, lang: Language) -> None:
-    status = _WORDS[one.status][0 if lang == "en" else 1]
+    status = _WORDS[one.status].say(lang)
     console.print(
         f"\n{_MARKS[one.status]} [bold]{one.item} {one.name}[/] [dim]{status}[/]", highlight=False
     )

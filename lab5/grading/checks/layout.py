@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lab5.assignment import STUDENT_ID, TEMPLATE_FP32, TEMPLATE_INT8
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence.submission import ROLES, member_id
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from lab5.grading.handin import Evidence
@@ -18,32 +19,34 @@ if TYPE_CHECKING:
 @check(
     "zip",
     zh="壓縮檔可以開啟",
-    hint=("Zip the files again, without a password.", "請重新壓縮，不要加密碼。"),
+    hint=Text("Zip the files again, without a password.", "請重新壓縮，不要加密碼。"),
 )
 def zip_opens(e: Evidence) -> None:
     """The zip can be opened."""
     if e.zip.fault:
-        raise Fault(e.zip.fault, want=("a zip", "zip 檔"), got=e.zip.archive)
+        raise Fault(e.zip.fault, want=Text("a zip", "zip 檔"), got=e.zip.archive)
     if not e.zip.members:
-        raise Fault(("It is empty.", "壓縮檔是空的。"), want=("four files", "四個檔案"), got="0")
+        raise Fault(
+            Text("It is empty.", "壓縮檔是空的。"), want=Text("four files", "四個檔案"), got="0"
+        )
 
 
 @check(
     "zip",
     zh="壓縮檔內的每個檔案都可以安全讀取",
     needs=[zip_opens],
-    hint=("Zip plain files only, each once.", "只壓縮一般檔案，每個檔案一份。"),
+    hint=Text("Zip plain files only, each once.", "只壓縮一般檔案，每個檔案一份。"),
 )
 def zip_members_safe(e: Evidence) -> None:
     """Every file in the zip can be read safely."""
     found = [(m.name, m.trouble) for m in e.zip.members if m.trouble]
     if found:
         raise Fault(
-            (
-                "; ".join(f"{name!r}: {why[0]}" for name, why in found[:5]),
-                "；".join(f"{name!r}：{why[1]}" for name, why in found[:5]),
+            Text(
+                "; ".join(f"{name!r}: {why.en}" for name, why in found[:5]),
+                "；".join(f"{name!r}：{why.zh}" for name, why in found[:5]),
             ),
-            want=("plain files", "一般檔案"),
+            want=Text("plain files", "一般檔案"),
             got=len(found),
         )
 
@@ -51,20 +54,20 @@ def zip_members_safe(e: Evidence) -> None:
 @check(
     "zip",
     zh="壓縮檔為 zip，檔名為「學號_lab5.zip」",
-    hint=("Name it <student id>_lab5.zip.", "請命名為「學號_lab5.zip」。"),
+    hint=Text("Name it <student id>_lab5.zip.", "請命名為「學號_lab5.zip」。"),
 )
 def zip_name(e: Evidence) -> None:
     """The zip is a zip, named <student id>_lab5.zip."""
     if other := e.zip.other_format:
         raise Fault(
-            (f"It is {other[0]}, read all the same.", f"這是 {other[1]}，仍已讀取。"),
-            want=("a zip", "zip 檔"),
+            Text(f"It is {other.en}, read all the same.", f"這是 {other.zh}，仍已讀取。"),
+            want=Text("a zip", "zip 檔"),
             got=e.zip.archive,
         )
     if e.zip.named_id is None:
         known = e.zip.student_id or "N26140692"
         raise Fault(
-            ("The zip has another name.", "壓縮檔名不符。"),
+            Text("The zip has another name.", "壓縮檔名不符。"),
             want=f"{known}_lab5.zip",
             got=e.zip.archive,
         )
@@ -76,17 +79,17 @@ def _present(e: Evidence, role: str) -> None:
     if lost := e.zip.unread(role):
         assert lost.trouble
         raise Fault(
-            (f"{lost.name} is there but was not read: {lost.trouble[0]}.",
-             f"壓縮檔內有 {lost.name}，但無法讀取：{lost.trouble[1]}。"),
+            Text(f"{lost.name} is there but was not read: {lost.trouble.en}.",
+                 f"壓縮檔內有 {lost.name}，但無法讀取：{lost.trouble.zh}。"),
             want=want,
             got=lost.name,
         )  # fmt: skip
     if name is None:
         there = ", ".join(PurePosixPath(n).name for n in sorted(e.zip.files)) or "—"
-        raise Fault((f"{want} is missing.", f"缺少 {want}。"), want=want, got=there[:300])
+        raise Fault(Text(f"{want} is missing.", f"缺少 {want}。"), want=want, got=there[:300])
 
 
-_ADD = ("Add the file and zip again.", "請加入這個檔案後重新壓縮。")
+_ADD = Text("Add the file and zip again.", "請加入這個檔案後重新壓縮。")
 
 
 @check("zip", zh="內含可讀取的 notebook", needs=[zip_opens], hint=_ADD)
@@ -118,14 +121,14 @@ def report_present(e: Evidence) -> None:
     "zip",
     zh="檔案放在壓縮檔的最上層",
     needs=[zip_opens],
-    hint=("Zip the files themselves, not the folder.", "請直接壓縮檔案，不要壓縮資料夾。"),
+    hint=Text("Zip the files themselves, not the folder.", "請直接壓縮檔案，不要壓縮資料夾。"),
 )
 def zip_flat(e: Evidence) -> None:
     """The files lie at the top of the zip, in no folder."""
     deep = sorted(name for name in e.zip.files if "/" in name)
     if deep:
         raise Fault(
-            ("There are files in folders.", "有檔案放在資料夾內。"),
+            Text("There are files in folders.", "有檔案放在資料夾內。"),
             want=PurePosixPath(deep[0]).name,
             got=", ".join(deep[:5]),
         )
@@ -135,7 +138,7 @@ def zip_flat(e: Evidence) -> None:
     "zip",
     zh="每個檔名都依作業規定",
     needs=[zip_opens],
-    hint=("Rename the files as the assignment lists them.", "請依作業的繳交檔案結構命名。"),
+    hint=Text("Rename the files as the assignment lists them.", "請依作業的繳交檔案結構命名。"),
 )
 def member_names(e: Evidence) -> None:
     """The files have the names that the assignment gives them."""
@@ -150,7 +153,7 @@ def member_names(e: Evidence) -> None:
                 wrong[base] = want
     if wrong:
         raise Fault(
-            ("Files have other names than asked for.", "檔名與規定不符。"),
+            Text("Files have other names than asked for.", "檔名與規定不符。"),
             want=", ".join(wrong.values()),
             got=", ".join(wrong),
         )
@@ -160,7 +163,7 @@ def member_names(e: Evidence) -> None:
     "zip",
     zh="全部使用同一個學號、同一種寫法",
     needs=[zip_opens],
-    hint=(
+    hint=Text(
         "Use one student id, spelt the same way, in every name.",
         "所有檔名請使用同一個學號與相同大小寫。",
     ),
@@ -175,7 +178,7 @@ def one_student_id(e: Evidence) -> None:
         found.add(loose[1])
     if len(found) > 1 and len({i.casefold() for i in found if i}) == 1:
         raise Advice(
-            (
+            Text(
                 "The id is spelt in two ways: to a system that tells capitals from small letters they "
                 "are two names.",
                 "學號有兩種寫法：在區分大小寫的系統上是不同的檔名。",
@@ -185,9 +188,9 @@ def one_student_id(e: Evidence) -> None:
         )
     if len(found) != 1:
         raise Fault(
-            ("The names carry different ids.", "檔名中的學號不一致。")
+            Text("The names carry different ids.", "檔名中的學號不一致。")
             if found
-            else ("No name carries a student id.", "檔名中沒有學號。"),
+            else Text("No name carries a student id.", "檔名中沒有學號。"),
             want=e.zip.student_id or "N26140692",
             got=", ".join(sorted(i for i in found if i)) or "—",
         )
@@ -208,7 +211,7 @@ def _referred(e: Evidence) -> dict[str, str]:
     "zip",
     zh="沒有多餘的檔案",
     needs=[zip_opens],
-    hint=("Hand in the listed files only.", "只繳交作業列出的檔案。"),
+    hint=Text("Hand in the listed files only.", "只繳交作業列出的檔案。"),
 )
 def nothing_unexpected(e: Evidence) -> None:
     """The zip holds nothing but the files of the assignment."""
@@ -218,7 +221,7 @@ def nothing_unexpected(e: Evidence) -> None:
     ]
     if extra:
         raise Fault(
-            ("There are other files.", "有作業未要求的檔案。"),
+            Text("There are other files.", "有作業未要求的檔案。"),
             want=", ".join(e.zip.names.required) if e.zip.names else "4",
             got=", ".join(extra[:8]),
         )
@@ -228,7 +231,7 @@ def nothing_unexpected(e: Evidence) -> None:
     "zip",
     zh="模型參照外部資料時，資料檔才存在且檔名相符",
     needs=[fp32_present],
-    hint=(
+    hint=Text(
         "Export under the final name: a renamed model still looks for its old .data file.",
         "請直接以最終檔名匯出：改名後的模型仍會尋找舊的 .data 檔。",
     ),
@@ -238,12 +241,12 @@ def external_data(e: Evidence) -> None:
     try:
         assert e.fp32.skeleton is not None
     except Fault:
-        raise Blocked(("The FP32 file is no ONNX file.", "FP32 檔不是 ONNX 檔。")) from None
+        raise Blocked(Text("The FP32 file is no ONNX file.", "FP32 檔不是 ONNX 檔。")) from None
     wanted = _referred(e)
     there = {n for n in e.zip.files if n in wanted or n.lower().endswith(".onnx.data")}
     if there != wanted.keys() or any(name != right for name, right in wanted.items()):
         raise Fault(
-            (
+            Text(
                 f"The models refer to {', '.join(sorted(wanted)) or 'no external data'}.",
                 f"模型參照的外部資料：{', '.join(sorted(wanted)) or '無'}。",
             ),
@@ -256,7 +259,7 @@ def external_data(e: Evidence) -> None:
     "zip",
     zh="notebook 內的模型檔名就是繳交的檔名",
     needs=[notebook_present],
-    hint=(
+    hint=Text(
         "Replace every image_classifier_model… in the notebook by your files' names.",
         "請把 notebook 中的 image_classifier_model… 全部改成自己的檔名。",
     ),
@@ -274,7 +277,7 @@ def notebook_file_names(e: Evidence) -> None:
     if old or strange:
         names = e.zip.names
         raise Fault(
-            ("The notebook uses other file names.", "notebook 使用了其他檔名。"),
+            Text("The notebook uses other file names.", "notebook 使用了其他檔名。"),
             want=f"{names.fp32}, {names.int8}" if names else "學號_FP32.onnx",
             got=", ".join(old + [n for n in sorted(used) if member_id(n) in strange]),
         )

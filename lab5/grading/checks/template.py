@@ -14,6 +14,7 @@ from lab5.grading.checks.layout import notebook_present
 from lab5.grading.core import Blocked, Fault, check
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from lab5.grading.handin import Evidence
@@ -41,7 +42,7 @@ _MISSING: Final = re.compile(r"=\s*(,|$)", re.MULTILINE)
 
 def _template(e: Evidence) -> list[Cell]:
     if e.template is None:
-        raise Blocked(("Give --template to compare with it.", "加上 --template 才能比對。"))
+        raise Blocked(Text("Give --template to compare with it.", "加上 --template 才能比對。"))
     try:
         return read_cells(e.template)
     except NotebookUnreadable as error:
@@ -87,7 +88,7 @@ def _match(e: Evidence) -> list[tuple[Cell, int | None]]:
 
 @check(
     "template", zh="程式格都沒有語法錯誤", needs=[notebook_present],
-    hint=("Run every cell from the top once.", "請從頭把每一格執行一次。"),
+    hint=Text("Run every cell from the top once.", "請從頭把每一格執行一次。"),
 )  # fmt: skip
 def cells_parse(e: Evidence) -> None:
     """Every code cell is valid Python."""
@@ -96,7 +97,7 @@ def cells_parse(e: Evidence) -> None:
     if e.program.errors:
         cell, message = e.program.errors[0]
         raise Fault(
-            (f"Cell {cell} does not parse.", f"第 {cell} 格有語法錯誤。"),
+            Text(f"Cell {cell} does not parse.", f"第 {cell} 格有語法錯誤。"),
             want="Python",
             got=message,
         )
@@ -104,7 +105,7 @@ def cells_parse(e: Evidence) -> None:
 
 @check(
     "template", zh="模板的格子都在，順序不變", needs=[notebook_present],
-    hint=("Start from the handed-out notebook; add cells, remove none.", "請從老師的 notebook 開始：可新增格子，不要刪除。"),
+    hint=Text("Start from the handed-out notebook; add cells, remove none.", "請從老師的 notebook 開始：可新增格子，不要刪除。"),
 )  # fmt: skip
 def template_cells(e: Evidence) -> None:
     """The template's cells are all there, in their order."""
@@ -113,9 +114,9 @@ def template_cells(e: Evidence) -> None:
     places = [where for _, where in matched if where is not None]
     if lost or places != sorted(places):
         raise Fault(
-            ("Cells are missing.", "缺少格子。")
+            Text("Cells are missing.", "缺少格子。")
             if lost
-            else ("The cells are in another order.", "格子順序不同。"),
+            else Text("The cells are in another order.", "格子順序不同。"),
             want=f"0–{len(matched) - 1}",
             got=f"– {', '.join(lost)}" if lost else str(places),
         )
@@ -159,20 +160,22 @@ def _imported(line: str, everywhere: set[str]) -> bool:
 
 @check(
     "template", zh="老師的註解與 TODO 都保留", needs=[notebook_present],
-    hint=("Put the comments back as they were.", "請恢復原有註解。"),
+    hint=Text("Put the comments back as they were.", "請恢復原有註解。"),
 )  # fmt: skip
 def template_comments(e: Evidence) -> None:
     """The template's comments and TODO markers are kept."""
     lost = _lost(e, lambda line: line.startswith("#"))
     if lost:
         raise Fault(
-            ("Comments are missing.", "缺少註解。"), want=" | ".join(lost[:4]), got=f"– {len(lost)}"
+            Text("Comments are missing.", "缺少註解。"),
+            want=" | ".join(lost[:4]),
+            got=f"– {len(lost)}",
         )
 
 
 @check(
     "template", zh="老師的程式碼都保留", needs=[notebook_present],
-    hint=("Only fill in the TODO parts.", "只填寫 TODO 部分。"),
+    hint=Text("Only fill in the TODO parts.", "只填寫 TODO 部分。"),
 )  # fmt: skip
 def template_lines(e: Evidence) -> None:
     """The template's own lines of code are kept."""
@@ -184,13 +187,15 @@ def template_lines(e: Evidence) -> None:
     )
     if lost:
         raise Fault(
-            ("Lines are missing.", "缺少程式碼。"), want=" | ".join(lost[:4]), got=f"– {len(lost)}"
+            Text("Lines are missing.", "缺少程式碼。"),
+            want=" | ".join(lost[:4]),
+            got=f"– {len(lost)}",
         )
 
 
 @check(
     "template", zh="TODO 都已填寫", needs=[notebook_present],
-    hint=("Fill in every TODO.", "請填寫每個 TODO。"),
+    hint=Text("Fill in every TODO.", "請填寫每個 TODO。"),
 )  # fmt: skip
 def nothing_left_blank(e: Evidence) -> None:
     """No TODO is left blank."""
@@ -207,8 +212,8 @@ def nothing_left_blank(e: Evidence) -> None:
                 empty.append(node.name)
     if empty:
         raise Fault(
-            ("Something is left blank.", "有未填寫的部分。"),
-            want=("filled in", "已填寫"),
+            Text("Something is left blank.", "有未填寫的部分。"),
+            want=Text("filled in", "已填寫"),
             got=", ".join(empty),
         )
 
@@ -219,7 +224,7 @@ def _returns_nothing(node: ast.stmt) -> bool:
 
 @check(
     "template", zh="填寫的程式有中文註解", needs=[notebook_present],
-    hint=("Explain your code in a few Chinese comments.", "請以中文註解說明填寫的程式。"),
+    hint=Text("Explain your code in a few Chinese comments.", "請以中文註解說明填寫的程式。"),
 )  # fmt: skip
 def chinese_comments(e: Evidence) -> None:
     """The code has comments in Chinese of the student's own."""
@@ -237,7 +242,7 @@ def chinese_comments(e: Evidence) -> None:
                 if c.strip() not in handed_out
             )
     if own < 3:
-        raise Fault(("There are hardly any.", "幾乎沒有中文註解。"), want="≥ 3", got=own)
+        raise Fault(Text("There are hardly any.", "幾乎沒有中文註解。"), want="≥ 3", got=own)
 
 
 def _comments(source: str) -> list[str]:

@@ -17,6 +17,7 @@ from lab5.grading.checks.layout import notebook_present
 from lab5.grading.checks.topic1 import _why, ours
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence import inputs
+from lab5.text import Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,9 @@ def _calls(e: Evidence) -> dict[str, Any]:
     found = e.probe("preprocess")
     if not found["calls"]:
         raise Fault(
-            ("There is no preprocess.", "沒有 preprocess 函式。"), want="preprocess(image)", got="—"
+            Text("There is no preprocess.", "沒有 preprocess 函式。"),
+            want="preprocess(image)",
+            got="—",
         )
     return dict(found["calls"])
 
@@ -44,7 +47,7 @@ def _fail_of(e: Evidence, call: dict[str, Any], label: str) -> Fault:
     ours(e.probe("preprocess"))
     errors = e.probe("preprocess").get("errors") or []
     return Fault(
-        (f"It fails on a picture ({label}).", f"處理圖片時出錯（{label}）。"),
+        Text(f"It fails on a picture ({label}).", f"處理圖片時出錯（{label}）。"),
         want=f"{_SHAPE}",
         got="; ".join([call["error"], *errors])[:300],
     )
@@ -52,7 +55,7 @@ def _fail_of(e: Evidence, call: dict[str, Any], label: str) -> Fault:
 
 @check(
     "2.1", 2, zh="preprocess 傳回形狀 (1, 3, 32, 32)", needs=[notebook_present], runs=True,
-    hint=("transpose(2, 0, 1), then arr[None, ...].", "先 transpose(2, 0, 1)，再 arr[None, ...]。"),
+    hint=Text("transpose(2, 0, 1), then arr[None, ...].", "先 transpose(2, 0, 1)，再 arr[None, ...]。"),
 )  # fmt: skip
 def preprocess_shape(e: Evidence) -> None:
     """preprocess returns an array of shape (1, 3, 32, 32)."""
@@ -60,18 +63,20 @@ def preprocess_shape(e: Evidence) -> None:
     if "error" in call:
         raise _fail_of(e, call, "RGB 32x32")
     if call["value"].shape != _SHAPE:
-        raise Fault(("The shape is another.", "形狀不同。"), want=_SHAPE, got=call["value"].shape)
+        raise Fault(
+            Text("The shape is another.", "形狀不同。"), want=_SHAPE, got=call["value"].shape
+        )
 
 
 @check(
     "2.1", 1, zh="preprocess 傳回 float32", needs=[preprocess_shape], runs=True,
-    hint=("np.asarray(img, dtype=np.float32), and mean and std in float32.", "np.asarray(img, dtype=np.float32)，平均與標準差也用 float32。"),
+    hint=Text("np.asarray(img, dtype=np.float32), and mean and std in float32.", "np.asarray(img, dtype=np.float32)，平均與標準差也用 float32。"),
 )  # fmt: skip
 def preprocess_dtype(e: Evidence) -> None:
     """preprocess returns float32."""
     got = _calls(e)["RGB 32x32"]["dtype"]
     if got != "float32":
-        raise Fault(("The type is another.", "型別不同。"), want="float32", got=got)
+        raise Fault(Text("The type is another.", "型別不同。"), want="float32", got=got)
 
 
 def _numbers(values: Any) -> str:
@@ -88,7 +93,7 @@ def _reference(image: Any) -> np.ndarray:
 
 @check(
     "2.1", 3, zh="數值為 (像素/255 − 平均) / 標準差，通道順序 RGB", needs=[preprocess_shape], runs=True,
-    hint=("Divide by 255, subtract CIFAR10_MEAN, divide by CIFAR10_STD, keep RGB.", "除以 255、減 CIFAR10_MEAN、除以 CIFAR10_STD，通道維持 RGB。"),
+    hint=Text("Divide by 255, subtract CIFAR10_MEAN, divide by CIFAR10_STD, keep RGB.", "除以 255、減 CIFAR10_MEAN、除以 CIFAR10_STD，通道維持 RGB。"),
 )  # fmt: skip
 def preprocess_values(e: Evidence) -> None:
     """The values are (pixel / 255 - mean) / std, channels in the order RGB."""
@@ -101,7 +106,7 @@ def preprocess_values(e: Evidence) -> None:
         if got.shape != want.shape or not abs(got - want).max() <= _CLOSE:
             shown = got[0, :, 0, 0] if got.shape == want.shape else got.shape
             raise Fault(
-                (f"The values differ ({label}).", f"數值不同（{label}）。"),
+                Text(f"The values differ ({label}).", f"數值不同（{label}）。"),
                 want=_numbers(want[0, :, 0, 0]),
                 got=_numbers(shown),
             )
@@ -109,7 +114,7 @@ def preprocess_values(e: Evidence) -> None:
 
 @check(
     "2.1", 2, zh="各種大小的圖片都縮放為 32×32", needs=[preprocess_shape], runs=True,
-    hint=("Resize the whole picture to (32, 32); do not crop it.", "整張圖縮放為 (32, 32)，不要裁切。"),
+    hint=Text("Resize the whole picture to (32, 32); do not crop it.", "整張圖縮放為 (32, 32)，不要裁切。"),
 )  # fmt: skip
 def preprocess_sizes(e: Evidence) -> None:
     """Pictures of every size are resized whole to 32x32."""
@@ -118,7 +123,7 @@ def preprocess_sizes(e: Evidence) -> None:
 
 @check(
     "2.1", 2, zh="各種色彩模式（RGBA、灰階、調色盤等）都轉為 RGB", needs=[preprocess_shape], runs=True,
-    hint=('image.convert("RGB") first.', '先做 image.convert("RGB")。'),
+    hint=Text('image.convert("RGB") first.', '先做 image.convert("RGB")。'),
 )  # fmt: skip
 def preprocess_modes(e: Evidence) -> None:
     """Pictures of every mode (RGBA, grey, palette and others) are converted to RGB."""
@@ -138,7 +143,7 @@ def _each(e: Evidence, wanted: Any) -> None:
         got = call["value"]
         if got.shape != _SHAPE or not np.isfinite(got).all():
             raise Fault(
-                (f"The shape is another ({label}).", f"形狀不同（{label}）。"),
+                Text(f"The shape is another ({label}).", f"形狀不同（{label}）。"),
                 want=_SHAPE,
                 got=got.shape,
             )
@@ -147,7 +152,9 @@ def _each(e: Evidence, wanted: Any) -> None:
         difference = min(abs(formula(v) - got).mean() for v in _resized(images[label]))
         if not difference <= _CLOSE_RESIZED:
             raise Fault(
-                (f"The picture is not the whole one ({label}).", f"結果不是整張圖片（{label}）。"),
+                Text(
+                    f"The picture is not the whole one ({label}).", f"結果不是整張圖片（{label}）。"
+                ),
                 want=f"Δ ≤ {_CLOSE_RESIZED}",
                 got=f"Δ {difference:.2f}",
             )
@@ -204,7 +211,7 @@ def _compared(e: Evidence) -> list[dict[str, Any]]:
     found = e.probe("compare")
     if not found["calls"]:
         raise Fault(
-            ("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"),
+            Text("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"),
             want="compare_fp32_int8(image)",
             got="—",
         )
@@ -213,8 +220,8 @@ def _compared(e: Evidence) -> list[dict[str, Any]]:
             ours(found)
             got = [call.get("error") or call["message"], *found["errors"]]
             raise Fault(
-                ("It fails on a picture.", "處理圖片時出錯。"),
-                want=("three results", "三個結果"),
+                Text("It fails on a picture.", "處理圖片時出錯。"),
+                want=Text("three results", "三個結果"),
                 got="; ".join(got)[:300],
             )
     return list(found["calls"])
@@ -231,7 +238,7 @@ def _label(value: Any) -> list[tuple[str, float]] | None:
 
 @check(
     "2.2", 1, zh="compare_fp32_int8 傳回 FP32 結果、INT8 結果與文字", needs=[notebook_present], runs=True,
-    hint=("return top3_fp32, top3_int8, summary",) * 2,
+    hint="return top3_fp32, top3_int8, summary",
 )  # fmt: skip
 def compare_outputs(e: Evidence) -> None:
     """compare_fp32_int8 returns two dicts of class to probability, and a text."""
@@ -239,24 +246,24 @@ def compare_outputs(e: Evidence) -> None:
         value = call["value"]
         if not (isinstance(value, list) and len(value) == 3):
             shown = len(value) if isinstance(value, list) else type(value).__name__
-            raise Fault(("It returns something else.", "傳回值不同。"), want="3", got=shown)
+            raise Fault(Text("It returns something else.", "傳回值不同。"), want="3", got=shown)
         if _label(value[0]) is None or _label(value[1]) is None or not isinstance(value[2], str):
             raise Fault(
-                ("It returns other types.", "傳回的型別不同。"),
+                Text("It returns other types.", "傳回的型別不同。"),
                 want="{class: probability}, {class: probability}, str",
                 got=str(value)[:200],
             )
     if mended := e.probe("compare").get("mended"):
         names = ", ".join(mended)
         raise Advice(
-            (
+            Text(
                 f"Where {names} is assigned in the function it cannot be read before: the page shows an "
                 "error for every picture. What follows was judged with another name for the result.",
                 f"函式內對 {names} 賦值後，就不能在賦值前讀取它：網頁對每張圖片都會顯示錯誤。以下各項以結果改名後評分。",
             ),
             want="logits_fp32 = sess_fp32.run([out_fp32], {in_fp32: x})[0]",
             got="UnboundLocalError",
-            hint=("logits_fp32 = sess_fp32.run([out_fp32], {in_fp32: x})[0]",) * 2,
+            hint="logits_fp32 = sess_fp32.run([out_fp32], {in_fp32: x})[0]",
         )
 
 
@@ -288,7 +295,7 @@ def _results(e: Evidence) -> list[tuple[str, list[tuple[str, float]], np.ndarray
 
 @check(
     "2.2", 1, zh="兩個結果各列出前三名", needs=[compare_outputs], runs=True,
-    hint=("The three likeliest classes: top3_map(prob).", "列出機率最高的三個類別：top3_map(prob)。"),
+    hint=Text("The three likeliest classes: top3_map(prob).", "列出機率最高的三個類別：top3_map(prob)。"),
 )  # fmt: skip
 def compare_top3(e: Evidence) -> None:
     """Both results are the top three."""
@@ -296,7 +303,7 @@ def compare_top3(e: Evidence) -> None:
         for value in call["value"][:2]:
             if len(_label(value) or []) != TOP_K:
                 raise Fault(
-                    ("The number of classes is another.", "類別數不同。"),
+                    Text("The number of classes is another.", "類別數不同。"),
                     want=TOP_K,
                     got=len(_label(value) or []),
                 )
@@ -304,14 +311,14 @@ def compare_top3(e: Evidence) -> None:
 
 @check(
     "2.2", 3, zh="機率是對應模型 logits 的 softmax", needs=[compare_outputs], runs=True,
-    hint=("softmax over the 10 logits of the right session, FP32 first.", "對正確的 session 的 10 個 logits 做 softmax，FP32 在前。"),
+    hint=Text("softmax over the 10 logits of the right session, FP32 first.", "對正確的 session 的 10 個 logits 做 softmax，FP32 在前。"),
 )  # fmt: skip
 def compare_probabilities(e: Evidence) -> None:
     """The probabilities are the softmax of the right model's logits, FP32 first."""
     results = _results(e)
     for kind in sorted({"fp32", "int8"} - {kind for kind, _, _ in results}):
         raise Fault(
-            (f"It does not run the {kind.upper()} model.", f"沒有執行 {kind.upper()} 模型。"),
+            Text(f"It does not run the {kind.upper()} model.", f"沒有執行 {kind.upper()} 模型。"),
             want=f"sess_{kind}.run(…)",
             got="—",
         )
@@ -320,7 +327,7 @@ def compare_probabilities(e: Evidence) -> None:
         want = sorted(probabilities, reverse=True)[: len(got)]
         if not label or not _is_softmax(label, probabilities):
             raise Fault(
-                (f"The {kind.upper()} values are others.", f"{kind.upper()} 的數值不同。"),
+                Text(f"The {kind.upper()} values are others.", f"{kind.upper()} 的數值不同。"),
                 want=_numbers(want),
                 got=_numbers(got),
             )
@@ -328,7 +335,7 @@ def compare_probabilities(e: Evidence) -> None:
 
 @check(
     "2.2", 1, zh="類別名稱與順序依作業規定", needs=[compare_outputs], runs=True,
-    hint=("LABELS = [" + ", ".join(CLASSES) + "]",) * 2,
+    hint="LABELS = [" + ", ".join(CLASSES) + "]",
 )  # fmt: skip
 def compare_labels(e: Evidence) -> None:
     """The class names are the assignment's, in its order."""
@@ -339,7 +346,7 @@ def compare_labels(e: Evidence) -> None:
         seen |= {name for name, _ in label} - set(CLASSES)
         if strange := sorted(set(names) - set(CLASSES)):
             raise Fault(
-                ("There are other names.", "有其他名稱。"),
+                Text("There are other names.", "有其他名稱。"),
                 want=", ".join(CLASSES),
                 got=", ".join(strange),
             )
@@ -348,13 +355,13 @@ def compare_labels(e: Evidence) -> None:
         # the same probabilities under other names: the order of the names is at fault
         if _is_softmax(label, probabilities) and not _close([value for _, value in label], values):
             raise Fault(
-                ("The names are in another order.", "名稱順序不同。"),
+                Text("The names are in another order.", "名稱順序不同。"),
                 want=", ".join(wanted),
                 got=", ".join(names),
             )
     if seen:
         raise Advice(
-            (
+            Text(
                 "They are the handed-out notebook's, not the text's. It costs nothing.",
                 "使用 notebook 提供的名稱，與作業說明的不同。沒有損失。",
             ),
@@ -405,7 +412,7 @@ def _measured(value: float, seconds: list[float]) -> bool:
 
 @check(
     "2.2", 2, zh="文字中有 FP32 與 INT8 的推論時間", needs=[compare_outputs], runs=True,
-    hint=("Measure each run and print both times in ms.", "測量兩次推論並以 ms 印出。"),
+    hint=Text("Measure each run and print both times in ms.", "測量兩次推論並以 ms 印出。"),
 )  # fmt: skip
 def compare_times(e: Evidence) -> None:
     """The text gives the measured time of either model."""
@@ -418,7 +425,7 @@ def compare_times(e: Evidence) -> None:
         if not good or _swapped(text, seconds):
             want = (f"{k.upper()} {runs[0] * 1e3:.1f} ms" for k, runs in seconds.items() if runs)
             raise Fault(
-                ("The times are not those that were measured.", "時間不是實際測得的。"),
+                Text("The times are not those that were measured.", "時間不是實際測得的。"),
                 want=", ".join(want),
                 got=text[:200] or "—",
             )
@@ -441,14 +448,14 @@ def _swapped(text: str, seconds: dict[str, list[float]]) -> bool:
 
 @check(
     "2.2", 1, zh="文字中有加速倍數（FP32 時間 / INT8 時間）", needs=[compare_outputs], runs=True,
-    hint=("speedup = fp32_ms / int8_ms",) * 2,
+    hint="speedup = fp32_ms / int8_ms",
 )  # fmt: skip
 def compare_speedup(e: Evidence) -> None:
     """The text gives the speed-up: FP32's time over INT8's."""
     for call in _compared(e):
         text, fp32, int8 = call["value"][2], call["fp32"]["seconds"], call["int8"]["seconds"]
         if not fp32 or not int8:
-            raise Blocked(("A model was not run.", "有模型沒有執行。"))
+            raise Blocked(Text("A model was not run.", "有模型沒有執行。"))
         found = []
         for number, unit in _NUMBER.findall(text):
             value = float(number)
@@ -462,7 +469,7 @@ def compare_speedup(e: Evidence) -> None:
             abs(value - want) <= 0.05 * want for value in found for want in wanted
         ) and not any(value == round(want) for value in whole for want in wanted):
             raise Fault(
-                ("The speed-up is not in the text.", "文字中沒有加速倍數。"),
+                Text("The speed-up is not in the text.", "文字中沒有加速倍數。"),
                 want=f"{fp32[0] / int8[0]:.2f}x",
                 got=text[:200] or "—",
             )
@@ -470,14 +477,14 @@ def compare_speedup(e: Evidence) -> None:
 
 @check(
     "2.2", 0, zh="兩個模型都重複計時", needs=[compare_outputs], runs=True,
-    hint=("for _ in range(10): t0 = time.perf_counter(); sess.run(...); times.append(time.perf_counter() - t0)",) * 2,
+    hint="for _ in range(10): t0 = time.perf_counter(); sess.run(...); times.append(time.perf_counter() - t0)",
 )  # fmt: skip
 def compare_repeated(e: Evidence) -> None:
     """Both models are timed over several runs."""
     runs = [len(call[kind]["seconds"]) for call in _compared(e) for kind in ("fp32", "int8")]
     if min(runs) < 2:
         raise Advice(
-            (
+            Text(
                 "One run is timed: the first pays for what later ones reuse, and a single time is noise. "
                 "The speed-up that is shown varies from picture to picture.",
                 "只計時一次：第一次推論包含配置記憶體的時間，單一數值只是雜訊，顯示的加速倍數每張圖都會不同。",
@@ -489,21 +496,23 @@ def compare_repeated(e: Evidence) -> None:
 
 @check(
     "2.2", 1, zh="沒有圖片（None）時不會出錯", needs=[notebook_present], runs=True,
-    hint=("if image is None: return a message.", "if image is None: 傳回提示訊息。"),
+    hint=Text("if image is None: return a message.", "if image is None: 傳回提示訊息。"),
 )  # fmt: skip
 def compare_none(e: Evidence) -> None:
     """Without a picture (None) it does not fail."""
     found = e.probe("none")
     if found["function"] is None:
-        raise Blocked(("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"))
+        raise Blocked(Text("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"))
     if "error" in found:
         ours(found)
-        raise Fault(("It fails.", "執行出錯。"), want=("a message", "提示訊息"), got=_why(found))
+        raise Fault(
+            Text("It fails.", "執行出錯。"), want=Text("a message", "提示訊息"), got=_why(found)
+        )
     value = found.get("value")
     if "message" not in found and not (isinstance(value, list) and len(value) == 3):
         raise Fault(
-            ("It returns something else than with a picture.", "傳回值的個數與有圖片時不同。"),
-            want=("three results, or gr.Error", "三個結果，或 gr.Error"),
+            Text("It returns something else than with a picture.", "傳回值的個數與有圖片時不同。"),
+            want=Text("three results, or gr.Error", "三個結果，或 gr.Error"),
             got=str(value)[:200],
         )
 
@@ -516,7 +525,7 @@ def _interface(e: Evidence) -> dict[str, Any]:
     if not found["interfaces"]:
         ours(found)
         raise Fault(
-            ("No gr.Interface was made.", "沒有建立 gr.Interface。"),
+            Text("No gr.Interface was made.", "沒有建立 gr.Interface。"),
             want="demo = gr.Interface(fn=…, inputs=…, outputs=…)",
             got=_why(found),
         )
@@ -525,7 +534,7 @@ def _interface(e: Evidence) -> dict[str, Any]:
 
 @check(
     "2.3", 2, zh="notebook 建立了 Gradio 介面", needs=[notebook_present], runs=True,
-    hint=("demo = gr.Interface(…)",) * 2,
+    hint="demo = gr.Interface(…)",
 )  # fmt: skip
 def interface_built(e: Evidence) -> None:
     """The notebook builds a Gradio interface."""
@@ -534,7 +543,7 @@ def interface_built(e: Evidence) -> None:
 
 @check(
     "2.3", 2, zh="介面呼叫比較函式", needs=[interface_built], runs=True,
-    hint=("fn=compare_fp32_int8, without parentheses.", "fn=compare_fp32_int8，不要加括號。"),
+    hint=Text("fn=compare_fp32_int8, without parentheses.", "fn=compare_fp32_int8，不要加括號。"),
 )  # fmt: skip
 def interface_function(e: Evidence) -> None:
     """The interface calls the comparison."""
@@ -542,7 +551,7 @@ def interface_function(e: Evidence) -> None:
     named = one["fn"] == "compare_fp32_int8" or one["fn"] == e.probe("compare")["function"]
     if not one["callable"] or not (named or one["runs"] == ["fp32", "int8"]):
         raise Fault(
-            ("It calls something else.", "呼叫的不是比較函式。"),
+            Text("It calls something else.", "呼叫的不是比較函式。"),
             want="fn=compare_fp32_int8",
             got=one["fn"] or "—",
         )
@@ -550,7 +559,7 @@ def interface_function(e: Evidence) -> None:
 
 @check(
     "2.3", 2, zh="輸入為 PIL 圖片：gr.Image(type=\"pil\")", needs=[interface_built], runs=True,
-    hint=('inputs=gr.Image(type="pil")',) * 2,
+    hint='inputs=gr.Image(type="pil")',
 )  # fmt: skip
 def interface_input(e: Evidence) -> None:
     """The input is a picture, given as PIL: gr.Image(type="pil")."""
@@ -561,7 +570,9 @@ def interface_input(e: Evidence) -> None:
     )
     if not good:
         raise Fault(
-            ("The input is another.", "輸入不同。"), want='gr.Image(type="pil")', got=_shown(given)
+            Text("The input is another.", "輸入不同。"),
+            want='gr.Image(type="pil")',
+            got=_shown(given),
         )
 
 
@@ -577,7 +588,7 @@ def _shown(components: list[dict[str, Any]]) -> str:
 
 @check(
     "2.3", 3, zh="輸出為 FP32 Label、INT8 Label 與文字框", needs=[interface_built], runs=True,
-    hint=('outputs=[gr.Label(label="FP32 Top-3"), gr.Label(label="INT8 Top-3"), gr.Textbox(label="Performance Comparison")]',) * 2,
+    hint='outputs=[gr.Label(label="FP32 Top-3"), gr.Label(label="INT8 Top-3"), gr.Textbox(label="Performance Comparison")]',
 )  # fmt: skip
 def interface_outputs(e: Evidence) -> None:
     """The outputs are a label for FP32, a label for INT8, and a text."""
@@ -591,7 +602,7 @@ def interface_outputs(e: Evidence) -> None:
             good = good and (mine in text or other not in text)
     if not good:
         raise Fault(
-            ("The outputs are others.", "輸出不同。"),
+            Text("The outputs are others.", "輸出不同。"),
             want='label "FP32 Top-3", label "INT8 Top-3", textbox',
             got=_shown(given),
         )
@@ -599,7 +610,7 @@ def interface_outputs(e: Evidence) -> None:
 
 @check(
     "2.3", 1, zh="介面有標題與說明", needs=[interface_built], runs=True,
-    hint=("title=…, description=…",) * 2,
+    hint="title=…, description=…",
 )  # fmt: skip
 def interface_title(e: Evidence) -> None:
     """The interface has a title and a description."""
@@ -607,7 +618,7 @@ def interface_title(e: Evidence) -> None:
     lacking = [key for key in ("title", "description") if not one[key].strip()]
     if lacking:
         raise Fault(
-            ("It lacks one.", "缺少標題或說明。"),
+            Text("It lacks one.", "缺少標題或說明。"),
             want="title, description",
             got=f"– {', '.join(lacking)}",
             share=0.5 if len(lacking) == 1 else 0,
@@ -619,7 +630,7 @@ def interface_title(e: Evidence) -> None:
 
 @check(
     "2.4", 2, zh="notebook 啟動介面", needs=[notebook_present], runs=True,
-    hint=("demo.launch(share=True) in the last cell.", "在最後呼叫 demo.launch(share=True)。"),
+    hint=Text("demo.launch(share=True) in the last cell.", "在最後呼叫 demo.launch(share=True)。"),
 )  # fmt: skip
 def page_launched(e: Evidence) -> None:
     """The notebook launches the page."""
@@ -627,7 +638,7 @@ def page_launched(e: Evidence) -> None:
     if not found["launches"]:
         ours(found)
         raise Fault(
-            ("launch was not called.", "沒有呼叫 launch。"),
+            Text("launch was not called.", "沒有呼叫 launch。"),
             want="demo.launch(share=True)",
             got=_why(found),
         )
@@ -635,12 +646,12 @@ def page_launched(e: Evidence) -> None:
 
 @check(
     "2.4", 3, zh="以 share=True 產生公開網址", needs=[page_launched], runs=True,
-    hint=("demo.launch(share=True)",) * 2,
+    hint="demo.launch(share=True)",
 )  # fmt: skip
 def page_shared(e: Evidence) -> None:
     """The page is launched with share=True, which gives it a public address."""
     shares = [launch["share"] for launch in e.probe("page")["launches"]]
     if not any(share in (True, 1) for share in shares):
         raise Fault(
-            ("It is not shared.", "沒有公開。"), want="share=True", got=f"share={shares[-1]}"
+            Text("It is not shared.", "沒有公開。"), want="share=True", got=f"share={shares[-1]}"
         )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import MIN_REFLECTION_CHARS, MIN_SCREENSHOTS
 from lab5.grading.checks.layout import report_present
-from lab5.grading.core import Fault, Manual, Words, check
+from lab5.grading.core import Fault, Manual, check
 from lab5.grading.evidence.pdf import MIN_SIDE, PICTURE, legible, squeezed, tidy
 from lab5.report.document import EMULATED, NO_REFLECTION
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from lab5.grading.evidence.pdf import Report
@@ -58,15 +59,15 @@ def _not_found(report: Report, fault: Fault) -> Fault | Manual:
     if report.pictured:
         pages = ", ".join(map(str, report.pictured[:10]))
         return Manual(
-            (f"Pages {pages} are pictures without text: read them.",
-             f"第 {pages} 頁是圖片，沒有文字層：請人工閱讀。"),
-            got=(f"{report.pages} pages", f"{report.pages} 頁"),
+            Text(f"Pages {pages} are pictures without text: read them.",
+                 f"第 {pages} 頁是圖片，沒有文字層：請人工閱讀。"),
+            got=Text(f"{report.pages} pages", f"{report.pages} 頁"),
         )  # fmt: skip
     if not legible(report.text):
         return Manual(
-            ("A program cannot read the text, which is a picture, or in fonts that do not say what their "
-             "letters are: read it.",
-             "程式無法讀取文字（文字為圖片，或字型沒有文字對應表）：請人工閱讀。"),
+            Text("A program cannot read the text, which is a picture, or in fonts that do not say what their "
+                 "letters are: read it.",
+                 "程式無法讀取文字（文字為圖片，或字型沒有文字對應表）：請人工閱讀。"),
             got=report.text[:80],
         )  # fmt: skip
     return fault
@@ -74,24 +75,24 @@ def _not_found(report: Report, fault: Fault) -> Fault | Manual:
 
 @check(
     "3.1", 0, zh="報告是可讀取的 PDF", needs=[report_present],
-    hint=("Export it as PDF again, without a password.", "請重新匯出為 PDF，不要加密碼。"),
+    hint=Text("Export it as PDF again, without a password.", "請重新匯出為 PDF，不要加密碼。"),
 )  # fmt: skip
 def report_readable(e: Evidence) -> None:
     """The report is a PDF that can be read."""
     report = e.report
     if report.pages == 0 or not (squeezed(report.text) or report.pictures or report.pictured):
         raise Fault(
-            ("It is empty.", "報告是空白的。"),
-            want=("text and pictures", "文字與圖片"),
+            Text("It is empty.", "報告是空白的。"),
+            want=Text("text and pictures", "文字與圖片"),
             got=f"{report.pages}",
         )
 
 
 @check(
     "3.1", 8, zh="報告中至少有三張大小正常的截圖", needs=[report_readable],
-    hint=("Put in three screenshots of the page on another device.", "請放入三張在其他裝置上操作的截圖。"),
+    hint=Text("Put in three screenshots of the page on another device.", "請放入三張在其他裝置上操作的截圖。"),
 )  # fmt: skip
-def screenshots(e: Evidence) -> Words:
+def screenshots(e: Evidence) -> Text | str:
     """The report shows at least three screenshots of real size."""
     large = e.report.large
     text = squeezed(e.report.text)
@@ -105,12 +106,12 @@ def screenshots(e: Evidence) -> Words:
         return shown
     if possible >= MIN_SCREENSHOTS:
         raise Manual(
-            (f"{certain} pictures for certain; each may hold several screenshots: look at them.",
-             f"可確定的圖片有 {certain} 張，但一張圖可能含有多張截圖：請看圖片。"),
+            Text(f"{certain} pictures for certain; each may hold several screenshots: look at them.",
+                 f"可確定的圖片有 {certain} 張，但一張圖可能含有多張截圖：請看圖片。"),
             got=shown,
         )  # fmt: skip
     fault = Fault(
-        (
+        Text(
             f"It has {certain} different pictures of real size"
             + (f", {emulated} emulated ones not counted." if emulated else "."),
             f"大小正常且不重複的圖片有 {certain} 張"
@@ -128,9 +129,9 @@ def screenshots_other_devices(e: Evidence) -> None:
     """The screenshots are of this page, on another device."""
     pages = sorted({p.page for p in e.report.pictures})
     raise Manual(
-        ("Look at the pictures: telephone or tablet, public address, three different photographs.",
-         "請看圖片：是否為手機或平板、公開網址、三張不同的照片。"),
-        got=(f"pictures on pages {pages}", f"圖片在第 {pages} 頁"),
+        Text("Look at the pictures: telephone or tablet, public address, three different photographs.",
+             "請看圖片：是否為手機或平板、公開網址、三張不同的照片。"),
+        got=Text(f"pictures on pages {pages}", f"圖片在第 {pages} 頁"),
     )  # fmt: skip
 
 
@@ -272,9 +273,9 @@ def prose(text: str) -> str:
 
 @check(
     "3.2", 8, zh="分析附有 FP32 與 INT8 的數據", needs=[report_readable],
-    hint=("Give figures of both models: times, sizes, agreement or accuracy.", "請列出兩個模型的數據：時間、大小、一致性或準確度。"),
+    hint=Text("Give figures of both models: times, sizes, agreement or accuracy.", "請列出兩個模型的數據：時間、大小、一致性或準確度。"),
 )  # fmt: skip
-def analysis_figures(e: Evidence) -> Words:
+def analysis_figures(e: Evidence) -> Text | str:
     """The analysis gives figures about both models: times, sizes, agreement or accuracy, for example."""
     text = e.report.text
     named = bool(_FP32.search(text) and _INT8.search(text))
@@ -284,20 +285,20 @@ def analysis_figures(e: Evidence) -> Words:
     words = prose(text)
     if words or found or compared:
         raise Manual(
-            ("It compares the models in words, or its figures cannot be told apart: read it.",
-             "分析以文字說明，或程式無法辨認其數據：請人工閱讀。"),
+            Text("It compares the models in words, or its figures cannot be told apart: read it.",
+                 "分析以文字說明，或程式無法辨認其數據：請人工閱讀。"),
             got=words or ", ".join([*compared, *found]),
         )  # fmt: skip
     plots = _pictures_of_analysis(e.report)
     if plots:
         raise Manual(
-            (f"{plots} pictures may be its evidence: look at them.", f"有 {plots} 張圖片可能是佐證：請看圖片。"),
-            got=(f"{len(e.report.large)} pictures", f"共 {len(e.report.large)} 張圖片"),
+            Text(f"{plots} pictures may be its evidence: look at them.", f"有 {plots} 張圖片可能是佐證：請看圖片。"),
+            got=Text(f"{len(e.report.large)} pictures", f"共 {len(e.report.large)} 張圖片"),
         )  # fmt: skip
     raise _not_found(
         e.report,
         Fault(
-            ("It has no figures about the models.", "缺少兩個模型的數據。"),
+            Text("It has no figures about the models.", "缺少兩個模型的數據。"),
             want="FP32 … ms, INT8 … ms",
             got="—",
         ),
@@ -325,7 +326,7 @@ def _pictures_of_analysis(report: Report) -> int:
 def analysis_explained(e: Evidence) -> None:
     """The analysis explains the differences."""
     raise Manual(
-        (
+        Text(
             "Read the analysis: do the figures support what it says?",
             "請閱讀分析：數據是否支持其說明？",
         ),
@@ -387,7 +388,7 @@ def _long_enough(words: str) -> bool:
 
 @check(
     "3.3", 3, zh="心得與建議至少十個字，且不是題目原文", needs=[report_readable],
-    hint=("Write your own reflection under a heading 心得與建議.", "請在「心得與建議」標題下寫自己的心得。"),
+    hint=Text("Write your own reflection under a heading 心得與建議.", "請在「心得與建議」標題下寫自己的心得。"),
 )  # fmt: skip
 def reflection(e: Evidence) -> None:
     """The reflection has at least ten characters that are not the guide's."""
@@ -399,16 +400,16 @@ def reflection(e: Evidence) -> None:
     personal = next((s for s in sentences if _long_enough(_own_words(s))), None)
     if personal:
         raise Manual(
-            ("No heading shows where the reflection is; this may be it: read it.",
-             "沒有心得的標題，這一段可能是心得：請人工閱讀。"),
+            Text("No heading shows where the reflection is; this may be it: read it.",
+                 "沒有心得的標題，這一段可能是心得：請人工閱讀。"),
             got=personal.strip()[:200],
         )  # fmt: skip
     if any(PICTURE in body for body in _bodies(text)):
         raise Manual(
-            ("There are pictures below its heading: read them.", "標題下方是圖片：請人工閱讀。")
+            Text("There are pictures below its heading: read them.", "標題下方是圖片：請人工閱讀。")
         )
     fault = Fault(
-        ("It is missing or too short.", "缺少心得或字數不足。"),
+        Text("It is missing or too short.", "缺少心得或字數不足。"),
         want=f"≥ {MIN_REFLECTION_CHARS}",
         got=f"{len(found)}: {found[:40]}",
     )
@@ -418,4 +419,4 @@ def reflection(e: Evidence) -> None:
 @check("3.3", 2, zh="心得是學生自己的話", needs=[reflection], manual=True)
 def reflection_own(e: Evidence) -> None:
     """The reflection is the student's own."""
-    raise Manual(("Read it.", "請閱讀。"), got=_reflection(e.report.text)[:300])
+    raise Manual(Text("Read it.", "請閱讀。"), got=_reflection(e.report.text)[:300])

@@ -13,6 +13,7 @@ import numpy as np
 from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.files import external_locations, opset
 from lab5.grading.core import Fault
+from lab5.text import Text
 
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
 
@@ -20,8 +21,8 @@ _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
 class Unreadable(Fault):
     """A file cannot be read, or not that far; ``got`` is the reader's word on it."""
 
-    def __init__(self, en: str, zh: str, *, want: Any = "ONNX", got: Any = "") -> None:
-        super().__init__((en, zh), want=want, got=got)
+    def __init__(self, why: Text, *, want: Any = "ONNX", got: Any = "") -> None:
+        super().__init__(why, want=want, got=got)
 
 
 def short(error: BaseException) -> str:
@@ -81,7 +82,9 @@ class OnnxFile:
         try:
             return onnx.load(self.path, load_external_data=False)
         except Exception as error:
-            raise Unreadable("It is no ONNX file.", "不是 ONNX 檔。", got=short(error)) from error
+            raise Unreadable(
+                Text("It is no ONNX file.", "不是 ONNX 檔。"), got=short(error)
+            ) from error
 
     @cached_property
     def locations(self) -> set[str]:
@@ -97,15 +100,13 @@ class OnnxFile:
             parts = PurePosixPath(location.replace("\\", "/")).parts
             if not parts or ".." in parts or parts[0] == "/" or ":" in parts[0]:
                 raise Unreadable(
-                    "It refers to a file outside the zip.",
-                    "參照了壓縮檔之外的檔案。",
+                    Text("It refers to a file outside the zip.", "參照了壓縮檔之外的檔案。"),
                     want=f"{self.path.name}.data",
                     got=location,
                 )
             if not (self.path.parent / location).is_file():
                 raise Unreadable(
-                    "The file with its weights is not beside it.",
-                    "壓縮檔內沒有它的權重檔。",
+                    Text("The file with its weights is not beside it.", "壓縮檔內沒有它的權重檔。"),
                     want=location,
                     got="—",
                 )
@@ -115,7 +116,8 @@ class OnnxFile:
                 onnx.load_external_data_for_model(model, str(self.path.parent))
             except Exception as error:
                 raise Unreadable(
-                    "Its external data cannot be read.", "外部資料無法讀取。", got=short(error)
+                    Text("Its external data cannot be read.", "外部資料無法讀取。"),
+                    got=short(error),
                 ) from error
         return model
 
@@ -137,7 +139,8 @@ class OnnxFile:
                 return _session(self.path, exact=False)
             except Exception as error:
                 raise Unreadable(
-                    "onnxruntime does not load it.", "onnxruntime 無法載入。", got=short(error)
+                    Text("onnxruntime does not load it.", "onnxruntime 無法載入。"),
+                    got=short(error),
                 ) from error
 
     def logits(self, x: np.ndarray) -> np.ndarray:
@@ -158,7 +161,9 @@ class OnnxFile:
             return logits
         except Exception as error:
             raise Unreadable(
-                "It does not run.", "無法執行。", want="(N, 3, 32, 32) -> (N, 10)", got=short(error)
+                Text("It does not run.", "無法執行。"),
+                want="(N, 3, 32, 32) -> (N, 10)",
+                got=short(error),
             ) from error
 
     @property

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.grading.evidence.onnx_file import Unreadable, short
+from lab5.text import Text
 
 MAX_PAGES: Final = 60
 MAX_CHARS: Final = 200_000  # of all pages
@@ -131,13 +132,12 @@ def read_report(path: Path) -> Report:
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise Unreadable(
-                "It needs a password.",
-                "需要密碼才能開啟。",
+                Text("It needs a password.", "需要密碼才能開啟。"),
                 want="PDF",
-                got=("encrypted", "已加密"),
+                got=Text("encrypted", "已加密"),
             ) from error
         raise Unreadable(
-            "It is no readable PDF.", "不是可讀取的 PDF。", want="PDF", got=short(error)
+            Text("It is no readable PDF.", "不是可讀取的 PDF。"), want="PDF", got=short(error)
         ) from error
 
 

@@ -25,6 +25,7 @@ from typing import IO, Any, Final
 from lab5.assignment import STUDENT_ID, FileNames
 from lab5.errors import SubmissionError
 from lab5.files import LITTER
+from lab5.text import Text
 
 MAX_MEMBERS: Final = 200
 MAX_MEMBER: Final = 256 << 20  # bytes; the FP32 file has 45 MB
@@ -37,13 +38,13 @@ _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNOREC
 
 # What else is handed in under the name of a zip: how it begins -> what it is
 _FORMATS: Final = {
-    b"Rar!\x1a\x07": ("a RAR archive", "RAR 壓縮檔"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z 壓縮檔"),
-    b"%PDF": ("a PDF", "PDF"),
-    b"<": ("a web page", "網頁"),
-    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "Git LFS 指標，不是檔案本身"),
+    b"Rar!\x1a\x07": Text("a RAR archive", "RAR 壓縮檔"),
+    b"7z\xbc\xaf\x27\x1c": Text("a 7z archive", "7z 壓縮檔"),
+    b"%PDF": Text("a PDF", "PDF 檔"),
+    b"<": Text("a web page", "網頁"),
+    b"version https://git-lfs": Text("a Git LFS pointer, not the file itself", "Git LFS 指標，不是檔案本身"),
 }  # fmt: skip
-_TAR: Final = ("a tar archive", "tar 壓縮檔")
+_TAR: Final = Text("a tar archive", "tar 壓縮檔")
 
 ROLES: Final = ("notebook", "fp32", "int8", "report")
 
@@ -54,7 +55,7 @@ class Member:
 
     name: str
     path: Path | None
-    trouble: tuple[str, str] | None = None  # en, zh-TW
+    trouble: Text | None = None
 
 
 @dataclass
@@ -66,8 +67,8 @@ class Submission:
 
     archive: str
     members: list[Member] = field(default_factory=list)
-    fault: tuple[str, str] | None = None  # why the whole zip cannot be read
-    other_format: tuple[str, str] | None = None  # what it is in place of a zip, read all the same
+    fault: Text | None = None  # why the whole zip cannot be read
+    other_format: Text | None = None  # what it is in place of a zip, read all the same
 
     @property
     def files(self) -> dict[str, Path]:
@@ -174,11 +175,11 @@ class _TooMuch(Exception):
     """An archive has too many files."""
 
     def __init__(self, count: int) -> None:
-        self.text = (
+        self.text = Text(
             f"It has {count} files, at most {MAX_MEMBERS} are read.",
             f"含有 {count} 個檔案，最多讀取 {MAX_MEMBERS} 個。",
         )
-        super().__init__(self.text[0])
+        super().__init__(self.text.en)
 
 
 def _is_tar(path: Path) -> bool:
@@ -187,24 +188,24 @@ def _is_tar(path: Path) -> bool:
     return False
 
 
-def _unreadable(path: Path, error: Exception) -> tuple[str, str]:
+def _unreadable(path: Path, error: Exception) -> Text:
     """What a file that is no zip is, by its first bytes."""
     with path.open("rb") as file:
         start = file.read(64)
-    for magic, (en, zh) in _FORMATS.items():
+    for magic, what in _FORMATS.items():
         if start.lstrip().startswith(magic):
-            return (
-                f"It is {en}: unpack it, and pack its files as a zip.",
-                f"這是 {zh}：請解開後重新壓縮成 zip。",
+            return Text(
+                f"It is {what.en}: unpack it, and pack its files as a zip.",
+                f"這是 {what.zh}：請解開後重新壓縮成 zip。",
             )
     if not start:
-        return "It is an empty file: upload it again.", "檔案是空的：請重新上傳。"
+        return Text("It is an empty file: upload it again.", "檔案是空的：請重新上傳。")
     if start.startswith(b"PK\3\4"):
-        return (
+        return Text(
             f"It begins as a zip but is damaged or cut off ({error}): upload it again.",
             f"開頭是 zip，但已損壞或不完整（{error}）：請重新上傳。",
         )
-    return f"It is no readable zip: {error}", f"不是可讀取的 zip：{error}"
+    return Text(f"It is no readable zip: {error}", f"不是可讀取的 zip：{error}")
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class _Entry:
 
     name: str
     size: int
-    refused: tuple[str, str] | None
+    refused: Text | None
     open: Callable[[], IO[bytes]]
 
 
@@ -226,7 +227,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[_Entry]:
         kind = stat.S_IFMT(info.external_attr >> 16)
         refused = None
         if info.flag_bits & 0x1:
-            refused = "it is encrypted", "已加密"
+            refused = Text("it is encrypted", "已加密")
         elif kind not in (0, stat.S_IFREG):
             refused = _NOT_PLAIN
         opened: Any = _deflate64 if info.compress_type == _DEFLATE64 else zipfile.ZipFile.open
@@ -234,7 +235,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[_Entry]:
     return found
 
 
-_NOT_PLAIN: Final = ("it is a link or no plain file", "是連結或非一般檔案")
+_NOT_PLAIN: Final = Text("it is a link or no plain file", "是連結或非一般檔案")
 
 
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
@@ -332,7 +333,7 @@ class _Unpacking:
                     self.files.discard(member.name.casefold())
                     self.add(_zip_entries(opened), f"{member.name}/")
             except Exception as error:  # as in open_submission
-                trouble = (f"no readable zip: {error}", f"不是可讀取的 zip：{error}")
+                trouble = Text(f"no readable zip: {error}", f"不是可讀取的 zip：{error}")
                 self.submission.members.append(Member(member.name, None, trouble))
             packed.unlink()
 
@@ -342,7 +343,7 @@ class _Unpacking:
             return Member(inside + entry.name, None, trouble)
         name = inside + "/".join(map(_portable, PurePosixPath(entry.name).parts))
         if name != inside + entry.name:
-            trouble = ("its name is no portable file name", "檔名含有不可攜的字元")
+            trouble = Text("its name is no portable file name", "檔名含有不可攜的字元")
         self.files.add(name.casefold())
         self.folders |= {str(parent).casefold() for parent in PurePosixPath(name).parents}
         path = self.folder.joinpath(name)
@@ -354,31 +355,31 @@ class _Unpacking:
             return Member(
                 name,
                 None,
-                (
+                Text(
                     f"it is compressed in a way that is not read here ({error}): zip it again",
                     f"壓縮方式無法讀取（{error}）：請重新壓縮",
                 ),
             )
         except Exception as error:  # a decompressor may raise anything on what is damaged
             path.unlink(missing_ok=True)
-            return Member(name, None, (f"damaged: {error}", f"已損壞：{error}"))
+            return Member(name, None, Text(f"damaged: {error}", f"已損壞：{error}"))
         return Member(name, path, trouble)
 
-    def _refusal(self, entry: _Entry, inside: str) -> tuple[str, str] | None:
+    def _refusal(self, entry: _Entry, inside: str) -> Text | None:
         name = entry.name
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:/", name):
-            return "its path leaves the zip", "路徑指向壓縮檔之外"
+            return Text("its path leaves the zip", "路徑指向壓縮檔之外")
         if len(name.encode("utf-8", "replace")) > 200:
-            return "its name is too long", "檔名過長"
+            return Text("its name is too long", "檔名過長")
         known = (inside + "/".join(map(_portable, parts))).casefold()
         above = {str(parent) for parent in PurePosixPath(known).parents}
         if known in self.files:
-            return "its name is there twice", "檔名重複"
+            return Text("its name is there twice", "檔名重複")
         if known in self.folders or above & self.files:
-            return "a file and a folder have this name", "檔案與資料夾同名"
+            return Text("a file and a folder have this name", "檔案與資料夾同名")
         if entry.size > min(MAX_MEMBER, self.left):
-            return f"it is too large ({entry.size} bytes)", f"檔案過大（{entry.size} 位元組）"
+            return Text(f"it is too large ({entry.size} bytes)", f"檔案過大（{entry.size} 位元組）")
         return None
 
     def _copy(self, entry: _Entry, path: Path) -> None:
