@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab5.errors import UsageError
+from lab5.text import Text
 
 CLASSES: Final = (
     "airplane",
@@ -64,8 +65,7 @@ class Item:
 
     number: str
     points: int
-    zh: str
-    en: str
+    title: Text
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class Topic:
     """One of the three parts of the assignment."""
 
     number: int
-    zh: str
-    en: str
+    title: Text
     items: tuple[Item, ...]
 
     @property
@@ -85,35 +84,32 @@ class Topic:
 TOPICS: Final = (
     Topic(
         1,
-        "PyTorch 轉 ONNX",
-        "PyTorch to ONNX",
+        Text("PyTorch to ONNX", "PyTorch 轉 ONNX"),
         (
-            Item("1.1", 5, "建立 ResNet18 模型架構", "Build the ResNet18 architecture"),
-            Item("1.2", 5, "載入權重", "Load the weights"),
-            Item("1.3", 10, "匯出 ONNX", "Export to ONNX"),
-            Item("1.4", 10, "靜態量化為 INT8", "Quantise statically to INT8"),
-            Item("1.5", 10, "建立 ONNX Runtime Session", "Build the ONNX Runtime sessions"),
+            Item("1.1", 5, Text("Build the ResNet18 architecture", "建立 ResNet18 模型架構")),
+            Item("1.2", 5, Text("Load the weights", "載入權重")),
+            Item("1.3", 10, Text("Export to ONNX", "匯出 ONNX")),
+            Item("1.4", 10, Text("Quantise statically to INT8", "靜態量化為 INT8")),
+            Item("1.5", 10, Text("Build the ONNX Runtime sessions", "建立 ONNX Runtime Session")),
         ),
     ),
     Topic(
         2,
-        "Gradio 部署",
-        "Deploy with Gradio",
+        Text("Deploy with Gradio", "Gradio 部署"),
         (
-            Item("2.1", 10, "圖片前處理函式", "Preprocess a picture"),
-            Item("2.2", 10, "FP32 vs INT8 比較函式", "Compare FP32 and INT8"),
-            Item("2.3", 10, "建立 Gradio UI 介面", "Build the Gradio interface"),
-            Item("2.4", 5, "產生公開網頁", "Open a public page"),
+            Item("2.1", 10, Text("Preprocess a picture", "圖片前處理函式")),
+            Item("2.2", 10, Text("Compare FP32 and INT8", "FP32 vs INT8 比較函式")),
+            Item("2.3", 10, Text("Build the Gradio interface", "建立 Gradio UI 介面")),
+            Item("2.4", 5, Text("Open a public page", "產生公開網頁")),
         ),
     ),
     Topic(
         3,
-        "報告",
-        "Report",
+        Text("Report", "報告"),
         (
-            Item("3.1", 10, "跨裝置測試截圖", "Screenshots from other devices"),
-            Item("3.2", 10, "FP32 vs INT8 分析", "Analysis of FP32 against INT8"),
-            Item("3.3", 5, "心得與建議", "Reflection and suggestions"),
+            Item("3.1", 10, Text("Screenshots from other devices", "跨裝置測試截圖")),
+            Item("3.2", 10, Text("Analysis of FP32 against INT8", "FP32 vs INT8 分析")),
+            Item("3.3", 5, Text("Reflection and suggestions", "心得與建議")),
         ),
     ),
 )

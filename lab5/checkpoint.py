@@ -23,8 +23,7 @@ from lab5.assignment import CLASSES
 from lab5.cli import console
 from lab5.errors import CheckpointError
 from lab5.model import BasicBlock, ResNet18, load_weights
-
-_Text = tuple[str, str]  # English, zh-TW
+from lab5.text import Text
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class Checkpoint:
     Attributes:
         state: the names of ``ResNet18`` to real tensors of their shapes, of any dtype; finite.
             The ``num_batches_tracked``, which inference does not use, may be missing.
-        notes: what was done to find them, one line each, in zh-TW and English.
+        notes: what was done to find them, one line each.
         statements: the lines of Python, with Chinese remarks, that turn ``state``, as ``torch.load``
             gives it, into one that ``load_weights`` takes. Empty for the handed-out file.
         readable: ``torch.load(path)`` reads the file, as the notebook does.
     """
 
     state: dict[str, Tensor]
-    notes: list[str]
+    notes: list[Text]
     statements: list[str]
     readable: bool
 
@@ -74,15 +73,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if others := [one.place for one in fitting if one.state["fc.bias"] is not used]:
         places = ", ".join(dict.fromkeys(others))
         notes.append(
-            (
+            Text(
                 f"the weights of {taken.place} were taken; these would fit too: {places}",
                 f"取用 {taken.place} 的權重；另有符合的：{places}",
             )
         )
-    return Checkpoint(taken.state, [f"{zh} / {en}" for en, zh in notes], taken.statements, readable)
+    return Checkpoint(taken.state, notes, taken.statements, readable)
 
 
-def load_model(path: Path) -> tuple[ResNet18, list[str]]:
+def load_model(path: Path) -> tuple[ResNet18, list[Text]]:
     """The network with the weights of ``path``, in eval mode, and the notes of ``read_checkpoint``.
 
     Raises:
@@ -100,7 +99,7 @@ def open_model(path: Path) -> ResNet18:
     """
     model, notes = load_model(path)
     for note in notes:
-        console.print(f"  {note}", markup=False)
+        console.print(str(note), markup=False)
     return model
 
 
@@ -179,16 +178,18 @@ class _Reading:
         inside = "".join(f"[{_shown(key)}]" for key in self.where)
         return inside + (f" {self.prefix}*" if self.prefix else "") or "the top level"
 
-    def faults(self, *, values: bool = True) -> list[_Text]:
+    def faults(self, *, values: bool = True) -> list[Text]:
         """What is wrong with these as the network's weights; ``values`` takes a while."""
         state, wanted = self.state, _wanted()
         faults = [
-            (f"{_shown(name)} is no name of this network", f"此網路沒有 {_shown(name)} 這個名稱")
+            Text(
+                f"{_shown(name)} is no name of this network", f"此網路沒有 {_shown(name)} 這個名稱"
+            )
             for name in state
             if name not in wanted
         ]
         faults += [
-            (f"{_shown(name)} is missing", f"缺少 {_shown(name)}")
+            Text(f"{_shown(name)} is missing", f"缺少 {_shown(name)}")
             for name in wanted
             if name not in state and _last(name) != _COUNTER
         ]
@@ -198,17 +199,17 @@ class _Reading:
         return faults
 
     @functools.cached_property
-    def notes(self) -> list[_Text]:
+    def notes(self) -> list[Text]:
         notes = []
         if self.where:
             inside = "".join(f"[{_shown(key)}]" for key in self.where)
-            notes.append((f"the weights were inside {inside}", f"權重包在 {inside} 裡"))
+            notes.append(Text(f"the weights were inside {inside}", f"權重包在 {inside} 裡"))
         for words in (*self.inner, self.prefix):
             if words:
-                notes.append((f"the names held {_shown(words)}", f"名稱多了 {_shown(words)}"))
+                notes.append(Text(f"the names held {_shown(words)}", f"名稱多了 {_shown(words)}"))
         if self._counted:
             notes.append(
-                (
+                Text(
                     f"left out {len(self._counted)} entries 'total_ops' and 'total_params': counts of "
                     "operations that the FLOP counter thop left behind, no weights",
                     f"略過 {len(self._counted)} 個 total_ops、total_params："
@@ -217,20 +218,22 @@ class _Reading:
             )
         if left := self._left_out:
             notes.append(
-                (
+                Text(
                     f"left out {len(left)} entries that are not of the network, as {_shown(left[0])}",
                     f"略過 {len(left)} 個不屬於此網路的項目，例如 {_shown(left[0])}",
                 )
             )
         if any(_last(name) == _COUNTER and name not in self.state for name in _wanted()):
             notes.append(
-                (f"there is no {_COUNTER}; inference needs none", f"沒有 {_COUNTER}，推論用不到")
+                Text(
+                    f"there is no {_COUNTER}; inference needs none", f"沒有 {_COUNTER}，推論用不到"
+                )
             )
         kinds = {str(v.dtype) for v in self.state.values() if v.is_floating_point()}
         if kinds != {"torch.float32"}:
             kind = ", ".join(sorted(kinds)).replace("torch.", "")
             notes.append(
-                (f"stored as {kind}, loaded as float32", f"以 {kind} 儲存，載入為 float32")
+                Text(f"stored as {kind}, loaded as float32", f"以 {kind} 儲存，載入為 float32")
             )
         return notes
 
@@ -272,23 +275,23 @@ def _shown(key: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def _fault(name: str, found: Any, want: Tensor) -> _Text | None:
+def _fault(name: str, found: Any, want: Tensor) -> Text | None:
     quoted = _shown(name)
     if not isinstance(found, Tensor):
         kind = "numpy array" if isinstance(found, _Inert) else type(found).__name__
-        return f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量"
+        return Text(f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量")
     plain = found.layout is torch.strided and found.device.type == "cpu" and not found.is_nested
     if not plain or found.is_complex():
-        return f"{quoted} is no plain tensor of real numbers", f"{quoted} 不是一般的實數張量"
+        return Text(f"{quoted} is no plain tensor of real numbers", f"{quoted} 不是一般的實數張量")
     if want.is_floating_point() and found.dtype not in _FLOATS:
         kind = str(found.dtype).replace("torch.", "")
-        return (
+        return Text(
             f"{quoted} holds {kind} values (a quantised model?), expected float32",
             f"{quoted} 的值是 {kind}（量化過的模型？），應為 float32",
         )
     if found.shape != want.shape:
         is_, should = tuple(found.shape), tuple(want.shape)
-        return (
+        return Text(
             f"{quoted} has shape {is_}, expected {should}",
             f"{quoted} 形狀為 {is_}，應為 {should}",
         )
@@ -296,9 +299,9 @@ def _fault(name: str, found: Any, want: Tensor) -> _Text | None:
         return None
     values = found.detach().to(torch.float32)
     if not bool(torch.isfinite(values).all()):
-        return f"{quoted} is not finite in float32", f"{quoted} 含有 NaN 或無限大"
+        return Text(f"{quoted} is not finite in float32", f"{quoted} 含有 NaN 或無限大")
     if name.endswith("running_var") and bool((values < 0).any()):
-        return f"{quoted} has a negative variance", f"{quoted} 的變異數為負"
+        return Text(f"{quoted} has a negative variance", f"{quoted} 的變異數為負")
     return None
 
 
@@ -342,45 +345,45 @@ def _readings(content: Any) -> Iterator[_Reading]:
 # Why nothing of the file fits
 
 
-def _refusal(path: Path, reason: _Text, differences: list[_Text]) -> CheckpointError:
-    more = "".join(f"\n  - {en}" for en, _ in differences)
-    more_zh = "".join(f"\n  - {zh}" for _, zh in differences)
+def _refusal(path: Path, reason: Text, differences: list[Text]) -> CheckpointError:
+    more = "".join(f"\n  - {one.en}" for one in differences)
+    more_zh = "".join(f"\n  - {one.zh}" for one in differences)
     return CheckpointError(
-        f"{reason[0]}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
+        f"{reason.en}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
         "Use the best_model.pth that was handed out; never load it with strict=False.",
-        zh=f"{reason[1]}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
+        zh=f"{reason.zh}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
         "請使用老師提供的 best_model.pth，不要用 strict=False 跳過錯誤。",
     )
 
 
-_PRUNED: Final = (
+_PRUNED: Final = Text(
     "pruned weights; make them permanent with torch.nn.utils.prune.remove before saving",
     "剪枝 (pruning) 的權重；儲存前請先用 torch.nn.utils.prune.remove 固定下來",
 )
-_PARAMETRIZED: Final = (
+_PARAMETRIZED: Final = Text(
     "parametrized weights; make them plain with torch.nn.utils.parametrize.remove_parametrizations",
     "重新參數化的權重；請先用 torch.nn.utils.parametrize.remove_parametrizations 還原",
 )
-_QUANTIZED: Final = ("a quantised model's or one prepared for it", "量化（或準備量化）的模型")
-_OPTIMIZER: Final = ("an optimizer's state, no weights", "最佳化器的狀態，不是權重")
+_QUANTIZED: Final = Text("a quantised model's or one prepared for it", "量化（或準備量化）的模型")
+_OPTIMIZER: Final = Text("an optimizer's state, no weights", "最佳化器的狀態，不是權重")
 
 # What other networks are told by, the surest first. A ResNet's depth is counted.
-_TELLING: Final[tuple[tuple[str, _Text], ...]] = (
+_TELLING: Final[tuple[tuple[str, Text], ...]] = (
     (r"\.weight_(orig|mask)$", _PRUNED),
     (r"\.parametrizations\.|\.weight_[guv]$", _PARAMETRIZED),
     (r"_packed_params|\.zero_point$|fake_quant|activation_post_process|\.qweight$", _QUANTIZED),
     (r"^(exp_avg|momentum_buffer|square_avg)$", _OPTIMIZER),
-    (r"(^|\.)dense(block)?1\.|denselayer", ("a DenseNet", "DenseNet")),
-    (r"(^|\.)features\.\d+\.(\d|conv|block)", ("a MobileNet or EfficientNet", "MobileNet 或 EfficientNet")),
-    (r"(^|\.)_blocks\.\d|conv_stem", ("an EfficientNet", "EfficientNet")),
-    (r"(^|\.)features\.\d+\.weight$", ("a VGG or AlexNet", "VGG 或 AlexNet")),
-    (r"cls_token|class_token|patch_embed", ("a vision transformer", "Vision Transformer")),
-    (r"^(conv2|fc1)\.weight$", ("a small network of another kind", "另一種小型網路")),
+    (r"(^|\.)dense(block)?1\.|denselayer", Text("a DenseNet", "DenseNet 網路")),
+    (r"(^|\.)features\.\d+\.(\d|conv|block)", Text("a MobileNet or EfficientNet", "MobileNet 或 EfficientNet")),
+    (r"(^|\.)_blocks\.\d|conv_stem", Text("an EfficientNet", "EfficientNet 網路")),
+    (r"(^|\.)features\.\d+\.weight$", Text("a VGG or AlexNet", "VGG 或 AlexNet")),
+    (r"cls_token|class_token|patch_embed", Text("a vision transformer", "Vision Transformer 網路")),
+    (r"^(conv2|fc1)\.weight$", Text("a small network of another kind", "另一種小型網路")),
 )  # fmt: skip
 _DEPTHS: Final = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
-def _explanation(content: Any, readings: list[_Reading]) -> tuple[_Text, list[_Text]]:
+def _explanation(content: Any, readings: list[_Reading]) -> tuple[Text, list[Text]]:
     """What explains the refusal, and a few differences to the names and values that are wanted."""
     closest = max(
         readings,
@@ -389,12 +392,12 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[_Text, list[_T
     )
     if closest is None or not closest.state:
         if any("param_groups" in entries for _, entries in _dictionaries(content)):
-            return (
-                "'param_groups' is of " + _OPTIMIZER[0],
-                "'param_groups' 是" + _OPTIMIZER[1],
+            return Text(
+                "'param_groups' is of " + _OPTIMIZER.en,
+                "'param_groups' 是" + _OPTIMIZER.zh,
             ), []
         what = "plain values" if isinstance(content, _Inert) else f"a {type(content).__name__}"
-        return (
+        return Text(
             f"It holds {what} without a tensor by name; expected a state dict, as "
             "torch.save(model.state_dict(), path) writes",
             f"內容是 {what}，沒有具名的張量；應為 torch.save(model.state_dict(), path) 存的 state dict",
@@ -406,20 +409,20 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[_Text, list[_T
         return kind, []
     if closest.hits == 0 and len({name.partition(".")[0] for name in names}) == 1 < len(names):
         start = _shown(names[0].partition(".")[0] + ".")
-        reason = (f"names begin with {start}", f"名稱以 {start} 開頭")
+        reason = Text(f"names begin with {start}", f"名稱以 {start} 開頭")
         return reason, faults[:_MAX_DIFFERENCES]
     return faults[0], faults[1 : 1 + _MAX_DIFFERENCES]
 
 
-def _other_kind(names: list[str]) -> _Text | None:
+def _other_kind(names: list[str]) -> Text | None:
     """The first name that tells what these weights are, and what that is."""
-    for pattern, (en, zh) in _TELLING:
+    for pattern, kind in _TELLING:
         if name := next((n for n in names if re.search(pattern, n)), None):
-            return f"{_shown(name)} is of {en}", f"{_shown(name)} 屬於{zh}"
+            return Text(f"{_shown(name)} is of {kind.en}", f"{_shown(name)} 屬於{kind.zh}")
     return None
 
 
-def _other_resnet(names: list[str]) -> _Text | None:
+def _other_resnet(names: list[str]) -> Text | None:
     block = re.compile(r"(?:^|\.)layer([1-4])\.(\d+)\.(conv1|left\.0)\.weight$")
     found = {name: match for name in names if (match := block.search(name))}
     blocks = {match.group(1, 2) for match in found.values()}
@@ -431,20 +434,20 @@ def _other_resnet(names: list[str]) -> _Text | None:
     if ".left." in name:
         if depth in (None, 18):
             return None
-        maker = ("the assignment's blocks, but of", "本作業的區塊，但屬於")
+        maker = Text("the assignment's blocks, but of", "本作業的區塊，但屬於")
     elif any(".shortcut." in name or name.endswith("linear.weight") for name in names):
-        maker = ("pytorch-cifar's", " pytorch-cifar 的")
+        maker = Text("pytorch-cifar's", " pytorch-cifar 的")
     else:
-        maker = ("torchvision's", " torchvision 的")
+        maker = Text("torchvision's", " torchvision 的")
     network = f"ResNet{50 if depth == 34 and bottleneck else depth or ''}"
     name = _shown(name)
-    return f"{name} is of {maker[0]} {network}", f"{name} 屬於{maker[1]} {network}"
+    return Text(f"{name} is of {maker.en} {network}", f"{name} 屬於{maker.zh} {network}")
 
 
 # What the file is
 
 
-def _content(path: Path) -> tuple[Any, list[_Text], bool]:
+def _content(path: Path) -> tuple[Any, list[Text], bool]:
     """What the file holds, notes on it, and whether ``torch.load`` alone reads it."""
     if not path.is_file():
         raise CheckpointError(
@@ -463,49 +466,49 @@ def _content(path: Path) -> tuple[Any, list[_Text], bool]:
     elif re.match(rb"(?s).{4}[\0-\x7f]\0{3}\{", start):  # the length of a header, and JSON
         return _from_safetensors(path)
     elif not start.startswith(b"\x80"):  # a pickle, torch's format before 1.6
-        raise _no_checkpoint(path, *_kind_of_file(start))
+        raise _no_checkpoint(path, _kind_of_file(start))
     return _unpickled(path)
 
 
-_CUT_OFF: Final = (
+_CUT_OFF: Final = Text(
     "is damaged or was cut off; copy it again",
     "已損壞或傳輸中斷，請重新複製",
 )
-_PACKED: Final = (
+_PACKED: Final = Text(
     "is a packed archive; unpack it and give the file inside",
     "是壓縮檔，請先解壓縮，再使用裡面的檔案",
 )
-_MAGIC: Final[tuple[tuple[bytes, _Text], ...]] = (
-    (rb"(\xef\xbb\xbf)?\s*<", ("is a web page; download the file itself", "是網頁，請下載檔案本身")),
+_MAGIC: Final[tuple[tuple[bytes, Text], ...]] = (
+    (rb"(\xef\xbb\xbf)?\s*<", Text("is a web page; download the file itself", "是網頁，請下載檔案本身")),
     (
         rb"version https://git-lfs",
-        (
+        Text(
             "is a Git LFS pointer; fetch the file it stands for with git lfs pull",
             "是 Git LFS 指標，請用 git lfs pull 取得真正的檔案",
         ),
     ),
-    (rb"\x89HDF", ("is an HDF5 file, as Keras writes it", "是 HDF5 檔（Keras 的格式）")),
-    (rb"\x08[\x01-\x20][\x12\x1a\x3a\x42]", ("is an ONNX file, the result of 1.3", "是 ONNX 檔，也就是 1.3 的結果")),
+    (rb"\x89HDF", Text("is an HDF5 file, as Keras writes it", "是 HDF5 檔（Keras 的格式）")),
+    (rb"\x08[\x01-\x20][\x12\x1a\x3a\x42]", Text("is an ONNX file, the result of 1.3", "是 ONNX 檔，也就是 1.3 的結果")),
     (rb"\x1f\x8b|BZh|\xfd7zXZ|Rar!|7z\xbc\xaf|(?s:.{257})ustar", _PACKED),
-    (rb"\x93NUMPY", ("is a NumPy array", "是 NumPy 陣列")),
-    (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", ("is a document or a picture", "是文件或圖片")),
-    (rb"\s*[{\[]", ("is a JSON text, perhaps a notebook", "是 JSON 文字檔，可能是 notebook")),
-    (rb"\0{16}", ("begins with zeros: the download was not finished", "開頭都是 0，下載未完成")),
+    (rb"\x93NUMPY", Text("is a NumPy array", "是 NumPy 陣列")),
+    (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", Text("is a document or a picture", "是文件或圖片")),
+    (rb"\s*[{\[]", Text("is a JSON text, perhaps a notebook", "是 JSON 文字檔，可能是 notebook")),
+    (rb"\0{16}", Text("begins with zeros: the download was not finished", "開頭都是 0，下載未完成")),
 )  # fmt: skip
 
 
-def _kind_of_file(start: bytes) -> _Text:
+def _kind_of_file(start: bytes) -> Text:
     for magic, kind in _MAGIC:
         if re.match(magic, start):
             return kind
-    return "is no PyTorch file", "不是 PyTorch 檔案"
+    return Text("is no PyTorch file", "不是 PyTorch 檔案")
 
 
-def _no_checkpoint(path: Path, en: str, zh: str) -> CheckpointError:
+def _no_checkpoint(path: Path, what: Text) -> CheckpointError:
     return CheckpointError(
-        f"{path} {en}. Expected best_model.pth as it was handed out: a state dict, saved with "
+        f"{path} {what.en}. Expected best_model.pth as it was handed out: a state dict, saved with "
         "torch.save(model.state_dict(), path).",
-        zh=f"{path} {zh}。應為老師提供的 best_model.pth："
+        zh=f"{path} {what.zh}。應為老師提供的 best_model.pth："
         "用 torch.save(model.state_dict(), path) 儲存的 state dict。",
     )
 
@@ -516,46 +519,54 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises several for a hostile directory
-        raise _no_checkpoint(path, *_CUT_OFF) from error
+        raise _no_checkpoint(path, _CUT_OFF) from error
     names = [member.filename.partition("/")[2] or member.filename for member in members]
     if any(name == "constants.pkl" or name.startswith("code/") for name in names):
-        en = "is a TorchScript archive: a program, which is not run here"
-        raise _no_checkpoint(path, en, "是 TorchScript 檔：內含程式，這裡不會執行")
+        script = Text(
+            "is a TorchScript archive: a program, which is not run here",
+            "是 TorchScript 檔：內含程式，這裡不會執行",
+        )
+        raise _no_checkpoint(path, script)
     if "data.pkl" not in names:
-        raise _no_checkpoint(path, *_kind_of_archive([member.filename for member in members]))
+        raise _no_checkpoint(path, _kind_of_archive([member.filename for member in members]))
     if (size := sum(member.file_size for member in members)) > _MAX_BYTES:
-        en = f"unpacks to {size / 1e9:.1f} GB; this network has 0.045 GB"
-        raise _no_checkpoint(path, en, f"解開後有 {size / 1e9:.1f} GB；此網路只有 0.045 GB")
+        large = Text(
+            f"unpacks to {size / 1e9:.1f} GB; this network has 0.045 GB",
+            f"解開後有 {size / 1e9:.1f} GB；此網路只有 0.045 GB",
+        )
+        raise _no_checkpoint(path, large)
 
 
-def _kind_of_archive(names: list[str]) -> _Text:
+def _kind_of_archive(names: list[str]) -> Text:
     if inside := next((n for n in names if n.endswith((".pth", ".pt", ".safetensors"))), None):
         shown = _shown(inside)
-        return f"is a zip with {shown} in it; unzip it first", f"是裝著 {shown} 的 zip，請先解壓縮"
+        return Text(
+            f"is a zip with {shown} in it; unzip it first", f"是裝著 {shown} 的 zip，請先解壓縮"
+        )
     if any(name.endswith(".weights.h5") for name in names):
-        return "is a Keras file", "是 Keras 檔"
+        return Text("is a Keras file", "是 Keras 檔")
     if any("archive_format" in name or name.endswith("exported_program.json") for name in names):
-        return "is a torch.export program", "是 torch.export 的程式"
+        return Text("is a torch.export program", "是 torch.export 的程式")
     if names and all(name.endswith(".npy") for name in names):
-        return "is a NumPy archive (.npz)", "是 NumPy 的 .npz 檔"
-    return "is a zip that torch.save did not write", "是 zip，但不是 torch.save 存的"
+        return Text("is a NumPy archive (.npz)", "是 NumPy 的 .npz 檔")
+    return Text("is a zip that torch.save did not write", "是 zip，但不是 torch.save 存的")
 
 
-def _from_safetensors(path: Path) -> tuple[Any, list[_Text], bool]:
+def _from_safetensors(path: Path) -> tuple[Any, list[Text], bool]:
     from safetensors.torch import load_file
 
     try:
         content = load_file(path)
     except Exception as error:  # SafetensorError, or torch's for a type that it lacks
-        raise _no_checkpoint(path, *_CUT_OFF) from error
-    return content, [_unreadable("a safetensors file", "是 safetensors 檔")], False
+        raise _no_checkpoint(path, _CUT_OFF) from error
+    return content, [_unreadable(Text("a safetensors file", "是 safetensors 檔"))], False
 
 
-def _unreadable(en: str, zh: str) -> _Text:
-    return (
-        f"{en}, which the notebook's torch.load cannot read; a plain copy for it: "
+def _unreadable(what: Text) -> Text:
+    return Text(
+        f"{what.en}, which the notebook's torch.load cannot read; a plain copy for it: "
         "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
-        f"{zh}，notebook 的 torch.load 讀不了；可另存一份："
+        f"{what.zh}，notebook 的 torch.load 讀不了；可另存一份："
         "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
     )
 
@@ -587,7 +598,7 @@ _BESIDE: Final[list[Any]] = [
 ]
 
 
-def _unpickled(path: Path) -> tuple[Any, list[_Text], bool]:
+def _unpickled(path: Path) -> tuple[Any, list[Text], bool]:
     def load() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the errors below say it better
@@ -605,17 +616,22 @@ def _unpickled(path: Path) -> tuple[Any, list[_Text], bool]:
         if name := _forbidden(error):
             raise _no_checkpoint(
                 path,
-                f"holds {_shown(name)}: a whole pickled model, or code. Nothing of it was run",
-                f"裡面有 {_shown(name)}：是整個模型或程式碼，沒有執行其中任何東西",
+                Text(
+                    f"holds {_shown(name)}: a whole pickled model, or code. Nothing of it was run",
+                    f"裡面有 {_shown(name)}：是整個模型或程式碼，沒有執行其中任何東西",
+                ),
             ) from error
         raise _no_checkpoint(
             path,
-            "is a pickle that torch.save did not write",
-            "是 pickle 檔，但不是 torch.save 存的",
+            Text(
+                "is a pickle that torch.save did not write", "是 pickle 檔，但不是 torch.save 存的"
+            ),
         ) from error
     except Exception as error:  # torch raises a dozen types for a damaged file
-        raise _no_checkpoint(path, *_CUT_OFF) from error
-    note = _unreadable("numpy's or other values beside the weights", "權重旁邊有 numpy 等其他物件")
+        raise _no_checkpoint(path, _CUT_OFF) from error
+    note = _unreadable(
+        Text("numpy's or other values beside the weights", "權重旁邊有 numpy 等其他物件")
+    )
     return content, [note], False
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab5.assignment import CALIBRATIONS
 from lab5.errors import Lab5Error
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -93,9 +94,8 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
             print(error, file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
-            print(
-                "已中斷，未留下半成品。\nInterrupted; nothing was left half done.", file=sys.stderr
-            )
+            what = Text("Interrupted; nothing was left half done.", "已中斷，未留下半成品。")
+            print(what, file=sys.stderr)
             return 130
         except BrokenPipeError:  # whoever read the output has seen enough, as in `… | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,12 +103,12 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             reason = error.strerror or str(error)
-            print(f"檔案系統錯誤：{reason}{where}", file=sys.stderr)
-            print(
+            what = Text(
                 f"The file system refused: {reason}{where}. "
                 "Free some space or choose another folder, then run it again.",
-                file=sys.stderr,
+                f"檔案系統錯誤：{reason}{where}",
             )
+            print(what, file=sys.stderr)
             return 1
         return 0
 

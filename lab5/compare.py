@@ -17,7 +17,7 @@ import numpy as np
 from lab5.assignment import CLASSES, TOP_K
 from lab5.files import model_size
 from lab5.session import build_timed_session
-from lab5.text import Language
+from lab5.text import Language, Text
 
 Scores = dict[str, float]
 
@@ -25,36 +25,6 @@ WINDOW: Final = 7  # runs of either model, the latest, whose times the page stat
 LOW_CONFIDENCE: Final = 0.5  # top-1 probability below which a picture looks unlike the ten classes
 LARGE_SIDE: Final = 256  # pixels: eight times what the network sees
 BUSY: Final = 2.5  # slowest run / fastest above which the machine was busy with something else
-
-TEXTS: Final = {
-    "en": {
-        "no picture": "Please upload a picture first.",
-        "time": "{name}: {median:.2f} ms (median of the last {n} runs, {fastest:.2f} to {slowest:.2f} ms)",
-        "speedup": "Speedup: {speedup:.2f}x",
-        "agree": "Same answer: yes ({fp32})",
-        "differ": "Same answer: no (FP32 says {fp32}, INT8 says {int8})",
-        "difference": "Largest difference in probability: {points:.2f} percentage points ({name})",
-        "size": "File size: FP32 {fp32:.1f} MB, INT8 {int8:.1f} MB ({cut:.0%} smaller)",
-        "busy": "⚠ The runs took very different times: the machine was busy. Submit again for better "
-        "figures.",
-        "large": "⚠ The picture is large ({width}x{height}). The network sees 32x32 pixels of it, so "
-        "small things get lost: crop it to the object.",
-        "unsure": "⚠ The network is not sure ({probability:.0%}). It knows ten classes only: {classes}.",
-    },
-    "zh-TW": {
-        "no picture": "請先上傳一張圖片。",
-        "time": "{name}：{median:.2f} ms（最近 {n} 次的中位數，{fastest:.2f} 到 {slowest:.2f} ms）",
-        "speedup": "加速（Speedup）：{speedup:.2f} 倍",
-        "agree": "預測一致：是（{fp32}）",
-        "differ": "預測一致：否（FP32 為 {fp32}，INT8 為 {int8}）",
-        "difference": "機率差異最大：{points:.2f} 個百分點（{name}）",
-        "size": "檔案大小：FP32 {fp32:.1f} MB，INT8 {int8:.1f} MB（小 {cut:.0%}）",
-        "busy": "⚠ 各次時間差很多，表示電腦正在忙別的事。再按一次會得到較準的數字。",
-        "large": "⚠ 圖片很大（{width}x{height}），模型只看得到縮成 32x32 的樣子，小東西會消失："
-        "請先裁切，讓物體占滿畫面。",
-        "unsure": "⚠ 模型不太確定（{probability:.0%}）。它只認得十種類別：{classes}。",
-    },
-}
 
 
 def timed_run(session, x, repeats=20):
@@ -108,34 +78,65 @@ class Comparison:
 
     def text(self, size: tuple[int, int], language: Language = "en") -> str:
         """The performance comparison, a fact a line; ``size`` is the picture's, (width, height)."""
-        texts = TEXTS[language]
-        times = [
-            texts["time"].format(
-                name=name, n=len(ms), median=np.median(ms), fastest=ms.min(), slowest=ms.max()
-            )
-            for name, ms in (("FP32", self.fp32_ms), ("INT8", self.int8_ms))
-        ]
+        fp32, int8 = CLASSES[self.fp32.argmax()], CLASSES[self.int8.argmax()]
         apart = np.abs(self.fp32 - self.int8)
+        points, most = 100 * apart.max(), CLASSES[apart.argmax()]
+        large, small, cut = self.fp32_mb, self.int8_mb, 1 - self.int8_mb / self.fp32_mb
         lines = [
-            *times,
-            texts["speedup"].format(speedup=self.speedup),
-            texts["agree" if self.agree else "differ"].format(
-                fp32=CLASSES[self.fp32.argmax()], int8=CLASSES[self.int8.argmax()]
+            _times("FP32", self.fp32_ms),
+            _times("INT8", self.int8_ms),
+            Text(f"Speedup: {self.speedup:.2f}x", f"加速（Speedup）：{self.speedup:.2f} 倍"),
+            Text(f"Same answer: yes ({fp32})", f"預測一致：是（{fp32}）")
+            if self.agree
+            else Text(
+                f"Same answer: no (FP32 says {fp32}, INT8 says {int8})",
+                f"預測一致：否（FP32 為 {fp32}，INT8 為 {int8}）",
             ),
-            texts["difference"].format(points=100 * apart.max(), name=CLASSES[apart.argmax()]),
-            texts["size"].format(
-                fp32=self.fp32_mb, int8=self.int8_mb, cut=1 - self.int8_mb / self.fp32_mb
+            Text(
+                f"Largest difference in probability: {points:.2f} percentage points ({most})",
+                f"機率差異最大：{points:.2f} 個百分點（{most}）",
+            ),
+            Text(
+                f"File size: FP32 {large:.1f} MB, INT8 {small:.1f} MB ({cut:.0%} smaller)",
+                f"檔案大小：FP32 {large:.1f} MB，INT8 {small:.1f} MB（小 {cut:.0%}）",
             ),
         ]
         if any(ms.max() > BUSY * ms.min() for ms in (self.fp32_ms, self.int8_ms)):
-            lines.append(texts["busy"])
-        if max(size) > LARGE_SIDE:
-            lines.append(texts["large"].format(width=size[0], height=size[1]))
-        if self.fp32.max() < LOW_CONFIDENCE:
             lines.append(
-                texts["unsure"].format(probability=self.fp32.max(), classes=", ".join(CLASSES))
+                Text(
+                    "⚠ The runs took very different times: the machine was busy. Submit again for "
+                    "better figures.",
+                    "⚠ 各次時間差很多，表示電腦正在忙別的事。再按一次會得到較準的數字。",
+                )
             )
-        return "\n".join(lines)
+        if max(size) > LARGE_SIDE:
+            width, height = size
+            lines.append(
+                Text(
+                    f"⚠ The picture is large ({width}x{height}). The network sees 32x32 pixels of "
+                    "it, so small things get lost: crop it to the object.",
+                    f"⚠ 圖片很大（{width}x{height}），模型只看得到縮成 32x32 的樣子，小東西會消失："
+                    "請先裁切，讓物體占滿畫面。",
+                )
+            )
+        if (sure := self.fp32.max()) < LOW_CONFIDENCE:
+            classes = ", ".join(CLASSES)
+            lines.append(
+                Text(
+                    f"⚠ The network is not sure ({sure:.0%}). It knows ten classes only: {classes}.",
+                    f"⚠ 模型不太確定（{sure:.0%}）。它只認得十種類別：{classes}。",
+                )
+            )
+        return "\n".join(line.say(language) for line in lines)
+
+
+def _times(name: str, ms: np.ndarray) -> Text:
+    median, fastest, slowest = np.median(ms), ms.min(), ms.max()
+    return Text(
+        f"{name}: {median:.2f} ms (median of the last {len(ms)} runs, "
+        f"{fastest:.2f} to {slowest:.2f} ms)",
+        f"{name}：{median:.2f} ms（最近 {len(ms)} 次的中位數，{fastest:.2f} 到 {slowest:.2f} ms）",
+    )
 
 
 class _Timed:

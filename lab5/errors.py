@@ -19,6 +19,8 @@ Every message says what is wrong, what was expected and what to do, in English a
 
 from __future__ import annotations
 
+from lab5.text import Text
+
 
 class Lab5Error(Exception):
     """The base of every error that lab5 raises on purpose."""
@@ -27,11 +29,10 @@ class Lab5Error(Exception):
 
     def __init__(self, en: str, *, zh: str) -> None:
         super().__init__(en)
-        self.en = en
-        self.zh = zh
+        self.text = Text(en, zh)
 
     def __str__(self) -> str:
-        return f"{self.zh}\n{self.en}"
+        return str(self.text)
 
 
 class UsageError(Lab5Error):

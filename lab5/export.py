@@ -24,6 +24,7 @@ from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.cli import console
 from lab5.errors import ExportError
 from lab5.files import opset, replacing
+from lab5.text import Text
 
 IR_VERSION = 7  # what ONNX 1.8, the release of opset 13, wrote
 PARITY_TOLERANCE = (
@@ -84,12 +85,13 @@ def export_fp32(model: nn.Module, path: Path) -> None:
         except OSError:
             raise
         except Exception as error:  # a dozen types, for an exporter that is gone as for a bad model
-            console.print(
-                f"torch 的 TorchScript 匯出器無法使用（{type(error).__name__}），改用 dynamo 匯出器，"
-                f"再標示為 opset {OPSET}。\n"
+            note = Text(
                 f"torch's TorchScript exporter does not work ({type(error).__name__}); exported by its "
                 f"dynamo exporter, restated at opset {OPSET}.",
+                f"torch 的 TorchScript 匯出器無法使用（{type(error).__name__}），改用 dynamo 匯出器，"
+                f"再標示為 opset {OPSET}。",
             )
+            console.print(str(note))
             _write_by_dynamo(model, dummy, temporary)
         restore_initializers(temporary)
         verify_fp32(temporary)

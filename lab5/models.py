@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lab5.assignment import CALIBRATIONS, CHECKPOINT
 from lab5.cli import console
 from lab5.files import cache_dir, find
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
@@ -124,5 +125,5 @@ def find_models() -> Pair:
     if pair := find_pair((Path(), Path("submission"))):
         return pair
     weights = find(None, CHECKPOINT)
-    console.print(f"模型由 {weights} 產生 / models made from {weights}")
+    console.print(str(Text(f"models made from {weights}", f"模型由 {weights} 產生")))
     return cached_pair(weights)

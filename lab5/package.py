@@ -20,7 +20,7 @@ from lab5.assignment import (
 from lab5.cli import console
 from lab5.files import replacing
 from lab5.models import Calibration, Pair, make_pair
-from lab5.text import Language
+from lab5.text import LANGUAGES, Language, Text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,8 +38,8 @@ class Steps:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, zh: str, en: str) -> Iterator[None]:
-        title = en if self.lang == "en" else zh
+    def __call__(self, text: Text) -> Iterator[None]:
+        title = text.say(self.lang)
         start = time.perf_counter()
         with console.status(title):
             yield
@@ -47,7 +47,8 @@ class Steps:
         console.print(f"[green]✓[/] {title} [dim]{self.seconds[title]:.1f} s[/]")
 
     def item(self, number: str) -> Any:
-        return self(f"{number} {ITEMS[number].zh}", f"{number} {ITEMS[number].en}")
+        title = ITEMS[number].title
+        return self(Text(f"{number} {title.en}", f"{number} {title.zh}"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def make_package(
     submission: Path | None,
     out: Path,
     calibration: str = CALIBRATIONS[0],
-    lang: Language = "zh-TW",
+    lang: Language = LANGUAGES[0],
     steps: Steps | None = None,
 ) -> Made:
     """Build the zip in ``out``; an older one is replaced only once the new one is complete.
@@ -94,8 +95,8 @@ def make_package(
             checkpoint = read_checkpoint(weights)
             model = checkpoint.network()
         for note in checkpoint.notes:
-            console.print(f"  {note}", markup=False)
-        with steps("填寫 notebook", "Fill the notebook"):
+            console.print(f"  {note.say(steps.lang)}", markup=False)
+        with steps(Text("Fill the notebook", "填寫 notebook")):
             notebook = fill(
                 read_notebook(template), names, calibration, unwrap=checkpoint.statements
             )
@@ -107,16 +108,16 @@ def make_package(
 
         own = calibration == CALIBRATIONS[0]
         make_pair(model, pair, notebooks_own if own else calibrate(calibration), steps.item)
-        with steps("測量 FP32 與 INT8", "Measure FP32 and INT8"):
+        with steps(Text("Measure FP32 and INT8", "測量 FP32 與 INT8")):
             from lab5.report.measure import measure
             from lab5.study import data
 
             measurements = measure(*pair, data.load() if data.cached() else None)
-        with steps("撰寫報告", "Write the report"):
+        with steps(Text("Write the report", "撰寫報告")):
             from lab5.report.document import make_report
 
             missing = make_report(work / names.report, names, measurements, submission, lang)
-        with steps("壓縮", "Zip"):
+        with steps(Text("Zip", "壓縮")):
             _zip([work / name for name in names.required], temporary)
         sizes = {name: (work / name).stat().st_size for name in names.required}
     return Made(archive, sizes, missing)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, OPSET
 from lab5.errors import CalibrationError, ExportError, QuantizationError
 from lab5.files import opset, replacing
+from lab5.text import Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def checked_fp32(path: Path) -> onnx.ModelProto:
     try:
         graph = verify_fp32(path)
     except ExportError as error:
-        raise QuantizationError(error.en, zh=error.zh) from error
+        raise QuantizationError(error.text.en, zh=error.text.zh) from error
     nodes = graph.graph.node
     if found := sorted({node.op_type for node in nodes} & set(_QUANTIZED)):
         raise QuantizationError(
@@ -215,35 +216,36 @@ def verify_int8(path: Path) -> onnx.ModelProto:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type in _ACTIVATIONS and (fault := _fault(node, stored)):
-            en, zh = fault
             raise QuantizationError(
-                f"{path.name}: {node.name or node.output[0]} has {en}.",
-                zh=f"{path.name}：{node.name or node.output[0]} {zh}。",
+                f"{path.name}: {node.name or node.output[0]} has {fault.en}.",
+                zh=f"{path.name}：{node.name or node.output[0]} {fault.zh}。",
             )
     return model
 
 
-def _fault(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> tuple[str, str] | None:
-    """What is wrong with a layer that has weights, in English and zh-TW."""
+def _fault(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> Text | None:
+    """What is wrong with a layer that has weights."""
     from onnx import TensorProto
 
     zeros = [node.input[i] for i in _ACTIVATIONS[node.op_type] if i < len(node.input)]
     weight, scale = node.input[3:5]
     if {weight, scale, *zeros} - set(stored):
-        return "weights or zero points that are not stored in the file", "的權重或零點不在檔案中"
+        return Text(
+            "weights or zero points that are not stored in the file", "的權重或零點不在檔案中"
+        )
     if stored[weight].data_type != TensorProto.INT8:
-        return (
+        return Text(
             "weights that are not int8: pass weight_type=QuantType.QInt8",
             "的權重不是 int8：請傳入 weight_type=QuantType.QInt8",
         )
     if any(stored[name].data_type != TensorProto.UINT8 for name in zeros):
-        return (
+        return Text(
             "int8 activations, slower than FP32 on x86: pass activation_type=QuantType.QUInt8",
             "的 activation 是 int8，在 x86 上比 FP32 慢：請傳入 activation_type=QuantType.QUInt8",
         )
     one_each = list(stored[scale].dims) == list(stored[weight].dims[:1])
     if node.op_type == _CONVOLUTION and not one_each:
-        return (
+        return Text(
             "one scale for all channels: pass per_channel=True",
             "的所有通道共用一個 scale：請傳入 per_channel=True",
         )

@@ -9,6 +9,11 @@ Language = Literal["zh-TW", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)  # the default first
 
 
+def printable(text: str) -> str:
+    """What no encoding can write (half of a surrogate pair) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Text:
     """The same words in English and in zh-TW, as any file and terminal can take them."""
@@ -34,11 +39,6 @@ class Text:
     def of(cls, value: Any) -> Text:
         """``value`` itself, or what it prints as, the same in both languages."""
         return value if isinstance(value, Text) else cls(*[str(value)] * 2)
-
-
-def printable(text: str) -> str:
-    """What no encoding can write (half of a surrogate pair) escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 NOTHING: Final = Text()

@@ -199,7 +199,7 @@ def table() -> str:
                 read_upload(SimpleNamespace(path=str(path), url=None), Everything)
                 seen = "the answer"
             except DataError as error:
-                seen = f"{error.zh}<br>{error.en}"
+                seen = f"{error.text.zh}<br>{error.text.en}"
             kinds.setdefault(seen, []).append(kind)
     rows = (f"| {seen} | {'; '.join(names)} |" for seen, names in kinds.items())
     return "\n".join(["| what the visitor sees | uploads |", "| --- | --- |", *rows])

@@ -35,7 +35,7 @@ def test_items_are_numbered_by_topic():
         assert [i.number for i in topic.items] == [
             f"{topic.number}.{k}" for k in range(1, len(topic.items) + 1)
         ]
-    assert all(item.zh and item.en for item in ITEMS.values())
+    assert all(item.title.zh and item.title.en for item in ITEMS.values())
 
 
 def test_classes_are_in_the_official_order():
@@ -90,8 +90,8 @@ def test_letters_and_digits_are_a_student_id(student_id):
 def test_anything_else_is_not(student_id):
     with pytest.raises(UsageError) as caught:
         FileNames(student_id)
-    assert "2 to 32 letters and digits" in caught.value.en
-    assert "學號" in caught.value.zh
+    assert "2 to 32 letters and digits" in caught.value.text.en
+    assert "學號" in caught.value.text.zh
 
 
 @given(st.text())

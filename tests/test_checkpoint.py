@@ -94,7 +94,7 @@ def test_the_handed_out_form_loads_bit_by_bit(tmp_path, weights: Path):
     path = saved(tmp_path / "best_model.pth", state)
     found = read_checkpoint(path)
     assert found.statements == []
-    assert "thop" in found.notes[0]
+    assert "thop" in found.notes[0].en
     expected = load_model(weights)[0].state_dict()
     for name, value in found.network().state_dict().items():
         assert torch.equal(value, expected[name])
@@ -163,7 +163,7 @@ def test_any_way_of_saving_gives_the_same_weights(
     assert same(found.state, plain)
     assert same(by_the_notebook(path, found).state_dict(), found.network().state_dict())
     assert len(found.statements) == len(wrappers) + bool(prefix)
-    assert all(any("一" <= c <= "鿿" for c in note) for note in found.notes)
+    assert all(any("一" <= c <= "鿿" for c in note.zh) for note in found.notes)
 
 
 @pytest.mark.parametrize("core", ["_core", "core"])
@@ -180,7 +180,7 @@ def test_numpys_values_beside_the_weights_are_passed_by(tmp_path, core):
     assert set(torch.serialization.get_safe_globals()) == allowed  # as before
     assert same(found.state, weights())
     assert not found.readable
-    assert "torch.load cannot read" in found.notes[0]
+    assert "torch.load cannot read" in found.notes[0].en
 
 
 def averaged(state):
@@ -225,9 +225,9 @@ def test_which_weights_are_taken(tmp_path, kind):
     found = read_checkpoint(path)
     assert same(found.state, weights())
     assert same(by_the_notebook(path, found).state_dict(), weights())
-    told = [note for note in found.notes if "would fit too" in note]
+    told = [note for note in found.notes if "would fit too" in note.en]
     assert len(told) == (other is not None)
-    assert all(other in note for note in told)
+    assert all(other in note.en for note in told)
 
 
 @pytest.mark.parametrize("device", ["cuda:1", "mps"])
@@ -253,7 +253,7 @@ def test_safetensors(tmp_path, dtype):
     found = read_checkpoint(path)
     assert same(found.state, weights(dtype))
     assert not found.readable
-    assert "safetensors" in found.notes[0]
+    assert "safetensors" in found.notes[0].en
     assert len(checkpoint_layers(path)) == 21
 
 
@@ -272,14 +272,14 @@ def rejected(path, *words):
         with pytest.raises(CheckpointError) as caught:
             read(path)
         error = caught.value
-        assert all(word in error.en for word in words), error.en
-        assert any("一" <= c <= "鿿" for c in error.zh)
+        assert all(word in error.text.en for word in words), error.text.en
+        assert any("一" <= c <= "鿿" for c in error.text.zh)
     return error
 
 
 def test_missing(tmp_path):
     error = rejected(tmp_path / "best_model.pth", "There is no file")
-    assert str(tmp_path) in error.zh
+    assert str(tmp_path) in error.text.zh
     rejected(tmp_path, "There is no file")  # a folder is none
 
 
@@ -564,9 +564,9 @@ def test_the_message_begins_with_what_explains_it(tmp_path, fault):
     error = rejected(
         saved(tmp_path / "a.pth", spoil(weights())), start, word, "a.pth", "strict=False"
     )
-    assert error.en.startswith(start)
-    assert len(error.en.splitlines()) <= 5
-    assert len(error.en) < 1000
+    assert error.text.en.startswith(start)
+    assert len(error.text.en.splitlines()) <= 5
+    assert len(error.text.en) < 1000
 
 
 def test_deep_nesting(tmp_path):

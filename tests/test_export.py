@@ -227,8 +227,8 @@ def test_an_untrained_network_whose_initial_values_are_equal(tmp_path, monkeypat
 def rejected(word, function, *args):
     with pytest.raises(ExportError) as caught:
         function(*args)
-    assert word in caught.value.en
-    assert any("一" <= c <= "鿿" for c in caught.value.zh)
+    assert word in caught.value.text.en
+    assert any("一" <= c <= "鿿" for c in caught.value.text.zh)
 
 
 def nan_network():

@@ -130,7 +130,7 @@ def test_where_it_was_looked_for_is_said(name, tmp_path, monkeypatch):
     assert all(
         str(place) in text
         for place in (tmp_path, files.FIXTURES)
-        for text in (error.value.en, error.value.zh)
+        for text in (error.value.text.en, error.value.text.zh)
     )
 
 

@@ -87,7 +87,7 @@ def test_beyond_the_queue_clients_are_refused_and_no_one_is_lost(served):
     begin = time.perf_counter()
     with ThreadPoolExecutor(150) as clients:
         found = list(clients.map(lambda n: visit(url, n), range(150)))
-    refused = found.count((QUEUE_FULL["en"],))
+    refused = found.count((QUEUE_FULL.en,))
     print(f"\n150 at once: {150 - refused} answered, {refused} refused, "
           f"{time.perf_counter() - begin:.1f} s")  # fmt: skip
     assert sum(len(answer) == 2 for answer in found) == 150 - refused >= QUEUE

@@ -18,6 +18,7 @@ from pictures import READABLE, UNREADABLE, saved, scene, slow_jpeg
 
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON, LABEL_FP32, LABEL_INT8
 from lab5.models import cached_pair as make_pair
+from lab5.text import LANGUAGES
 from lab5.web.page import QUEUE_FULL
 from lab5.web.uploads import MAX_FILE, MAX_MESSAGE
 
@@ -173,10 +174,10 @@ def test_after_an_example_a_picture_is_still_read_as_any_other(client, demo):
 
 def test_whoever_finds_the_queue_full_is_told_so_in_the_own_language(client, demo, monkeypatch):
     monkeypatch.setattr(demo._queue, "max_size", 0)
-    for language, sentence in QUEUE_FULL.items():
+    for language in LANGUAGES:
         answer = client.post(CALL, json={"data": [None]}, headers={"Accept-Language": language})
         assert answer.status_code == 429
-        assert answer.json() == {"detail": sentence}
+        assert answer.json() == {"detail": QUEUE_FULL.say(language)}
 
 
 # Any picture

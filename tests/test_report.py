@@ -110,7 +110,7 @@ class TestFull:
         assert missing == []
         assert len(reader.pages) == 3
         text = text_of(reader)
-        for words in (*NO_SCREENSHOTS, *NO_REFLECTION):
+        for words in (w.say(x) for w in (NO_SCREENSHOTS, NO_REFLECTION) for x in LANGUAGES):
             assert squeezed(words) not in text
 
     @pytest.mark.parametrize("lang", LANGUAGES)
@@ -222,11 +222,10 @@ class TestEmpty:
         submission = tmp_path if there else None
         reader, missing = make(tmp_path / "r.pdf", submission, lang, full_size())
         assert [part.item for part in missing] == ["3.1", "3.3"]
-        assert all(part.zh and part.en for part in missing)
+        assert all(part.text.zh and part.text.en for part in missing)
         text = text_of(reader)
-        index = LANGUAGES.index(lang)
-        assert squeezed(NO_SCREENSHOTS[index]) in text
-        assert squeezed(NO_REFLECTION[index]) in text
+        assert squeezed(NO_SCREENSHOTS.say(lang)) in text
+        assert squeezed(NO_REFLECTION.say(lang)) in text
         assert not [size for size in pictures_of(reader) if min(size) >= 200]
         assert len(reader.pages) == 2
 
@@ -248,14 +247,14 @@ class TestEmpty:
         (tmp_path / "reflection.md").write_text(text, encoding="utf-8")
         reader, missing = make(tmp_path / "r.pdf", tmp_path)
         assert ("3.3" not in [part.item for part in missing]) is enough
-        assert (squeezed(NO_REFLECTION[0]) not in text_of(reader)) is enough
+        assert (squeezed(NO_REFLECTION.zh) not in text_of(reader)) is enough
 
     def test_two_screenshots_are_not_three(self, tmp_path, submission):
         (submission / "screenshots" / "phone.png").unlink()
         reader, missing = make(tmp_path / "r.pdf", submission)
         assert [part.item for part in missing] == ["3.1"]
-        assert "2" in missing[0].en
-        assert squeezed(NO_SCREENSHOTS[0]) in text_of(reader)
+        assert "2" in missing[0].text.en
+        assert squeezed(NO_SCREENSHOTS.zh) in text_of(reader)
         assert "第3張截圖" in text_of(reader)
 
     @pytest.mark.parametrize("lang", LANGUAGES)
@@ -280,15 +279,15 @@ class TestEmulated:
     def test_is_labelled_and_not_counted(self, tmp_path, emulated, lang):
         reader, missing = make(tmp_path / "r.pdf", emulated, lang)
         assert "3.1" in [part.item for part in missing]
-        label = squeezed(EMULATED[LANGUAGES.index(lang)])
+        label = squeezed(EMULATED.say(lang))
         assert text_of(reader).count(label) == 3  # as many as there are such pictures
         assert len([size for size in pictures_of(reader) if min(size) >= 200]) == 3
-        assert squeezed(NO_SCREENSHOTS[LANGUAGES.index(lang)]) in text_of(reader)
+        assert squeezed(NO_SCREENSHOTS.say(lang)) in text_of(reader)
 
     @pytest.mark.parametrize("lang", LANGUAGES)
     def test_real_ones_bear_no_such_label(self, tmp_path, submission, lang):
         text = text_of(make(tmp_path / "r.pdf", submission, lang)[0])
-        assert not any(squeezed(label) in text for label in EMULATED)
+        assert not any(squeezed(label) in text for label in (EMULATED.zh, EMULATED.en))
 
     def test_real_ones_come_first(self, tmp_path, submission):
         screenshot("green").save(submission / "screenshots" / "emulated-手持-a.png")
@@ -420,14 +419,16 @@ class TestScreenshots:
     def test_bad_picture_is_left_out_with_a_reason(self, tmp_path, submission, name):
         BAD[name](submission / "screenshots" / name)
         supplied = read_submission(submission)
-        assert [(x.name, bool(x.zh), bool(x.en)) for x in supplied.left_out] == [(name, True, True)]
+        assert [(x.name, bool(x.why.zh), bool(x.why.en)) for x in supplied.left_out] == [
+            (name, True, True)
+        ]
         assert len(supplied.devices) == 3
 
     def test_reasons_are_in_the_report_and_in_what_is_missing(self, tmp_path):
         (tmp_path / "screenshots").mkdir()
         BAD["tiny.png"](tmp_path / "screenshots" / "tiny.png")
         reader, missing = make(tmp_path / "r.pdf", tmp_path, "en")
-        assert "tiny.png" in missing[0].en
+        assert "tiny.png" in missing[0].text.en
         assert "Appendix:leftoutofthisreport" in text_of(reader)
         assert "tiny.png:199×900pixels" in text_of(reader)
 
@@ -518,7 +519,7 @@ class TestInert:
         name = "\x1b[2J\u202egnp\nx\udcff.png"
         (tmp_path / "screenshots" / name).touch()
         reader, missing = make(tmp_path / "r.pdf", tmp_path)
-        assert "□[2J□gnp□x□.png" in missing[0].zh
+        assert "□[2J□gnp□x□.png" in missing[0].text.zh
         assert "□[2J□gnp□x□.png" in text_of(reader)
 
     @settings(max_examples=10)  # a PDF each
@@ -798,4 +799,4 @@ class TestWriting:
 
 def test_the_placeholder_is_longer_than_a_reflection_must_be():
     """So a grader has to know it: it must never count as one."""
-    assert min(map(len, NO_REFLECTION)) > MIN_REFLECTION_CHARS
+    assert min(map(len, (NO_REFLECTION.zh, NO_REFLECTION.en))) > MIN_REFLECTION_CHARS

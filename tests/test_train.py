@@ -112,7 +112,7 @@ def test_the_result_loads_as_the_assignments_checkpoint(uninterrupted):
     assert {v.dtype for v in state.values()} == {torch.float16, torch.int64}
     model, notes = load_model(folder / "best_model.pth")
     assert len(notes) == 1
-    assert "float16" in notes[0]
+    assert "float16" in notes[0].en
     assert next(model.parameters()).dtype == torch.float32
 
 
@@ -189,8 +189,8 @@ def test_an_average_lies_halfway_and_has_batchnorm_statistics_of_its_own(
 def rejected(kind, match, function, *args, **options):
     with pytest.raises(kind) as caught:
         function(*args, **options)
-    assert match in caught.value.en
-    assert any("一" <= c <= "鿿" for c in caught.value.zh)
+    assert match in caught.value.text.en
+    assert any("一" <= c <= "鿿" for c in caught.value.text.zh)
 
 
 def test_an_unfinished_run_is_not_thrown_away(dataset, unfinished):

@@ -86,12 +86,12 @@ def test_what_cannot_be_read_gets_one_plain_sentence(kind, tmp_path):
 
 def plain(error: DataError, folder) -> None:
     """One sentence in each language, without a path, an exception's name or a line break."""
-    for text, end in ((error.en, "."), (error.zh, "。")):
+    for text, end in ((error.text.en, "."), (error.text.zh, "。")):
         assert text.endswith(end)
         assert text.count(end) == 1
         assert str(folder) not in text
         assert not re.search(r"Error|Exception|Traceback|PIL|[\n/\\]", text)
-    assert re.search(r"[\u4e00-\u9fff]", error.zh)
+    assert re.search(r"[\u4e00-\u9fff]", error.text.zh)
 
 
 def test_a_picture_that_was_deleted_meanwhile(tmp_path):
@@ -166,7 +166,9 @@ def stored(folder: Path, name: str = "a.png") -> Path:
 def is_gone(path, received: Received) -> bool:
     with pytest.raises(DataError) as caught:
         read_received(upload(path), received)
-    return caught.value.en == "This picture is no longer on the server; please upload it again."
+    return (
+        caught.value.text.en == "This picture is no longer on the server; please upload it again."
+    )
 
 
 def test_only_what_was_received_is_opened(tmp_path):

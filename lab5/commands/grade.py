@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lab5.cli import command, console
 from lab5.errors import Lab5Error, SubmissionError, UsageError
 from lab5.files import replacing
-from lab5.text import Text
+from lab5.text import LANGUAGES, Text
 
 if TYPE_CHECKING:
     from lab5.grading.graded import Graded
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
     found.add_argument("--static", action="store_true", help="run no code of it / 不執行程式")
     found.add_argument("--strict", action="store_true", help="advice is a fail / 建議視為未通過")
-    found.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW")
+    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     return found
 
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
             print(RENDERERS["terminal"]([one], args.lang), end="")
             graded.append(one)
         except SubmissionError as error:
-            not_graded[str(path)] = Text(error.en, error.zh)
+            not_graded[str(path)] = error.text
         except Lab5Error:  # ours, which no other zip would be spared
             raise
         except Exception as error:  # of this zip alone: the others are graded all the same

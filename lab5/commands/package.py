@@ -18,6 +18,7 @@ from lab5.cli import add_calibration, command, console
 from lab5.errors import SubmissionError, UsageError
 from lab5.files import find, replacing
 from lab5.package import Made, Steps, make_package
+from lab5.text import LANGUAGES, Language, Text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
     add_calibration(found)
-    found.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW")
+    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     found.add_argument("--timings", action="store_true", help="each step's share / 各步驟時間")
     found.add_argument("--no-grade", action="store_true", help="do not grade it / 不評分")
     return found
@@ -91,7 +92,7 @@ def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> 
     from lab5.grading.render import RENDERERS
     from lab5.grading.suite import check_submission
 
-    with steps("評分", "Grade"):
+    with steps(Text("Grade", "評分")):
         graded = check_submission(archive, template=template, weights=weights)
     print(RENDERERS["terminal"]([graded], steps.lang), end="")
     return [
@@ -101,20 +102,19 @@ def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> 
     ]
 
 
-def _say(made: Made, lang: str) -> None:
+def _say(made: Made, lang: Language) -> None:
     from rich.table import Table
 
-    table = Table("file" if lang == "en" else "檔案", box=None)
+    table = Table(Text("file", "檔案").say(lang), box=None)
     table.add_column("MB", justify="right")
     for name, size in made.sizes.items():
         table.add_row(name, f"{size / 1e6:.2f}")
     console.print(table)
     if made.missing:
-        console.print(
-            "[yellow]Still yours to do:[/]" if lang == "en" else "[yellow]還需要你完成：[/]"
-        )
+        title = Text("Still yours to do:", "還需要你完成：").say(lang)
+        console.print(f"[yellow]{title}[/]")
         for part in made.missing:
-            console.print(f"  • {part.en if lang == 'en' else part.zh}", markup=False)
+            console.print(f"  • {part.text.say(lang)}", markup=False)
 
 
 def _say_timings(steps: Steps) -> None:

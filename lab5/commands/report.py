@@ -16,7 +16,8 @@ from lab5.cli import command, console
 from lab5.errors import UsageError
 from lab5.files import find
 from lab5.models import cached_pair
-from lab5.report.document import LANGUAGES, make_report
+from lab5.report.document import make_report
+from lab5.text import LANGUAGES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
     )
-    found.add_argument("--lang", choices=LANGUAGES, default="zh-TW")
+    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     for name in ("FP32", "INT8"):
         text = f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}"
         found.add_argument(f"--{name.lower()}", type=Path, help=text)
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / names.report
     for part in make_report(path, names, measurements, submission, args.lang, date=args.date):
-        console.print(f"• {part.en if args.lang == 'en' else part.zh}", markup=False)
+        console.print(f"• {part.text.say(args.lang)}", markup=False)
     console.print(str(path), soft_wrap=True)
 
 

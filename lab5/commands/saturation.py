@@ -9,6 +9,7 @@ from pathlib import Path
 from lab5.cli import command, console
 from lab5.errors import QuantizationError
 from lab5.study.saturation import HIGHEST, LOWEST, saturation_bounds
+from lab5.text import Text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
             zh=f"{len(bad)} 層可能超出 {LOWEST:,} 到 {HIGHEST:,}：在 AVX2 上結果可能不同。"
             "請以 reduce_range=True 重新量化。",
         )
-    console.print("safe on every x86 CPU / 在所有 x86 CPU 上都安全")
+    console.print(str(Text("safe on every x86 CPU", "在所有 x86 CPU 上都安全")))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab5.cli import command, console
 from lab5.errors import UsageError
+from lab5.text import LANGUAGES
 from lab5.web.screenshots import chromium, own_page, take_screenshots
 
 
@@ -25,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         default=Path("submission/screenshots"),
         help="default submission/screenshots",
     )
-    found.add_argument("--lang", choices=("zh-TW", "en"), default="zh-TW", help="default zh-TW")
+    found.add_argument(
+        "--lang", choices=LANGUAGES, default=LANGUAGES[0], help=f"default {LANGUAGES[0]}"
+    )
     found.add_argument(
         "pictures", nargs="*", type=Path, help="at least three; otherwise the page's examples"
     )

@@ -28,7 +28,7 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)  # from the best to the w
 
 GROUPS: Final[dict[str, Text]] = {
     "zip": Text("Layout and naming of the zip", "壓縮檔的結構與命名"),
-    **{item.number: Text(item.en, item.zh) for item in ITEMS.values()},
+    **{item.number: item.title for item in ITEMS.values()},
     "template": Text("The assignment's writing rules", "作業的撰寫規則"),
 }
 
@@ -257,7 +257,7 @@ def judge(one: Check, evidence: Evidence, done: dict[str, Result]) -> Result:
     except Manual as manual:
         return Result(one.name, "manual", why=manual.why, got=manual.got)
     except SandboxError as error:
-        return Result(one.name, "error", why=Text(error.en, error.zh))
+        return Result(one.name, "error", why=error.text)
     except Exception as error:
         return Result(one.name, "error", why=error_text(error))
     return Result(one.name, "pass", one.points, why=Text.of(remark or ""))

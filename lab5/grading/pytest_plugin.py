@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab5.text import LANGUAGES
+
 if TYPE_CHECKING:
     from lab5.grading.graded import Graded
 
@@ -35,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--expected-failures", metavar="FILE", help="TOML: check = reason; strict in both ways"
     )
-    group.addoption("--lang", dest="lab5_lang", choices=("zh-TW", "en"), default="zh-TW")
+    group.addoption("--lang", dest="lab5_lang", choices=LANGUAGES, default=LANGUAGES[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:

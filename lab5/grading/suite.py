@@ -106,7 +106,7 @@ def check_submission(
                 student_id = outcome.value["student_id"]
             elif outcome.ended == "late":
                 error = out_of_time(MADE[outcome.value].name)
-                done[name] = Result(name, "error", why=Text(error.en, error.zh))
+                done[name] = Result(name, "error", why=error.text)
             else:
                 done[name] = _lost(name, outcome)
     if strict:

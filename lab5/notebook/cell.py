@@ -19,6 +19,7 @@ from typing import Any, Final
 from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
 from lab5.notebook.source import bound_by
+from lab5.text import Text
 
 COMPARE: Final = "compare_fp32_int8"
 
@@ -128,11 +129,11 @@ class Cell:
                 row = (getattr(error, "lineno", None) or 1) - 1
                 why = getattr(error, "msg", str(error))
                 raise self.fault(
-                    row, f"does not parse ({why}). Mend it.", f"有語法錯誤（{why}），請修正。"
+                    row, Text(f"does not parse ({why}). Mend it.", f"有語法錯誤（{why}），請修正。")
                 ) from error
         return self._tree
 
-    def fault(self, row: int, en: str, zh: str) -> NotebookError:
+    def fault(self, row: int, what: Text) -> NotebookError:
         """An error that names the cell, the line as the template has it, and what stands there."""
         rows = self.rows
         row = min(row, len(rows) - 1)
@@ -141,8 +142,8 @@ class Cell:
         same = [i for i, line in enumerate(given) if line.strip() == shown]
         line = min(same, key=lambda i: abs(i - row), default=row) + 1
         return NotebookError(
-            f"Cell {self.number}, line {line} ({shown[:80]!r}): {en}",
-            zh=f"第 {self.number} 格第 {line} 行（{shown[:80]}）：{zh}",
+            f"Cell {self.number}, line {line} ({shown[:80]!r}): {what.en}",
+            zh=f"第 {self.number} 格第 {line} 行（{shown[:80]}）：{what.zh}",
         )
 
     # Looking

@@ -9,6 +9,7 @@ from typing import Any, Final
 from lab5.errors import NotebookError
 from lab5.notebook.cell import COMPARE, Cell, is_ellipsis
 from lab5.notebook.todo import PARTS
+from lab5.text import Text
 
 _GRADED: Final = {"build_session", "preprocess", COMPARE, "BasicBlock", "ResBlock", "ResNet18"}
 # Functions of libraries that do nothing without arguments.
@@ -60,18 +61,19 @@ def _no_blank(cell: Cell, node: ast.AST, required: set[str]) -> None:
         for one in inside if node.name in _GRADED or todo else ():
             if cell.is_hollow(one) or cell.blanks(one):
                 raise cell.fault(
-                    one.lineno - 1, f"{one.name} is still blank.", f"{one.name} 尚未填寫。"
+                    one.lineno - 1, Text(f"{one.name} is still blank.", f"{one.name} 尚未填寫。")
                 )
     elif isinstance(node, ast.Call) and not (node.args or node.keywords):
         name = ast.unparse(node.func)
         if name in required or _HUNGRY.search(name):
             raise cell.fault(
-                node.lineno - 1, f"{name}() is called without arguments.", f"{name}() 沒有引數。"
+                node.lineno - 1,
+                Text(f"{name}() is called without arguments.", f"{name}() 沒有引數。"),
             )
     elif isinstance(node, ast.keyword | ast.Assign) and is_ellipsis(node.value):
         target = node.arg if isinstance(node, ast.keyword) else ast.unparse(node.targets[0])
         row = node.lineno - 1
-        raise cell.fault(row, f"{target} has no value.", f"{target} 沒有值。")
+        raise cell.fault(row, Text(f"{target} has no value.", f"{target} 沒有值。"))
 
 
 def _names_bound(cells: list[Cell]) -> None:
@@ -95,6 +97,8 @@ def _names_bound(cells: list[Cell]) -> None:
             name = message.message_args[0]
             raise cell.fault(
                 message.lineno - start - 1,
-                f"{name!r} is read here, and nothing binds it.",
-                f"這裡用到 {name!r}，但沒有任何地方定義它。",
+                Text(
+                    f"{name!r} is read here, and nothing binds it.",
+                    f"這裡用到 {name!r}，但沒有任何地方定義它。",
+                ),
             )

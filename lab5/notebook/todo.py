@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab5.notebook.cell import COMPARE, Cell, Definition
+from lab5.text import Text
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def markers(cell: Cell) -> Iterable[tuple[int, str]]:
         if item is None:
             raise cell.fault(
                 row,
-                "this is no TODO of EAI Lab 5. Fill it in yourself and remove the word TODO.",
-                "這不是 EAI Lab 5 的 TODO，請自行填寫並移除 TODO。",
+                Text(
+                    "this is no TODO of EAI Lab 5. Fill it in yourself and remove the word TODO.",
+                    "這不是 EAI Lab 5 的 TODO，請自行填寫並移除 TODO。",
+                ),
             )
         yield row, item

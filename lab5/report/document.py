@@ -23,27 +23,27 @@ from lab5.assignment import (
 )
 from lab5.errors import ReportError, UsageError
 from lab5.files import replacing
-from lab5.text import LANGUAGES
+from lab5.text import LANGUAGES, Language, Text
 
 if TYPE_CHECKING:
-    from lab5.report.analysis import Block, Files, Say
+    from lab5.report.analysis import Block, Files
     from lab5.report.measure import Measurements
     from lab5.report.student import Screenshot, Supplied
 
 
-NO_SCREENSHOTS: Final = (
-    "此處應放截圖：用手機、平板等其他裝置開啟公開網址，上傳至少 3 張圖片，"
-    "把結果畫面的截圖放進 submission/screenshots/。",
+NO_SCREENSHOTS: Final = Text(
     "Screenshots belong here: open the public page on a phone, a tablet or another device, upload at "
     "least 3 pictures, and put screenshots of the results into submission/screenshots/.",
+    "此處應放截圖：用手機、平板等其他裝置開啟公開網址，上傳至少 3 張圖片，"
+    "把結果畫面的截圖放進 submission/screenshots/。",
 )
-NO_REFLECTION: Final = (
-    "此處應為你自己的心得與建議（至少 10 個字）：請寫在 submission/reflection.md。",
+NO_REFLECTION: Final = Text(
     "Your own reflection and suggestions belong here (at least 10 characters): write them into "
     "submission/reflection.md.",
+    "此處應為你自己的心得與建議（至少 10 個字）：請寫在 submission/reflection.md。",
 )
 # Behind the caption of every emulated screenshot, and nowhere else in what the report says itself.
-EMULATED: Final = ("（模擬）", " (emulated)")
+EMULATED: Final = Text(" (emulated)", "（模擬）")
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class Missing:
     """Something that only the student can supply and that the report lacks."""
 
     item: str  # of the rubric
-    zh: str
-    en: str
+    text: Text
 
 
 def make_report(
@@ -60,7 +59,7 @@ def make_report(
     names: FileNames,
     measurements: Measurements,
     submission: Path | None,
-    lang: str = "zh-TW",
+    lang: Language = LANGUAGES[0],
     *,
     date: datetime.date | None = None,
 ) -> list[Missing]:
@@ -93,26 +92,21 @@ def make_report(
 def _missing(supplied: Supplied) -> list[Missing]:
     found = []
     if (have := len(supplied.devices)) < MIN_SCREENSHOTS:
-        count_zh, count_en = f"（目前 {have} 張可用）", f" ({have} usable so far)"
-        left_zh = "".join(f"\n    {x.name}：{x.zh}" for x in supplied.left_out)
-        left_en = "".join(f"\n    {x.name}: {x.en}" for x in supplied.left_out)
-        found.append(
-            Missing(
-                "3.1",
-                f"3.1 至少 {MIN_SCREENSHOTS} 張其他裝置的截圖{count_zh}：放進 submission/screenshots/{left_zh}",
-                f"3.1 at least {MIN_SCREENSHOTS} screenshots from other devices{count_en}: put them into "
-                f"submission/screenshots/{left_en}",
-            )
+        text = Text(
+            f"3.1 at least {MIN_SCREENSHOTS} screenshots from other devices ({have} usable so far): put "
+            "them into submission/screenshots/"
+            + "".join(f"\n    {x.name}: {x.why.en}" for x in supplied.left_out),
+            f"3.1 至少 {MIN_SCREENSHOTS} 張其他裝置的截圖（目前 {have} 張可用）：放進 submission/screenshots/"
+            + "".join(f"\n    {x.name}：{x.why.zh}" for x in supplied.left_out),
         )
+        found.append(Missing("3.1", text))
     if supplied.reflection_length < MIN_REFLECTION_CHARS:
-        found.append(
-            Missing(
-                "3.3",
-                f"3.3 心得與建議，至少 {MIN_REFLECTION_CHARS} 個字：寫在 submission/reflection.md",
-                f"3.3 reflection and suggestions, at least {MIN_REFLECTION_CHARS} characters: write "
-                "submission/reflection.md",
-            )
+        text = Text(
+            f"3.3 reflection and suggestions, at least {MIN_REFLECTION_CHARS} characters: write "
+            "submission/reflection.md",
+            f"3.3 心得與建議，至少 {MIN_REFLECTION_CHARS} 個字：寫在 submission/reflection.md",
         )
+        found.append(Missing("3.3", text))
     return found
 
 
@@ -120,44 +114,40 @@ def _missing(supplied: Supplied) -> list[Missing]:
 
 
 def _document(
-    names: FileNames, m: Measurements, supplied: Supplied, lang: str, date: datetime.date
+    names: FileNames, m: Measurements, supplied: Supplied, lang: Language, date: datetime.date
 ) -> tuple[dict[str, Any], Files]:
     """report.typ's data.json, every string in characters that the fonts have, and the pictures."""
     from lab5.report.analysis import analysis, tiles
 
-    def say(zh: str, en: str) -> str:
-        return zh if lang == "zh-TW" else en
-
     def section(number: str) -> Block:
-        item = ITEMS[number]
-        text = f"{number} {say(item.zh, item.en)}"
+        text = f"{number} {ITEMS[number].title.say(lang)}"
         return {"kind": "heading", "level": 1, "text": text}
 
-    screenshots, files = _screenshots(supplied, say)
-    figures, pictures = analysis(m, say)
+    screenshots, files = _screenshots(supplied, lang)
+    figures, pictures = analysis(m, lang)
     blocks = [section("3.1"), *screenshots, section("3.2"), *figures, section("3.3")]
-    blocks += _reflection(supplied, say)
+    blocks += _reflection(supplied, lang)
     data = {
         "lang": lang[:2],
         "region": "TW" if lang == "zh-TW" else None,
-        "title": say("EAI Lab 5 報告", "EAI Lab 5 Report"),
-        "subtitle": say(
-            "壓縮模型的網頁部署：ResNet18 的 FP32 與 INT8",
+        "title": Text("EAI Lab 5 Report", "EAI Lab 5 報告").say(lang),
+        "subtitle": Text(
             "A compressed model on the web: ResNet18 in FP32 and INT8",
-        ),
+            "壓縮模型的網頁部署：ResNet18 的 FP32 與 INT8",
+        ).say(lang),
         "author": names.student_id,
         "facts": [
-            [say("學號", "Student"), names.student_id],
-            [say("日期", "Date"), date.isoformat()],
+            [Text("Student", "學號").say(lang), names.student_id],
+            [Text("Date", "日期").say(lang), date.isoformat()],
         ],
         "header": f"EAI Lab 5 · {names.student_id}",
-        "tiles": tiles(m, say),
+        "tiles": tiles(m, lang),
         "blocks": blocks,
     }
     missing: set[str] = set()
     data = _in_font(data, missing)
     notes: set[str] = set()
-    data["blocks"] += [_in_font(b, notes) for b in _left_out(supplied, missing, say)]
+    data["blocks"] += [_in_font(b, notes) for b in _left_out(supplied, missing, lang)]
     return data, files | pictures
 
 
@@ -174,27 +164,29 @@ def _in_font(data: Any, missing: set[str]) -> Any:
     return data
 
 
-def _screenshots(supplied: Supplied, say: Say) -> tuple[list[Block], Files]:
+def _screenshots(supplied: Supplied, lang: Language) -> tuple[list[Block], Files]:
     blocks: list[Block] = []
     files: Files = {}
     count = len(supplied.devices)
     if count:
-        text = say(f"學生提供的截圖 {count} 張。", f"{count} screenshots supplied by the student.")
+        text = Text(
+            f"{count} screenshots supplied by the student.", f"學生提供的截圖 {count} 張。"
+        ).say(lang)
         blocks.append({"kind": "text", "runs": [{"t": text}]})
     if count < MIN_SCREENSHOTS:
-        blocks.append({"kind": "todo", "runs": [{"t": say(*NO_SCREENSHOTS)}]})
+        blocks.append({"kind": "todo", "runs": [{"t": NO_SCREENSHOTS.say(lang)}]})
     slots = [
-        say(f"第 {n} 張截圖", f"screenshot {n}")
+        Text(f"screenshot {n}", f"第 {n} 張截圖").say(lang)
         for n in range(len(supplied.devices) + 1, MIN_SCREENSHOTS + 1)
     ]
-    blocks.append(_picture_rows(supplied.devices, slots, say, files))
+    blocks.append(_picture_rows(supplied.devices, slots, lang, files))
     if supplied.emulated:
-        text = say(
-            "模擬裝置的畫面（由瀏覽器模擬，不是實機，不計入 3.1 的三張）",
+        text = Text(
             "Emulated screens (a browser's emulation, no real device; not counted for 3.1)",
-        )
+            "模擬裝置的畫面（由瀏覽器模擬，不是實機，不計入 3.1 的三張）",
+        ).say(lang)
         blocks.append({"kind": "heading", "level": 2, "text": text})
-        blocks.append(_picture_rows(supplied.emulated, [], say, files, emulated=True))
+        blocks.append(_picture_rows(supplied.emulated, [], lang, files, emulated=True))
     return blocks, files
 
 
@@ -205,7 +197,7 @@ _GUTTER: Final = 4.0  # mm
 def _picture_rows(
     pictures: list[Screenshot],
     slots: list[str],
-    say: Say,
+    lang: Language,
     files: Files,
     *,
     emulated: bool = False,
@@ -216,7 +208,7 @@ def _picture_rows(
     columns = 2 if wide and not slots else 3
     width = (_TEXT_WIDTH - _GUTTER * (columns - 1)) / columns
     tallest = 50.0 if emulated else 118.0 if count <= columns else 84.0  # mm
-    label = say(*EMULATED) if emulated else ""
+    label = EMULATED.say(lang) if emulated else ""
     cells: list[dict[str, Any]] = []
     for i, picture in enumerate(pictures):
         name = f"{'emulated' if emulated else 'device'}-{i}.jpg"
@@ -225,7 +217,7 @@ def _picture_rows(
             {
                 "file": name,
                 "caption": picture.caption + label,
-                "alt": say("截圖：", "Screenshot: ") + picture.caption + label,
+                "alt": Text("Screenshot: ", "截圖：").say(lang) + picture.caption + label,
                 "height": min(tallest, width * picture.height / picture.width),
                 "width": min(width, tallest * picture.width / picture.height),
             }
@@ -239,37 +231,40 @@ def _picture_rows(
     }
 
 
-def _reflection(supplied: Supplied, say: Say) -> list[Block]:
+def _reflection(supplied: Supplied, lang: Language) -> list[Block]:
     blocks = list(supplied.reflection)
     if supplied.reflection_length < MIN_REFLECTION_CHARS:
-        blocks.append({"kind": "todo", "runs": [{"t": say(*NO_REFLECTION)}]})
+        blocks.append({"kind": "todo", "runs": [{"t": NO_REFLECTION.say(lang)}]})
     return blocks
 
 
 _LISTED: Final = 12  # what was left out, by name
 
 
-def _left_out(supplied: Supplied, missing: set[str], say: Say) -> list[Block]:
+def _left_out(supplied: Supplied, missing: set[str], lang: Language) -> list[Block]:
     from lab5.report.student import breakable
 
     items = [
-        [{"t": breakable(x.name[:60]), "c": True}, {"t": say(f"：{x.zh}", f": {x.en}")}]
+        [
+            {"t": breakable(x.name[:60]), "c": True},
+            {"t": Text(f": {x.why.en}", f"：{x.why.zh}").say(lang)},
+        ]
         for x in supplied.left_out[:_LISTED]
     ]
     if (more := len(supplied.left_out) - _LISTED) > 0:
-        items.append([{"t": say(f"還有 {more} 個", f"{more} more")}])
+        items.append([{"t": Text(f"{more} more", f"還有 {more} 個").say(lang)}])
     if missing:
         shown = sorted(missing)[:_LISTED]
         listed = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip() for c in shown)
         listed += " …" if len(missing) > _LISTED else ""
-        text = say(
-            f"字型沒有的字元以 □ 代替，共 {len(missing)} 種：{listed}",
+        text = Text(
             f"Characters that the fonts lack are shown as □, {len(missing)} kinds: {listed}",
-        )
+            f"字型沒有的字元以 □ 代替，共 {len(missing)} 種：{listed}",
+        ).say(lang)
         items.append([{"t": text}])
     if not items:
         return []
-    title = say("附錄：沒有放進報告的內容", "Appendix: left out of this report")
+    title = Text("Appendix: left out of this report", "附錄：沒有放進報告的內容").say(lang)
     return [{"kind": "heading", "level": 1, "text": title}, {"kind": "list", "items": items}]
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from lab5.assignment import MIN_SIDE
 from lab5.files import natural, visible
+from lab5.text import Text
 from lab5.web.screenshots import EMULATED_TITLE
 
 ASSETS: Final = Path(__file__).parent / "assets"
@@ -58,8 +59,7 @@ class LeftOut:
     """Something of the student's that is not in the report, and why."""
 
     name: str
-    zh: str
-    en: str
+    why: Text
 
     def __post_init__(self) -> None:  # the name is printed in terminals, too
         name = "".join(c if c.isprintable() else REPLACEMENT for c in self.name)
@@ -78,8 +78,8 @@ class Supplied:
     def pictures(self, emulated: bool) -> list[Screenshot]:
         return self.emulated if emulated else self.devices
 
-    def leave_out(self, file: Path, zh: str, en: str) -> None:
-        self.left_out.append(LeftOut(file.name, zh, en))
+    def leave_out(self, file: Path, why: Text) -> None:
+        self.left_out.append(LeftOut(file.name, why))
 
     @property
     def reflection_length(self) -> int:
@@ -127,7 +127,7 @@ def _read_screenshots(folder: Path, supplied: Supplied) -> None:
                     supplied.left_out.append(picture)
                 elif first := seen.get(picture.jpeg):
                     supplied.leave_out(
-                        file, f"與 {first} 是同一張圖", f"the same picture as {first}"
+                        file, Text(f"the same picture as {first}", f"與 {first} 是同一張圖")
                     )
                 elif _room(supplied, file, picture.emulated):
                     seen[picture.jpeg] = file.name
@@ -150,7 +150,9 @@ def _room(supplied: Supplied, file: Path, emulated: bool) -> bool:
     limit = MAX_EMULATED if emulated else MAX_DEVICES
     if len(supplied.pictures(emulated)) < limit:
         return True
-    supplied.leave_out(file, f"報告最多放 {limit} 張", f"the report shows {limit} of them at most")
+    supplied.leave_out(
+        file, Text(f"the report shows {limit} of them at most", f"報告最多放 {limit} 張")
+    )
     return False
 
 
@@ -170,14 +172,14 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
     from PIL import Image, ImageOps
     from pillow_heif import register_heif_opener
 
-    def left_out(zh: str, en: str) -> LeftOut:
-        return LeftOut(file.name, zh, en)
+    def left_out(why: Text) -> LeftOut:
+        return LeftOut(file.name, why)
 
     register_heif_opener()
     if not file.is_file():
-        return left_out("不是檔案", "not a file")
+        return left_out(Text("not a file", "不是檔案"))
     if file.stat().st_size > MAX_BYTES:
-        return left_out(f"超過 {MAX_BYTES >> 20} MiB", f"larger than {MAX_BYTES >> 20} MiB")
+        return left_out(Text(f"larger than {MAX_BYTES >> 20} MiB", f"超過 {MAX_BYTES >> 20} MiB"))
     try:
         with Image.open(file, formats=_FORMATS) as image:
             size = f"{image.width} × {image.height}"
@@ -185,28 +187,34 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
             if image.width * image.height > MAX_PIXELS:
                 limit = MAX_PIXELS // 1_000_000
                 return left_out(
-                    f"{size} 像素，超過 {limit} 百萬像素，請先縮小",
-                    f"{size} pixels, over {limit} megapixels; scale it down first",
+                    Text(
+                        f"{size} pixels, over {limit} megapixels; scale it down first",
+                        f"{size} 像素，超過 {limit} 百萬像素，請先縮小",
+                    ),
                 )
             if min(image.size) < MIN_SIDE:
                 return left_out(
-                    f"{size} 像素，每邊至少要 {MIN_SIDE} 像素才看得清楚",
-                    f"{size} pixels; {MIN_SIDE} a side is the least that can be read",
+                    Text(
+                        f"{size} pixels; {MIN_SIDE} a side is the least that can be read",
+                        f"{size} 像素，每邊至少要 {MIN_SIDE} 像素才看得清楚",
+                    ),
                 )
             if max(image.size) > MAX_ASPECT * min(image.size):
-                return left_out(f"{size} 像素，太狹長", f"{size} pixels, too narrow to show")
+                return left_out(Text(f"{size} pixels, too narrow to show", f"{size} 像素，太狹長"))
             image.load()
             title = str(image.info.get("Title", ""))
             emulated = _named_emulated(file) or title.startswith(EMULATED_TITLE)
             ImageOps.exif_transpose(image, in_place=True)
             upright = _on_white(image)
     except Image.DecompressionBombError:
-        return left_out("像素過多，請先縮小", "far too many pixels; scale it down first")
+        return left_out(Text("far too many pixels; scale it down first", "像素過多，請先縮小"))
     except Exception as error:  # Pillow's plugins raise anything on a damaged file
         reason = type(error).__name__
         return left_out(
-            f"讀不出圖片，可能已損壞或不是圖片（{reason}）",
-            f"it cannot be read: damaged, or no picture ({reason})",
+            Text(
+                f"it cannot be read: damaged, or no picture ({reason})",
+                f"讀不出圖片，可能已損壞或不是圖片（{reason}）",
+            ),
         )
     width, height = upright.size
     scale = min(
@@ -242,11 +250,13 @@ def _read_text(file: Path, supplied: Supplied) -> str:
             data = stream.read(4 * MAX_REFLECTION + 1)
     except OSError as error:
         supplied.leave_out(
-            file, f"無法開啟（{error.strerror}）", f"cannot be opened ({error.strerror})"
+            file, Text(f"cannot be opened ({error.strerror})", f"無法開啟（{error.strerror}）")
         )
         return ""
     if len(data) > 4 * MAX_REFLECTION:
-        supplied.leave_out(file, "檔案太長，只讀了開頭", "too long; only its beginning was read")
+        supplied.leave_out(
+            file, Text("too long; only its beginning was read", "檔案太長，只讀了開頭")
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     for encoding in ("utf-8-sig", "cp950"):
@@ -262,8 +272,10 @@ def _read_reflection(file: Path, supplied: Supplied) -> None:
     if len(text) > MAX_REFLECTION:
         supplied.leave_out(
             file,
-            f"只放前 {MAX_REFLECTION:,} 字",
-            f"only its first {MAX_REFLECTION:,} characters are shown",
+            Text(
+                f"only its first {MAX_REFLECTION:,} characters are shown",
+                f"只放前 {MAX_REFLECTION:,} 字",
+            ),
         )
     supplied.reflection = markdown_blocks(text[:MAX_REFLECTION])
 

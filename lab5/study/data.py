@@ -388,8 +388,8 @@ def fetch(source: str = "auto", *, force: bool = False) -> Path:
         except DataError as error:
             failures.append(error)
     raise DataError(
-        "CIFAR-10 could not be fetched:\n" + "\n".join(f"- {e.en}" for e in failures),
-        zh="無法下載 CIFAR-10：\n" + "\n".join(f"- {e.zh}" for e in failures),
+        "CIFAR-10 could not be fetched:\n" + "\n".join(f"- {e.text.en}" for e in failures),
+        zh="無法下載 CIFAR-10：\n" + "\n".join(f"- {e.text.zh}" for e in failures),
     )
 
 

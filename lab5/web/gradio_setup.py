@@ -8,6 +8,8 @@ from unittest import mock
 
 import httpx
 
+from lab5.text import Text
+
 # Read when gradio is imported or an interface is built.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_FLAGGING_MODE"] = "never"
@@ -29,11 +31,11 @@ def _without_unusable_proxies() -> None:
         for name in list(os.environ):
             if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
                 del os.environ[name]
-        print(
-            f"環境變數中的代理伺服器無法使用，已略過：{error}\n"
+        note = Text(
             f"The proxy in the environment cannot be used and is left out: {error}",
-            file=sys.stderr,
+            f"環境變數中的代理伺服器無法使用，已略過：{error}",
         )
+        print(note, file=sys.stderr)
 
 
 reach_directly("localhost", "127.0.0.1", "::1")

@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse
 
 from lab5.app import build_interface
 from lab5.assignment import APP_TITLE, CLASSES
-from lab5.compare import TEXTS, Language, Models, Scores, top_k
+from lab5.compare import Models, Scores, top_k
 from lab5.errors import AppError, DataError
+from lab5.text import LANGUAGES, Language, Text
 from lab5.web.decoding import decode
 from lab5.web.examples import draw_examples
 from lab5.web.gradio_setup import FileData, gr
@@ -29,31 +30,27 @@ SESSIONS: Final = 200  # visitors that gradio remembers
 KEPT: Final = 600  # seconds that an upload stays
 SWEEP: Final = 60  # seconds between two clean-ups
 
-TRANSLATIONS: Final = {
-    "en": {
-        "title": APP_TITLE,
-        "description": "Upload an image to compare FP32 and INT8 model inference. Best is a small "
+TEXTS: Final = {  # what gradio's I18n is asked for -> what it says
+    "title": Text(APP_TITLE, "CIFAR-10 圖片分類器：FP32 與 INT8 比較"),
+    "description": Text(
+        "Upload an image to compare FP32 and INT8 model inference. Best is a small "
         f"picture (about 32x32) of one of these: {', '.join(CLASSES)}.",
-        "examples": "Examples",
-        "picture": "Picture",
-        "Clear": "Clear",
-        "Submit": "Submit",
-    },
-    "zh-TW": {
-        "title": "CIFAR-10 圖片分類器：FP32 與 INT8 比較",
-        "description": "上傳一張圖片，比較 FP32 與 INT8 模型的推論。最好是小圖（約 32x32），"
+        "上傳一張圖片，比較 FP32 與 INT8 模型的推論。最好是小圖（約 32x32），"
         f"內容是這十類之一：{'、'.join(CLASSES)}。",
-        "examples": "範例圖片",
-        "picture": "圖片",
-        "Clear": "清除",
-        "Submit": "送出",
-    },
+    ),
+    "examples": Text("Examples", "範例圖片"),
+    "picture": Text("Picture", "圖片"),
+    "Clear": Text("Clear", "清除"),
+    "Submit": Text("Submit", "送出"),
 }
-
-QUEUE_FULL: Final = {
-    "en": f"{QUEUE} people are waiting already; please try again in a minute.",
-    "zh-TW": f"已經有 {QUEUE} 人在排隊，請一分鐘後再試。",
-}
+QUEUE_FULL: Final = Text(
+    f"{QUEUE} people are waiting already; please try again in a minute.",
+    f"已經有 {QUEUE} 人在排隊，請一分鐘後再試。",
+)
+UNSEEN: Final = Text(
+    "Your browser cannot show this picture; submit it to see whether it can be read.",
+    "瀏覽器無法預覽這張圖片，送出後才知道能否讀取。",
+)
 
 # The device's own fonts: gradio's semibold one lacks most of the alphabet and all of Chinese.
 FONTS: Final = ("system-ui", "PingFang TC", "Microsoft JhengHei", "Noto Sans CJK TC", "sans-serif")
@@ -69,14 +66,16 @@ STYLE: Final = """
 }
 """
 # What gradio's css, which it keeps inside the page's container, cannot do.
-HEAD: Final = """
+HEAD: Final = (
+    """
 <style>.toast-body .toast-title { display: none; } /* in English whatever the language */</style>
 <script>
 // Few browsers show HEIC and TIFF.
 for (const event of ["error", "load"]) addEventListener(event, ({target}) => {
   if (target.closest?.("[data-testid=image]")) target.alt = event === "load" ? ""
-    : navigator.language.startsWith("zh") ? "瀏覽器無法預覽這張圖片，送出後才知道能否讀取。"
-    : "Your browser cannot show this picture; submit it to see whether it can be read.";
+    : navigator.language.startsWith("zh") ? """
+    f'"{UNSEEN.zh}" : "{UNSEEN.en}"'
+    """;
 }, true);
 // Many know no type for HEIC, and gradio sends images only: the server decides what is one.
 addEventListener("change", ({target}) => {
@@ -87,6 +86,7 @@ addEventListener("change", ({target}) => {
   target.files = files.files;
 }, true);
 </script>"""
+)
 
 
 def language_of(accept_language: str | None) -> Language:
@@ -112,11 +112,15 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
     def compare_fp32_int8(image: Any, request: gr.Request) -> tuple[Scores, Scores, str]:
         language = language_of(request.headers.get("accept-language"))
         if image is None:
-            return {}, {}, TEXTS[language]["no picture"]
+            return (
+                {},
+                {},
+                Text("Please upload a picture first.", "請先上傳一張圖片。").say(language),
+            )
         try:
             size, x = read_upload(image, received)
         except DataError as error:
-            sentence = error.en if language == "en" else error.zh
+            sentence = error.text.say(language)
             gr.Warning(sentence)  # in sight on a phone, too
             return {}, {}, sentence
         comparison = models(x)
@@ -151,7 +155,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
     demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)
     demo.launch = functools.partial(  # type: ignore[method-assign]
         demo.launch,
-        i18n=gr.I18n(**TRANSLATIONS),
+        i18n=gr.I18n(**{x: {k: text.say(x) for k, text in TEXTS.items()} for x in LANGUAGES}),
         max_file_size=MAX_FILE,
         state_session_capacity=SESSIONS,
         enable_monitoring=False,
@@ -201,7 +205,7 @@ def _hand_on_unread(demo: gr.Blocks, picture: Any) -> None:
 async def _queue_full(request: Any, error: Exception) -> JSONResponse:
     """Not as 503, for which gradio's page has an English sentence of its own."""
     language = language_of(request.headers.get("accept-language"))
-    return JSONResponse({"detail": QUEUE_FULL[language]}, 429)
+    return JSONResponse({"detail": QUEUE_FULL.say(language)}, 429)
 
 
 @contextlib.asynccontextmanager

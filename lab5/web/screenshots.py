@@ -17,6 +17,7 @@ from typing import Any, Final
 from lab5.assignment import LABEL_COMPARISON
 from lab5.errors import AppError
 from lab5.files import replacing
+from lab5.text import Language, Text
 
 # name in the file -> Playwright's device descriptor
 DEVICES: Final = {"phone": "iPhone 15", "tablet": "iPad (gen 7)", "desktop": "Desktop Chrome"}
@@ -71,7 +72,7 @@ def open_page(
     browser: Any,
     descriptor: dict[str, Any],
     url: str,
-    language: str,
+    language: Language,
     watch: Callable[[Any], None] = lambda page: None,
 ) -> Any:
     """The page at ``url`` on an emulated device, ready for a picture; ``watch`` gets it empty."""
@@ -86,21 +87,21 @@ def open_page(
 
 def submit(page: Any, picture: Path) -> str:
     """Upload ``picture`` and press the button, as a person does: the performance comparison."""
-    _button(page, "Clear", "清除").click()
+    _button(page, Text("Clear", "清除")).click()
     page.locator("input[type=file]").first.set_input_files(picture)
     page.locator("[data-testid=image] img").wait_for()
     answer = page.get_by_label(LABEL_COMPARISON)
-    _button(page, "Submit", "送出").click()
+    _button(page, Text("Submit", "送出")).click()
     page.wait_for_function("box => box.value !== ''", arg=answer.element_handle())
     return answer.input_value()
 
 
-def _button(page: Any, *names: str) -> Any:
-    return page.get_by_role("button", name=re.compile(f"^({'|'.join(names)})$"))
+def _button(page: Any, name: Text) -> Any:
+    return page.get_by_role("button", name=re.compile(f"^({name.en}|{name.zh})$"))
 
 
 def take_screenshots(
-    running: tuple[Any, Any], url: str, pictures: list[Path], out: Path, language: str
+    running: tuple[Any, Any], url: str, pictures: list[Path], out: Path, language: Language
 ) -> list[Path]:
     """One screenshot for each device and picture, by a ``chromium()``; the paths of the files."""
     browser, devices = running

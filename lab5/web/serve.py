@@ -8,6 +8,7 @@ import socket
 from lab5.app import launch_public
 from lab5.cli import console
 from lab5.errors import AppError
+from lab5.text import Text
 
 
 def serve(demo, *, share: bool, host: str, port: int | None) -> None:
@@ -39,10 +40,11 @@ def serve(demo, *, share: bool, host: str, port: int | None) -> None:
             zh=f"無法在 {host}:{port or '7860 到 7959'} 提供網頁。請換一個 --port 或 --host。",
         ) from error
     if share and not demo.share_url:
-        console.print(
-            f"連不上公開連結的伺服器，只在本機提供：{demo.local_url}\n"
-            f"No share server in reach: serving locally only, at {demo.local_url}"
+        note = Text(
+            f"No share server in reach: serving locally only, at {demo.local_url}",
+            f"連不上公開連結的伺服器，只在本機提供：{demo.local_url}",
         )
+        console.print(str(note))
     demo.block_thread()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from lab5.errors import DataError
 from lab5.preprocess import preprocess
+from lab5.text import Text
 from lab5.web.decoding import Outcome, decode
 
 MAX_FILE: Final = (
@@ -23,21 +24,21 @@ MAX_MESSAGE: Final = 1 << 20  # bytes of any other request; a picture in a data:
 # Neither a link is followed nor a pipe waited for; Windows has neither flag, nor pipes in folders.
 _OPEN_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-_REFUSALS: Final = {  # en, zh-TW
-    Outcome.NO_PICTURE: (
+_REFUSALS: Final = {
+    Outcome.NO_PICTURE: Text(
         "This file is no picture that can be read; please use PNG, JPEG, WebP, GIF, BMP, "
         "TIFF, AVIF or HEIC.",
         "這個檔案不是可以讀取的圖片，請使用 PNG、JPEG、WebP、GIF、BMP、TIFF、AVIF 或 HEIC。",
     ),
-    Outcome.TOO_LARGE: (
+    Outcome.TOO_LARGE: Text(
         "This picture has too many pixels; please use one of at most 8000x8000.",
         "這張圖片的像素太多，請使用 8000x8000 以內的圖片。",
     ),
-    Outcome.DAMAGED: (
+    Outcome.DAMAGED: Text(
         "This picture is damaged or incomplete; please save it again or use another.",
         "這張圖片已損壞或不完整，請重新存檔，或換一張。",
     ),
-    Outcome.TOO_SLOW: (
+    Outcome.TOO_SLOW: Text(
         "This picture takes too long to read; please save it again as a plain JPEG or PNG, "
         "or use another.",
         "讀取這張圖片花費的時間太久，請另存成一般的 JPEG 或 PNG，或換一張。",
@@ -101,8 +102,8 @@ def read_upload(upload: Any, received: Received) -> tuple[tuple[int, int], np.nd
         ) from None
     outcome, size, picture = decode(data)
     if outcome in _REFUSALS:
-        en, zh = _REFUSALS[outcome]
-        raise DataError(en, zh=zh)
+        refusal = _REFUSALS[outcome]
+        raise DataError(refusal.en, zh=refusal.zh)
     return size, preprocess(picture)
 
 

@@ -51,7 +51,7 @@ def running():
         ) as browser:
             yield browser
     except AppError as error:
-        need(False, error.en)
+        need(False, error.text.en)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_full_queue_is_said_in_the_readers_language(language, running, url, pa
         page.locator(".gallery-item").first.click()
         toast = page.get_by_test_id("toast-body")
         toast.wait_for()
-    assert QUEUE_FULL[language] in toast.inner_text()
+    assert QUEUE_FULL.say(language) in toast.inner_text()
     page.context.close()
 
 
