@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run, and no test that fails because a machine is slow.
@@ -13,6 +16,9 @@ settings.register_profile(
     "lab5", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("lab5")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads would only wait for it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -50,13 +56,47 @@ def model(weights):
 
 
 @pytest.fixture(scope="session")
-def fp32(model, tmp_path_factory) -> Path:
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``once(name, make)``: a folder that ``make`` fills, once for all of xdist's processes.
+
+    Read what is in it, never write to it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    base.mkdir(exist_ok=True)
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        found, part = base / name, base / f"{name}.part"
+        with FileLock(f"{found}.lock"):
+            if not found.exists():
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                make(part)
+                part.rename(found)
+        return found
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fp32(model, once) -> Path:
     """The FP32 file of the repository's weights; read it, never write to it."""
     from lab5.export import export_fp32
 
-    path = tmp_path_factory.mktemp("fp32") / "N26140692_FP32.onnx"
-    export_fp32(model, path)
-    return path
+    name = "N26140692_FP32.onnx"
+    return once("fp32", lambda folder: export_fp32(model, folder / name)) / name
+
+
+@pytest.fixture(scope="session")
+def good_files(model, once) -> dict[str, bytes]:
+    """The files of a good hand-in by name."""
+    from tests import handin
+
+    def make(folder: Path) -> None:
+        for name, content in handin.make(folder, model).items():
+            (folder / name).write_bytes(content)
+
+    return {path.name: path.read_bytes() for path in once("good", make).iterdir()}
 
 
 GRADERS = 2  # each prepares what it grades; for pytest -n 2 --dist loadgroup
@@ -83,9 +123,8 @@ def _graders():
 
 
 @pytest.fixture
-def grader(request, _graders, model, weights, tmp_path_factory):
+def grader(request, _graders, model, good_files, once, weights, tmp_path_factory):
     """Grades the variations of the good hand-in that this session, or this group of it, tests."""
-    from tests import handin
     from tests.mutants import Grader, Variants
 
     group = _group(request.node)
@@ -97,10 +136,8 @@ def grader(request, _graders, model, weights, tmp_path_factory):
             and _group(item) == group
         )
         variations = {one.name: one for one in asked}.values()  # each once
-        folder = tmp_path_factory.mktemp("variants")
-        variants = Variants(model, handin.make(folder, model), folder)
         _graders[group] = Grader(
-            variants,
+            Variants(model, good_files, once("variants", lambda folder: None)),
             variations,
             tmp_path_factory.mktemp("grader"),
             weights=weights,

@@ -27,9 +27,8 @@ SCHEMA = json.loads(
 
 
 @pytest.fixture(scope="module")
-def good(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("good")
-    return handin.write_zip(folder / handin.ARCHIVE, handin.make(folder, model))
+def good(good_files, tmp_path_factory):
+    return handin.write_zip(tmp_path_factory.mktemp("good") / handin.ARCHIVE, good_files)
 
 
 def written(tmp_path, *arguments, status=0):

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from filelock import FileLock
 
 from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
+from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 from lab5.grading.handin import Evidence
 from lab5.grading.probes import PROBES, preload
@@ -161,6 +163,7 @@ class Variants:
     Args:
         net: the network with trained weights, in eval mode; read it, never write to it.
         good: the files of the good hand-in by name.
+        folder: for the models; processes may share it.
     """
 
     def __init__(self, net: Any, good: dict[str, bytes], folder: Path) -> None:
@@ -169,8 +172,11 @@ class Variants:
     def once(self, name: str, make: Callable[[Path], object]) -> bytes:
         """What ``make`` writes to the path that it is given."""
         path = self.folder / f"{name}.onnx"
-        if not path.exists():
-            make(path)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                part = path.with_name(f"part-{path.name}")
+                make(part)
+                part.rename(path)
         return path.read_bytes()
 
     def export(self, net: Any, path: Path, **options: Any) -> None:
@@ -217,11 +223,14 @@ class Variants:
             logging.disable(logging.NOTSET)
 
 
-# What the evidence takes from files alone, and from which
+# What the evidence computes from nothing but the bytes of these files: part -> roles
 _PARTS = {
     "reference": (),
     "handed_out": (),
+    "cells": ("notebook",),
+    "program": ("notebook",),
     "fp32": ("fp32",),
+    "fp32_parity": ("fp32",),
     "rebuilt": ("fp32",),
     "int8": ("int8",),
     "held_out": ("fp32", "int8"),
@@ -230,11 +239,15 @@ _PARTS = {
 }
 
 
+_NAMES = {"notebook": NOTEBOOK, "fp32": FP32, "int8": INT8, "report": REPORT}
+
+
 class Grader:
     """Makes all checks on variations.
 
-    What depends only on a file that a variation leaves as it is, is taken from the good hand-in; the
-    notebooks' code is run in few child processes, as to start one takes longer than to run a probe.
+    What is computed only from files whose bytes are the good hand-in's (``_PARTS``) is taken from there;
+    every check is made on every variation. The notebooks' code is run in few child processes, as to
+    start one takes longer than to run a probe.
 
     Args:
         weights: the checkpoint that the good hand-in carries.
@@ -255,7 +268,9 @@ class Grader:
         self.handins = {v.name: HandIn(variants) for v in variations}
         for variation in variations:
             variation.edit(self.handins[variation.name])
-        self._probes = _Probes(self.handins.values(), folder)
+        sizes = {kind: len(self.good[name]) for kind, name in (("fp32", FP32), ("int8", INT8))}
+        sizes["weights"] = weights.stat().st_size
+        self._probes = _Probes(self.handins.values(), folder, sizes)
         self._evidence = self._opened(HandIn(variants), folder)
         self.results = _judged(self._evidence)
 
@@ -266,10 +281,10 @@ class Grader:
     def grade(self, varied: HandIn, folder: Path) -> dict[str, Result]:
         """The same for a hand-in, of which nothing was prepared."""
         evidence = self._opened(varied, folder)
-        same = {
+        same = {  # the good models have no external data
             role: (path := evidence.zip.path(role)) is not None
             and path.read_bytes() == self.good[name]
-            for role, name in (("fp32", FP32), ("int8", INT8), ("report", REPORT))
+            for role, name in _NAMES.items()
         }
         for part, roles in _PARTS.items():
             if all(same[role] for role in roles):
@@ -308,9 +323,14 @@ def _judged(evidence: Evidence) -> dict[str, Result]:
 
 
 class _Probes:
-    """The probes of all notebooks, made in the background, in one child process a core."""
+    """The probes of all notebooks, made in the background: in one child a core, as in a hand-in's own.
 
-    def __init__(self, handins: Iterable[HandIn], folder: Path) -> None:
+    Args:
+        sizes: bytes of the good hand-in's models and of the checkpoint, for the code that looks.
+    """
+
+    def __init__(self, handins: Iterable[HandIn], folder: Path, sizes: dict[str, int]) -> None:
+        self._sizes = sizes
         notebooks = {
             _sources(cells): None for varied in handins if (cells := _cells(varied, folder))
         }
@@ -318,7 +338,8 @@ class _Probes:
             sources: Future() for sources in notebooks
         }
         self._closed = False
-        share = os.cpu_count() or 1
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        share = max(1, (os.cpu_count() or 1) // workers)
         self._pool = ThreadPoolExecutor(share)
         for part in range(share):
             mine = list(notebooks)[part::share]
@@ -340,7 +361,11 @@ class _Probes:
                 self._found[sources].set_exception(error)
 
     def _run(self, notebooks: list[tuple[str, ...]], folder: Path) -> None:
-        jobs = [{"probe": n, "cells": sources} for sources in notebooks for n in PROBES]
+        jobs = [
+            {"probe": name, "cells": list(map(python_of, sources)), "sizes": self._sizes}
+            for sources in notebooks
+            for name in PROBES
+        ]
         found: dict[str, Outcome] = {}
         sandbox = Sandbox(seconds=SECONDS, preload=preload())
         for index, outcome in sandbox.run("lab5.grading.probes:observe", jobs, folder):
