@@ -30,6 +30,7 @@ from PIL import Image
 from lab5.assignment import CLASSES
 from lab5.commands import data as command
 from lab5.errors import DataError, DataMissing
+from lab5.files import natural
 from lab5.study import data
 from lab5.study.data import Cifar10, Split
 from tests.conftest import need
@@ -241,7 +242,7 @@ def test_what_systems_leave_in_folders_is_ignored(tmp_path, small):
 
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=6))
 def test_any_file_names_can_be_ordered(names):
-    assert len(sorted(names, key=data._natural)) == len(names)
+    assert len(sorted(names, key=natural)) == len(names)
 
 
 # Bad input

@@ -343,7 +343,9 @@ class _Probes:
         self._pool = ThreadPoolExecutor(share)
         for part in range(share):
             mine = list(notebooks)[part::share]
-            run = self._pool.submit(self._run, mine, folder / f"probes-{part}")
+            # Not in the thread: CPython's ast.parse fails when two threads take turns in it.
+            jobs = self._jobs(mine)
+            run = self._pool.submit(self._run, mine, jobs, folder / f"probes-{part}")
             run.add_done_callback(functools.partial(self._fail, mine))
 
     def of(self, cells: list[Cell]) -> dict[str, Outcome] | None:
@@ -360,12 +362,15 @@ class _Probes:
             if (error := run.exception()) and not self._found[sources].done():
                 self._found[sources].set_exception(error)
 
-    def _run(self, notebooks: list[tuple[str, ...]], folder: Path) -> None:
-        jobs = [
-            {"probe": name, "cells": list(map(python_of, sources)), "sizes": self._sizes}
-            for sources in notebooks
-            for name in PROBES
+    def _jobs(self, notebooks: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+        cells = [list(map(python_of, sources)) for sources in notebooks]
+        return [
+            {"probe": name, "cells": one, "sizes": self._sizes} for one in cells for name in PROBES
         ]
+
+    def _run(
+        self, notebooks: list[tuple[str, ...]], jobs: list[dict[str, Any]], folder: Path
+    ) -> None:
         found: dict[str, Outcome] = {}
         sandbox = Sandbox(seconds=SECONDS, preload=preload())
         for index, outcome in sandbox.run("lab5.grading.probes:observe", jobs, folder):
