@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
+from lab5.grading.checks.observed import errors_of, relative, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.text import Text
 
@@ -27,32 +28,6 @@ DYNAMIC_OPERATORS: Final = (
     "MatMulIntegerToFloat", "DynamicQuantizeLSTM",
 )  # fmt: skip
 QUANTISED_OPERATORS: Final = ("QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd")
-
-
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference, relative to the largest value wanted, at least 1."""
-    import numpy as np
-
-    if found.shape != wanted.shape or not np.isfinite(found).all():
-        return float("inf")
-    return float(abs(found - wanted).max() / max(1.0, float(abs(wanted).max())))
-
-
-def ours(found: dict[str, Any]) -> None:
-    """Raise when a library that the notebook imports is not installed here: no fault of the student.
-
-    To be called before any ``Fault`` about code that failed.
-    """
-    if absent := found.get("absent"):
-        raise RuntimeError(
-            f"the notebook needs {', '.join(absent)}: install it beside lab5 and grade again"
-        )
-
-
-def _why(found: dict[str, Any]) -> str:
-    errors = [found["error"]] if found.get("error") else []
-    errors += found.get("errors") or []
-    return "; ".join(errors)[:300] or "—"
 
 
 # 1.1
@@ -83,11 +58,11 @@ def network_parameters(e: Evidence) -> None:
     found, want = e.probe("network"), e.reference["parameters"]
     got = found.get("parameters")
     if got is None:
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("The network cannot be built.", "無法建立網路。"),
             want="ResNet18(BasicBlock, num_classes=10)",
-            got=_why(found),
+            got=errors_of(found),
         )
     differ = [f"{n} {got[n]}" for n in got if want.get(n) != got[n]]
     lacking = [f"{n} {want[n]}" for n in want if n not in got]
@@ -111,9 +86,11 @@ def network_output(e: Evidence) -> None:
     found, want = e.probe("network"), e.reference["output"]
     got = found.get("output")
     if not isinstance(got, np.ndarray):
-        ours(found)
+        require_libraries(found)
         raise Fault(
-            Text("The network does not run.", "網路無法執行。"), want="(2, 10)", got=_why(found)
+            Text("The network does not run.", "網路無法執行。"),
+            want="(2, 10)",
+            got=errors_of(found),
         )
     if not relative(got, want) <= PARITY:
         raise Fault(
@@ -129,7 +106,7 @@ def network_output(e: Evidence) -> None:
 def _exports(e: Evidence) -> list[dict[str, Any]]:
     found = e.probe("export")
     if not found["loaded"]:
-        ours(found)
+        require_libraries(found)
         raise Blocked(
             Text(
                 "torch.onnx.export was not reached: see 1.3.",
@@ -147,11 +124,11 @@ def weights_loaded(e: Evidence) -> None:
     """The model that is exported holds the checkpoint's weights."""
     found = e.probe("export")
     if not any(export["loaded"] for export in _exports(e)):
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("The exported model does not hold the weights.", "匯出的模型沒有載入權重。"),
             want="load_state_dict(state)",
-            got=_why(found),
+            got=errors_of(found),
         )
 
 
@@ -199,11 +176,11 @@ def export_called(e: Evidence) -> None:
     """The notebook calls torch.onnx.export."""
     found = e.probe("export")
     if not any(export["called"] for export in found["exports"]):
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("The exporter was not reached.", "沒有執行到匯出。"),
             want="torch.onnx.export(model, …)",
-            got=_why(found),
+            got=errors_of(found),
         )
 
 
@@ -390,11 +367,13 @@ def quantize_called(e: Evidence) -> None:
     if not good:
         called = [c for c in found["calls"] if c["called"]]
         if not called:
-            ours(found)
+            require_libraries(found)
         raise Fault(
             Text("quantize_static was not called so.", "沒有這樣呼叫 quantize_static。"),
             want="quantize_static(FP32, INT8, reader, …)",
-            got="{model_input} -> {model_output}".format(**called[0]) if called else _why(found),
+            got="{model_input} -> {model_output}".format(**called[0])
+            if called
+            else errors_of(found),
         )
 
 
@@ -652,7 +631,7 @@ def _session_calls(e: Evidence) -> list[dict[str, Any]]:
         raise Fault(
             Text("There is no build_session.", "沒有 build_session 函式。"),
             want="build_session(model_path, providers)",
-            got=_why(found),
+            got=errors_of(found),
         )
     return list(found["calls"])
 
@@ -666,7 +645,7 @@ def session_path(e: Evidence) -> None:
     for call in _session_calls(e):
         kind = "int8" if "INT8" in call["file"] else "fp32"
         if call.get("error"):
-            ours(e.probe("session"))
+            require_libraries(e.probe("session"))
             raise Fault(
                 Text("It fails.", "執行失敗。"),
                 want=Text("a session", "session 物件"),
@@ -704,11 +683,11 @@ def sessions_opened(e: Evidence) -> None:
     found = e.probe("opened")
     kinds = {opened["kind"] for opened in found["opened"]}
     if kinds != {"fp32", "int8"}:
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("It does not open both.", "沒有開啟兩個模型。"),
             want="FP32, INT8",
-            got=", ".join(o["file"] for o in found["opened"]) or _why(found),
+            got=", ".join(o["file"] for o in found["opened"]) or errors_of(found),
         )
     crossed = [
         f"{name} = {kind.upper()}"

@@ -14,7 +14,7 @@ from lab5.assignment import (
     TOP_K,
 )
 from lab5.grading.checks.layout import notebook_present
-from lab5.grading.checks.topic1 import _why, ours
+from lab5.grading.checks.observed import errors_of, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence import inputs
 from lab5.text import Text
@@ -44,7 +44,7 @@ def _calls(e: Evidence) -> dict[str, Any]:
 
 
 def _fail_of(e: Evidence, call: dict[str, Any], label: str) -> Fault:
-    ours(e.probe("preprocess"))
+    require_libraries(e.probe("preprocess"))
     errors = e.probe("preprocess").get("errors") or []
     return Fault(
         Text(f"It fails on a picture ({label}).", f"處理圖片時出錯（{label}）。"),
@@ -217,7 +217,7 @@ def _compared(e: Evidence) -> list[dict[str, Any]]:
         )
     for call in found["calls"]:
         if "error" in call or "message" in call:
-            ours(found)
+            require_libraries(found)
             got = [call.get("error") or call["message"], *found["errors"]]
             raise Fault(
                 Text("It fails on a picture.", "處理圖片時出錯。"),
@@ -504,9 +504,11 @@ def compare_none(e: Evidence) -> None:
     if found["function"] is None:
         raise Blocked(Text("There is no compare_fp32_int8.", "沒有 compare_fp32_int8 函式。"))
     if "error" in found:
-        ours(found)
+        require_libraries(found)
         raise Fault(
-            Text("It fails.", "執行出錯。"), want=Text("a message", "提示訊息"), got=_why(found)
+            Text("It fails.", "執行出錯。"),
+            want=Text("a message", "提示訊息"),
+            got=errors_of(found),
         )
     value = found.get("value")
     if "message" not in found and not (isinstance(value, list) and len(value) == 3):
@@ -523,11 +525,11 @@ def compare_none(e: Evidence) -> None:
 def _interface(e: Evidence) -> dict[str, Any]:
     found = e.probe("page")
     if not found["interfaces"]:
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("No gr.Interface was made.", "沒有建立 gr.Interface。"),
             want="demo = gr.Interface(fn=…, inputs=…, outputs=…)",
-            got=_why(found),
+            got=errors_of(found),
         )
     return dict(found["interfaces"][-1])
 
@@ -636,11 +638,11 @@ def page_launched(e: Evidence) -> None:
     """The notebook launches the page."""
     found = e.probe("page")
     if not found["launches"]:
-        ours(found)
+        require_libraries(found)
         raise Fault(
             Text("launch was not called.", "沒有呼叫 launch。"),
             want="demo.launch(share=True)",
-            got=_why(found),
+            got=errors_of(found),
         )
 
 
