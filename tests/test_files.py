@@ -223,14 +223,30 @@ def test_data_outside_the_folder_are_refused(tmp_path, location):
         model_files(saved(here / "a.onnx", location.format(here=here, there=there)))
 
 
-@given(st.text(max_size=20))
+@given(
+    st.lists(st.sampled_from(["w.data", "sub", "link", "..", "."]), min_size=1, max_size=4).map(
+        "/".join
+    )
+)
 def test_any_location_is_inside_or_refused(tmp_path_factory, location):
-    folder = tmp_path_factory.mktemp("any")
-    try:
-        found = model_files(saved(folder / "a.onnx", location.encode("utf-8", "replace").decode()))
-    except UsageError:
-        return
-    assert all(file.is_file() and file.parent == folder for file in found)
+    outside = tmp_path_factory.mktemp("any")
+    folder = outside / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "link").symlink_to(outside)
+    for where in (outside, folder, folder / "sub"):
+        (where / "w.data").write_bytes(bytes(4000))
+    data = folder / location
+    inside = (
+        data.is_file()
+        and data.resolve().is_relative_to(folder.resolve())
+        and ".." not in data.relative_to(folder).parts
+    )
+    path = saved(folder / "a.onnx", location)
+    if inside:
+        assert model_files(path) == [path, data]
+    else:
+        with pytest.raises(UsageError):
+            model_files(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 100, None])

@@ -135,6 +135,7 @@ def test_nothing_else_is_left_behind(small, tmp_path):
 @pytest.mark.parametrize("method", module.METHODS)
 def test_every_method_gives_a_valid_file(small, tmp_path, method):
     quantize(small, tmp_path / "INT8.onnx", noise(), method)
+    verify_int8(tmp_path / "INT8.onnx")
 
 
 # The traps
