@@ -217,7 +217,7 @@ def checkpoint_asked_for_first(h: HandIn) -> None:
     """The checkpoint's existence and size are asserted before it is loaded."""
     h.code(
         LOAD,
-        f"    assert os.path.exists(path) and os.path.getsize(path) > 40e6, path\n{LOAD}",
+        f"    assert os.path.exists(path) and os.path.getsize(path) > 20e6, path\n{LOAD}",
     )
 
 
