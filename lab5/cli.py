@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab5.assignment import CALIBRATIONS
-from lab5.errors import Lab5Error
+from lab5.errors import Lab5Error, UsageError
 from lab5.text import Text
 
 if TYPE_CHECKING:
@@ -49,6 +50,29 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
         "the weights, and refined scales), cifar10, or a folder of pictures / 校準資料：random（預設）、"
         "synthetic、cifar10，或圖片資料夾",
     )
+
+
+def add_submission(parser: argparse.ArgumentParser) -> None:
+    """The option ``--submission`` of the commands that write the report."""
+    parser.add_argument(
+        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    )
+
+
+def submission_folder(given: Path | None) -> Path | None:
+    """``given``; without it ``submission/`` here, if it is there.
+
+    Raises:
+        UsageError: what is given is no folder.
+    """
+    if given is None:
+        return Path("submission") if Path("submission").is_dir() else None
+    if not given.is_dir():
+        raise UsageError(
+            f"--submission {given} is no folder. It holds your reflection.md and screenshots/.",
+            zh=f"--submission {given} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
+        )
+    return given
 
 
 def progress() -> Progress:

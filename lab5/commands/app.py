@@ -1,4 +1,4 @@
-"""``lab5 app``: 2.3 and 2.4: the Gradio page, served locally and through a public link."""
+"""``lab5 app``: serve the page, or export it as a Space."""
 
 from __future__ import annotations
 

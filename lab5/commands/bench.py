@@ -1,4 +1,4 @@
-"""``lab5 bench``: How good and how fast is the INT8 file? Two tables, each from one command."""
+"""``lab5 bench``: two tables, speed by engine and quality by calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lab5 data``: CIFAR-10 from wherever people have it, as the same arrays in the same order."""
+"""``lab5 data``: fetch CIFAR-10 into the cache."""
 
 from __future__ import annotations
 

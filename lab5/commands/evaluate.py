@@ -1,4 +1,4 @@
-"""``lab5 evaluate``: How right are the models? PyTorch, FP32 ONNX and INT8 ONNX on the same test images, side by side."""
+"""``lab5 evaluate``: PyTorch, FP32 and INT8 side by side on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab5.cli import add_calibration, command, console, progress
 from lab5.errors import UsageError
 from lab5.files import find, replacing
 from lab5.study.data import load
+from lab5.study.evaluate import Evaluation, Paired, evaluate
 
 if TYPE_CHECKING:
     from rich.table import Table
-from lab5.study.evaluate import Evaluation, Paired, evaluate
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -1,4 +1,4 @@
-"""Grade hand-ins: ``python -m lab5.grade X.zip [Y.zip …]`` prints a table and writes JSON.
+"""``lab5 grade``: a table for each hand-in, and JSON.
 
 Exit status 0 when every zip was graded, whatever the grades; 1 when one could not be.
 """

@@ -1,4 +1,4 @@
-"""``lab5 package``: The main job: ``python -m lab5.package <student id>`` makes ``<student id>_lab5.zip``."""
+"""``lab5 package``: the whole hand-in as one zip."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab5.assignment import (
-    CHECKPOINT,
-    TEMPLATE,
-    FileNames,
-)
-from lab5.cli import add_calibration, command, console
-from lab5.errors import SubmissionError, UsageError
+from lab5.assignment import CHECKPOINT, TEMPLATE, FileNames
+from lab5.cli import add_calibration, add_submission, command, console, submission_folder
+from lab5.errors import SubmissionError
 from lab5.files import find, replacing
 from lab5.package import Made, Steps, make_package
 from lab5.text import LANGUAGES, Language, Text
@@ -29,9 +25,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("student_id", help="for example N26140692 / 學號")
     found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
     found.add_argument("--template", type=Path, help=f"the notebook, {TEMPLATE} / notebook 模板")
-    found.add_argument(
-        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
-    )
+    add_submission(found)
     found.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
     add_calibration(found)
     found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
@@ -45,14 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     names = FileNames(args.student_id)
     weights, template = find(args.weights, CHECKPOINT), find(args.template, TEMPLATE)
-    submission = args.submission
-    if submission is None:
-        submission = Path("submission") if Path("submission").is_dir() else None
-    elif not submission.is_dir():
-        raise UsageError(
-            f"--submission {submission} is no folder. It holds your reflection.md and screenshots/.",
-            zh=f"--submission {submission} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
-        )
+    submission = submission_folder(args.submission)
     console.print(f"weights  {weights}\ntemplate {template}", soft_wrap=True)
     steps = Steps(args.lang)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""``lab5 quantize``: 1.4: static INT8 quantisation as QOperator, per channel, int8 weights, MinMax."""
+"""``lab5 quantize``: only the quantisation."""
 
 from __future__ import annotations
 

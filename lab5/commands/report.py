@@ -1,4 +1,4 @@
-"""``lab5 report``: 3: the report, one PDF: the student's screenshots, the figures of this pair of models, a reflection."""
+"""``lab5 report``: only the report."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import datetime
 import sys
 from pathlib import Path
 
-from lab5.assignment import (
-    CALIBRATIONS,
-    CHECKPOINT,
-    FileNames,
-)
-from lab5.cli import command, console
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, FileNames
+from lab5.cli import add_submission, command, console, submission_folder
 from lab5.errors import UsageError
 from lab5.files import find
 from lab5.models import cached_pair
@@ -25,9 +21,7 @@ def parser() -> argparse.ArgumentParser:
         prog="lab5 report", description="Make <student id>_report.pdf / 製作報告"
     )
     found.add_argument("student_id", help="for example N26140692 / 學號")
-    found.add_argument(
-        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
-    )
+    add_submission(found)
     found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     for name in ("FP32", "INT8"):
         text = f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}"
@@ -72,12 +66,7 @@ def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     names = FileNames(args.student_id)
-    if args.submission is not None and not args.submission.is_dir():
-        raise UsageError(
-            f"--submission {args.submission} is no folder. It holds your reflection.md and screenshots/.",
-            zh=f"--submission {args.submission} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
-        )
-    submission = args.submission or Path("submission")
+    submission = submission_folder(args.submission)
     fp32, int8 = _models(args, names)
     console.print(f"FP32  {fp32}\nINT8  {int8}", soft_wrap=True)
     from lab5.report.measure import IMAGES, measure

@@ -1,4 +1,4 @@
-"""``lab5 saturation``: Whether an INT8 file can give other answers on an older CPU: a bound from the file alone."""
+"""``lab5 saturation``: whether an INT8 file overflows 16 bits on an older CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lab5 screenshots``: 3.1: pictures of the page on a desktop, a phone and a tablet, as Chromium emulates them."""
+"""``lab5 screenshots``: pictures of the page on emulated devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lab5 sqnr``: Which layer hurts: signal to quantisation noise of every tensor of an FP32/INT8 pair, in dB."""
+"""``lab5 sqnr``: which layer quantisation hurts."""
 
 from __future__ import annotations
 

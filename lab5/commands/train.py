@@ -1,4 +1,4 @@
-"""Train the assignment's ResNet18 on CIFAR-10: ``python -m lab5.train``, on a CPU or a GPU."""
+"""``lab5 train``: train the network on CIFAR-10, on a CPU or a GPU."""
 
 from __future__ import annotations
 

@@ -114,13 +114,9 @@ class Evidence:
             SandboxError: the process does not start; told once.
             Blocked: as was told.
         """
-        if name not in self._probes:
-            self._observe()
-        outcome = self._probes[name]
+        outcome = self._outcome(name)
         if outcome.ended == "done" and isinstance(outcome.value, dict):
             return outcome.value
-        if outcome.ended == "late":
-            raise out_of_time(self._late)
         if outcome.ended == "timeout":
             raise Fault(
                 Text(
@@ -136,13 +132,22 @@ class Evidence:
             got=outcome.error,
         )
 
+    def _outcome(self, name: str) -> Outcome:
+        """How a probe ended, which are all made when the first is asked for."""
+        if name not in self._probes:
+            self._observe()
+        if self._probes[name].ended == "late":
+            raise out_of_time(self._late)
+        return self._probes[name]
+
     def _observe(self) -> None:
         if self._unstarted:
             raise Blocked(Text("The sandbox does not start.", "沙盒無法啟動。"))
         names = [] if self.static else list(PROBES)
         cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
         jobs: list[dict[str, Any]] = [{"probe": "reference"}]
-        jobs += [{"probe": name, "cells": cells, "sizes": self._sizes()} for name in names]
+        sizes = self._sizes()
+        jobs += [{"probe": name, "cells": cells, "sizes": sizes} for name in names]
         jobs = self._left(jobs)
         run = self.sandbox.run(
             "lab5.grading.probes:observe", jobs, self.folder / "run", until=self.until
@@ -192,11 +197,7 @@ class Evidence:
     @cached_property
     def reference(self) -> dict[str, Any]:
         """The reference network's parameters and outputs; a failure here is ours."""
-        if "reference" not in self._probes:
-            self._observe()
-        outcome = self._probes["reference"]
-        if outcome.ended == "late":
-            raise out_of_time(self._late)
+        outcome = self._outcome("reference")
         if outcome.ended != "done":
             raise RuntimeError(outcome.error)
         return dict(outcome.value)

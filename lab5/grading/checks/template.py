@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import tokenize
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8
@@ -122,7 +123,13 @@ def template_cells(e: Evidence) -> None:
         )
 
 
-def _lost(e: Evidence, wanted: object) -> list[str]:
+def _keeps(e: Evidence, wanted: Callable[[str], bool], why: Text) -> None:
+    """See that the template's lines that are ``wanted`` are all there."""
+    if lost := _lost(e, wanted):
+        raise Fault(why, want=" | ".join(lost[:4]), got=f"– {len(lost)}")
+
+
+def _lost(e: Evidence, wanted: Callable[[str], bool]) -> list[str]:
     everywhere = {line for cell in e.cells for line in _lines(cell)}
     everywhere |= {  # ``%time x = 1`` holds ``x = 1``
         line.strip()
@@ -137,7 +144,7 @@ def _lost(e: Evidence, wanted: object) -> list[str]:
     lost = []
     for cell in _template(e):
         for line in _python_lines(cell) if cell.kind == "code" else ():
-            if wanted(line):  # type: ignore[operator]
+            if wanted(line):
                 renamed = TEMPLATE_FP32 in line or TEMPLATE_INT8 in line
                 name = _DEFINED.match(line)  # type hints may be added, and async
                 plain = re.sub(r"\s+", "", line)
@@ -164,13 +171,7 @@ def _imported(line: str, everywhere: set[str]) -> bool:
 )  # fmt: skip
 def template_comments(e: Evidence) -> None:
     """The template's comments and TODO markers are kept."""
-    lost = _lost(e, lambda line: line.startswith("#"))
-    if lost:
-        raise Fault(
-            Text("Comments are missing.", "缺少註解。"),
-            want=" | ".join(lost[:4]),
-            got=f"– {len(lost)}",
-        )
+    _keeps(e, lambda line: line.startswith("#"), Text("Comments are missing.", "缺少註解。"))
 
 
 @check(
@@ -179,18 +180,13 @@ def template_comments(e: Evidence) -> None:
 )  # fmt: skip
 def template_lines(e: Evidence) -> None:
     """The template's own lines of code are kept."""
-    lost = _lost(
+    _keeps(
         e,
         lambda line: (
             not line.startswith("#") and not _BLANK.match(line) and not re.match(_OTHERS, line)
         ),
+        Text("Lines are missing.", "缺少程式碼。"),
     )
-    if lost:
-        raise Fault(
-            Text("Lines are missing.", "缺少程式碼。"),
-            want=" | ".join(lost[:4]),
-            got=f"– {len(lost)}",
-        )
 
 
 @check(
