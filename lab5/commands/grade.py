@@ -35,7 +35,18 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
     found.add_argument("--template", type=Path, help="the handed-out notebook / 模板 notebook")
     found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
-    found.add_argument("--static", action="store_true", help="run no code of it / 不執行程式")
+    found.add_argument(
+        "--run-code",
+        choices=("walled", "unsafe", "never"),
+        default="walled",
+        help="how its code is run: behind a wall (bubblewrap), without one, or never / 如何執行其程式",
+    )
+    found.add_argument(
+        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
+    )
+    found.add_argument(
+        "--seed", type=int, metavar="N", help="of what its functions are called with / 亂數種子"
+    )
     found.add_argument("--strict", action="store_true", help="advice is a fail / 建議視為未通過")
     found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     return found
@@ -47,38 +58,42 @@ def main(argv: list[str] | None = None) -> None:
     for path in (args.template, args.weights):
         if path is not None and not path.is_file():
             raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed {args.seed} is below 0.", zh=f"--seed {args.seed} 小於 0。")
     if args.json and not args.json.absolute().parent.is_dir():
         raise UsageError(
             f"There is no folder {args.json.absolute().parent}.",
             zh=f"找不到資料夾 {args.json.absolute().parent}。",
         )
     from lab5.grading.render import RENDERERS
-    from lab5.grading.suite import check_submission
+    from lab5.grading.suite import Rooms, check_submission
 
     graded: list[Graded] = []
     not_graded: dict[str, Text] = {}
-    for path in _zips(args.zips):
-        try:
-            with console.status(path.name):
-                one = check_submission(
-                    path,
-                    weights=args.weights,
-                    template=args.template,
-                    static=args.static,
-                    strict=args.strict,
-                )
-            print(RENDERERS["terminal"]([one], args.lang), end="")
-            graded.append(one)
-        except SubmissionError as error:
-            not_graded[str(path)] = error.text
-        except Lab5Error:  # ours, which no other zip would be spared
-            raise
-        except Exception as error:  # of this zip alone: the others are graded all the same
-            not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
-        if args.json:
-            with replacing(args.json) as temporary:
-                found = RENDERERS["json"](graded, args.lang, not_graded)
-                temporary.write_text(found, encoding="utf-8")
+    with Rooms(args.run_code) as rooms:
+        for path in _zips(args.zips):
+            try:
+                with console.status(path.name):
+                    one = check_submission(
+                        path,
+                        weights=args.weights,
+                        template=args.template,
+                        strict=args.strict,
+                        seed=args.seed,
+                        rooms=rooms,
+                    )
+                print(RENDERERS["terminal"]([one], args.lang), end="")
+                graded.append(one)
+            except SubmissionError as error:
+                not_graded[str(path)] = error.text
+            except Lab5Error:  # ours, which no other zip would be spared
+                raise
+            except Exception as error:  # of this zip alone: the others are graded all the same
+                not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
+            if args.json:
+                with replacing(args.json) as temporary:
+                    found = RENDERERS["json"](graded, args.lang, not_graded)
+                    temporary.write_text(found, encoding="utf-8")
     if not_graded:
         raise SubmissionError(
             "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),

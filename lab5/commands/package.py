@@ -80,7 +80,9 @@ def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> 
     from lab5.grading.suite import check_submission
 
     with steps(Text("Grade", "評分")):
-        graded = check_submission(archive, template=template, weights=weights)
+        graded = check_submission(
+            archive, template=template, weights=weights, run_code="unsafe", seed=0
+        )  # one's own needs no wall
     print(RENDERERS["terminal"]([graded], steps.lang), end="")
     return [
         f"{one.item} {one.name}"

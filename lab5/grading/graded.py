@@ -28,12 +28,14 @@ class Graded:
     Args:
         path: the zip, as it was given.
         seconds: how long it took, by the clock.
+        seed: of what its functions were called with: with it, another run does the same.
     """
 
     path: str
     student_id: str | None
     checks: tuple[Result, ...]
     seconds: float
+    seed: int
 
     @property
     def earned(self) -> float:
@@ -85,6 +87,7 @@ class Graded:
                 for one in self.checks
             ],
             "seconds": self.seconds,
+            "seed": self.seed,
         }
 
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from lab5.errors import SandboxError
-from lab5.files import replacing
 from lab5.grading.core import Blocked, Fault, out_of_time
 from lab5.grading.evidence import inputs
-from lab5.grading.evidence.checkpoint import checkpoint_layers
+from lab5.grading.evidence.checkpoint import checkpoint_layers, layers_of, reference_parameters
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.onnx_file import Layer, OnnxFile, Unreadable, in_order, reference_logits
 from lab5.grading.evidence.pdf import Report, read_report
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, read_cells
 from lab5.grading.evidence.submission import Submission, open_submission
-from lab5.grading.probes import PROBES, preload
-from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
+from lab5.grading.sandbox.room import Outcome
+from lab5.grading.sandbox.wall import PACKAGE
+from lab5.grading.stand_ins.given import Given, seeded_input, seeded_weights
 from lab5.text import Text
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
@@ -52,8 +50,9 @@ class Evidence:
     Args:
         weights: the checkpoint that the hand-in should carry, if known.
         template: the handed-out notebook, if known.
-        until: when the notebook's code is ended, by ``time.monotonic``.
-        kept: a folder for what was observed, should this process end and another one take over.
+        seed: of what the notebook's functions are called with.
+
+    What its code did is known once ``outcomes`` is set: how each probe ended, by name.
     """
 
     def __init__(
@@ -63,19 +62,11 @@ class Evidence:
         *,
         weights: Path | None = None,
         template: Path | None = None,
-        static: bool = False,
-        sandbox: Sandbox | None = None,
-        until: float = math.inf,
-        kept: Path | None = None,
+        seed: int = 0,
     ) -> None:
         self.archive, self.folder = archive, folder
-        self.weights, self.template, self.static = weights, template, static
-        self.sandbox = sandbox or Sandbox(seconds=15, preload=preload())
-        self.until, self.kept = until, kept or folder / "outcomes"
-        self.check = ""  # that is being made
-        self._probes: dict[str, Outcome] = {}
-        self._late = ""  # what was running when the time was over
-        self._unstarted = False  # the sandbox does not start
+        self.weights, self.template, self.seed = weights, template, seed
+        self.outcomes: Mapping[str, Outcome] | None = None
         self._spent: list[tuple[float, float]] = []  # processor time of FP32 and INT8 on an image
 
     @cached_property
@@ -106,22 +97,45 @@ class Evidence:
     def program(self) -> Program:
         return Program.of(self.cells)
 
+    @cached_property
+    def given(self) -> Given:
+        """What the probes get beside the notebook."""
+        paths = {
+            "fp32": self.zip.path("fp32"),
+            "int8": self.zip.path("int8"),
+            "weights": self.weights,
+        }
+        return Given(
+            seed=self.seed,
+            sizes={kind: path.stat().st_size for kind, path in paths.items() if path},
+            parameters=reference_parameters(),
+            network=(PACKAGE / "model.py").read_text(encoding="utf-8"),
+        )
+
+    def to_run(self) -> list[str]:
+        """The notebook's code, a cell each, as the probes get it."""
+        return [python_of(cell.source) for cell in self.cells if cell.kind == "code"]
+
     def probe(self, name: str) -> dict[str, Any]:
         """What was observed of the notebook's code.
 
         Raises:
             Fault: it hung or ended the process.
-            SandboxError: the process does not start; told once.
-            Blocked: as was told.
+            SandboxError: the time of the whole zip was over.
+            Blocked: it was not run, which was told.
         """
-        outcome = self._outcome(name)
+        if self.outcomes is None:
+            raise Blocked(Text("The notebook's code was not run.", "未執行 notebook 的程式。"))
+        outcome = self.outcomes[name]
+        if outcome.ended == "late":
+            raise out_of_time(f"probe {outcome.value}")
         if outcome.ended == "done" and isinstance(outcome.value, dict):
             return outcome.value
         if outcome.ended == "timeout":
             raise Fault(
                 Text(
-                    f"It was still running after {self.sandbox.seconds:g} seconds of computing.",
-                    f"運算超過 {self.sandbox.seconds:g} 秒仍未結束。",
+                    f"It was still running after {outcome.error}econds of computing.",
+                    f"運算超過 {outcome.error.rstrip(' s')} 秒仍未結束。",
                 ),
                 want=Text("it ends", "會結束"),
                 got=Text("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),
@@ -132,75 +146,14 @@ class Evidence:
             got=outcome.error,
         )
 
-    def _outcome(self, name: str) -> Outcome:
-        """How a probe ended, which are all made when the first is asked for."""
-        if name not in self._probes:
-            self._observe()
-        if self._probes[name].ended == "late":
-            raise out_of_time(self._late)
-        return self._probes[name]
-
-    def _observe(self) -> None:
-        if self._unstarted:
-            raise Blocked(Text("The sandbox does not start.", "沙盒無法啟動。"))
-        names = [] if self.static else list(PROBES)
-        cells = [python_of(c.source) for c in self.cells if c.kind == "code"] if names else []
-        jobs: list[dict[str, Any]] = [{"probe": "reference"}]
-        sizes = self._sizes()
-        jobs += [{"probe": name, "cells": cells, "sizes": sizes} for name in names]
-        jobs = self._left(jobs)
-        run = self.sandbox.run(
-            "lab5.grading.probes:observe", jobs, self.folder / "run", until=self.until
-        )
-        try:
-            for index, outcome in run:
-                name = jobs[index]["probe"]
-                self._probes[name] = outcome
-                if outcome.ended == "late":
-                    self._late = f"{self.check} (probe {jobs[outcome.value]['probe']})"
-                else:
-                    self._keep(name, outcome)
-        except SandboxError:
-            self._unstarted = True
-            raise
-
-    def _keep(self, name: str, outcome: Outcome) -> None:
-        with replacing(self.kept / f"{name}.json") as temporary:
-            temporary.write_text(dumps(dataclasses.asdict(outcome)), encoding="utf-8")
-
-    def _left(self, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Without what an earlier process observed, and what was running when it ended."""
-        first = not self.kept.exists()
-        self.kept.mkdir(exist_ok=True)
-        left = []
-        for job in jobs:
-            file = self.kept / f"{job['probe']}.json"
-            if file.exists():
-                self._probes[job["probe"]] = Outcome(**loads(file.read_text(encoding="utf-8")))
-            else:
-                left.append(job)
-        if left and not first:
-            ended = Outcome("crashed", error="it ended the process of the checks, too")
-            self._probes[left[0]["probe"]] = ended
-            self._keep(left.pop(0)["probe"], ended)
-        return left
-
-    def _sizes(self) -> dict[str, int]:
-        """Bytes of the models and the checkpoint, for the code that looks."""
-        paths = {
-            "fp32": self.zip.path("fp32"),
-            "int8": self.zip.path("int8"),
-            "weights": self.weights,
-        }
-        return {kind: path.stat().st_size for kind, path in paths.items() if path}
-
     @cached_property
-    def reference(self) -> dict[str, Any]:
-        """The reference network's parameters and outputs; a failure here is ours."""
-        outcome = self._outcome("reference")
-        if outcome.ended != "done":
-            raise RuntimeError(outcome.error)
-        return dict(outcome.value)
+    def reference_output(self) -> np.ndarray:
+        """(2, 10) float32: what the assignment's network gives with the probe's seeded weights."""
+        shapes = self.probe("network")["parameters"]
+        weights = seeded_weights(shapes, self.seed)
+        logits = reference_logits(layers_of(weights), seeded_input(self.seed))
+        assert logits is not None
+        return logits
 
     # The models
 

@@ -37,6 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--expected-failures", metavar="FILE", help="TOML: check = reason; strict in both ways"
     )
+    group.addoption(
+        "--run-code",
+        choices=("walled", "unsafe", "never"),
+        default="walled",
+        help="as lab5 grade has it",
+    )
     group.addoption("--lang", dest="lab5_lang", choices=LANGUAGES, default=LANGUAGES[0])
 
 
@@ -113,6 +119,7 @@ class HandIn(pytest.File):
                     weights=self.config.getoption(_WEIGHTS),
                     template=self.config.getoption(_TEMPLATE),
                     strict=_strict(self.config),
+                    run_code=self.config.getoption("run_code"),
                 )
             except SandboxError as error:  # no check is to fail by it, and none could be made
                 pytest.exit(str(error), returncode=1)

@@ -1,22 +1,27 @@
 """The conformance suite: every rubric item as checks.
 
-``check_submission`` makes them all on one zip, in a child process, so that nothing in the zip can stop
-or harm the caller.
+``check_submission`` makes them all on one zip. The caller reads nothing of it: what parses it and what
+runs its code are in two rooms (sandbox), and the caller believes only what a check can give.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import tempfile
+import secrets
 import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
-from lab5.errors import SubmissionError
+from lab5.assignment import STUDENT_ID
+from lab5.errors import NoWallError, SubmissionError
 from lab5.grading.core import (
     ADVISED,
     CHECKS,
     GROUPS,
+    STATUSES,
     Advice,
     Check,
     Fault,
@@ -28,11 +33,25 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
-from lab5.grading.sandbox import Outcome, Sandbox
+from lab5.grading.probes.registry import PROBES
+from lab5.grading.sandbox.keeper import Limits
+from lab5.grading.sandbox.messages import dumps
+from lab5.grading.sandbox.room import Outcome, Room, Visit
+from lab5.grading.sandbox.wall import PACKAGE
 from lab5.text import Text
 
 __all__ = [
-    "ADVISED", "CHECKS", "GROUPS", "MADE", "SHOWN", "Advice", "Check", "Fault", "Result", "check",
+    "ADVISED",
+    "CHECKS",
+    "GROUPS",
+    "MADE",
+    "SHOWN",
+    "Advice",
+    "Check",
+    "Fault",
+    "Result",
+    "Rooms",
+    "check",
     "check_submission",
 ]  # fmt: skip
 
@@ -42,10 +61,81 @@ for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each reg
 SHOWN = tuple(shown_order())
 MADE = tuple(made_order())
 
-SECONDS = 600.0  # by the clock, for a zip
-_SHARE = 5  # of these: the most that one check takes which runs no code
-_CLOSING = 20  # of these: what is kept for the checks when the notebook's code takes the rest
-MEMORY = 8 << 30  # bytes of address space
+SECONDS: Final = 60.0  # by the clock, for a zip
+PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
+_SHARE: Final = 5  # of these: the most that one check takes which runs no code
+_CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
+_MAX_TEXT: Final = 20_000  # characters of a text of a result
+
+RunCode = Literal["walled", "unsafe", "never"]
+
+# All of this package that the notebook's code is run by; it holds no answer and no judge.
+_SEEN: Final = (
+    "__init__.py", "assignment.py", "errors.py", "text.py", "grading/__init__.py",
+    "grading/newer_python.py", "grading/evidence/__init__.py", "grading/evidence/ipython.py",
+    "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
+    "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
+)  # fmt: skip
+_READS: Final = (
+    "numpy", "PIL.Image", "onnx", "onnx.helper", "onnxruntime", "onnxruntime.quantization",
+    "pypdfium2", "IPython.core.inputtransformer2", "lab5.grading.worker",
+)  # fmt: skip
+
+
+class Rooms:
+    """Where hand-ins are read and where their code is run: two rooms, or one where there is no wall.
+
+    Args:
+        run_code: behind a wall, without one (for a hand-in of one's own), or never.
+
+    Raises:
+        NoWallError: no wall can be built here.
+    """
+
+    def __init__(self, run_code: RunCode = "walled") -> None:
+        from lab5.grading.probes import preload
+
+        self.run_code = run_code
+        self.code: Room | None = None
+        if run_code == "walled":
+            only = [PACKAGE / name for name in _SEEN]
+            self.code = Room(("lab5.grading.probes", *preload()), walled=True, only=only)
+            self.reading = Room(_READS, walled=True)
+            try:
+                self.code.wait()
+            except BaseException:
+                self.close()
+                raise
+        elif run_code == "unsafe":
+            self.reading = self.code = Room((*_READS, *preload()))
+        else:
+            self.reading = _best_room()
+
+    def renew(self) -> None:
+        """For the next hand-in, where visitors cannot be kept from the room itself."""
+        for room in {self.reading, self.code} - {None}:
+            if room is not None and not room.alone:
+                room.renew()
+
+    def close(self) -> None:
+        for room in (self.code, getattr(self, "reading", None)):
+            if room is not None:
+                room.close()
+
+    def __enter__(self) -> Rooms:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _best_room() -> Room:
+    """For reading only: behind a wall where there is one."""
+    with contextlib.suppress(NoWallError):
+        room = Room(_READS, walled=True)
+        room.wait()
+        return room
+    return Room(_READS)
 
 
 def check_submission(
@@ -53,25 +143,33 @@ def check_submission(
     *,
     weights: str | Path | None = None,
     template: str | Path | None = None,
-    static: bool = False,
+    run_code: RunCode = "walled",
     strict: bool = False,
     seconds: float = SECONDS,
+    seed: int | None = None,
+    rooms: Rooms | None = None,
 ) -> Graded:
     """Make every check on a zip; ``as_dict`` of what is returned is what ``lab5 grade --json`` writes.
 
     Args:
         weights: the checkpoint that the zip's models should carry.
         template: the handed-out notebook.
-        static: run none of the notebook's code; the checks that need it are blocked.
+        run_code: how the notebook's code is run; where it never is, the checks that need it are blocked.
         strict: count advice as a fail.
         seconds: by the clock; a check that is not done then is an error.
+        seed: of what the notebook's functions are called with; any by default.
+        rooms: made before, for many zips; ``run_code`` is theirs.
 
     Raises:
         SubmissionError: there is no such file.
+        NoWallError: the code should be run behind a wall, and none can be built here.
         SandboxError: the process that makes the checks does not start.
     """
-    archive = Path(path)
-    for file in (archive, *(Path(p) for p in (weights, template) if p)):
+    files = {"archive": Path(path)}
+    for key, given in (("weights", weights), ("template", template)):
+        if given:
+            files[key] = Path(given)
+    for file in files.values():
         if file.is_dir():
             raise SubmissionError(
                 f"{file} is a folder without a zip in it: zip the files.",
@@ -79,49 +177,170 @@ def check_submission(
             )
         if not file.is_file():
             raise SubmissionError(f"There is no file {file}.", zh=f"找不到檔案 {file}。")
-    start = time.monotonic()
-    until = start + seconds
-    done: dict[str, Result] = {}
-    student_id: str | None = None
-    with tempfile.TemporaryDirectory(prefix="lab5-", ignore_cleanup_errors=True) as folder:
-        order = {
-            "archive": str(archive.resolve()),
-            "folder": folder,
-            "weights": str(Path(weights).resolve()) if weights else None,
-            "template": str(Path(template).resolve()) if template else None,
-            "static": static,
-            "until": until - seconds / _CLOSING,
-        }
-        child = Sandbox(memory=MEMORY, fork=False, network=True).run(
-            "lab5.grading.worker:make",
-            [{**order, "check": one.name} for one in MADE],
-            Path(folder) / "checks",
-            until=until,
-            patience=[seconds if one.runs else seconds / _SHARE for one in MADE],
+    seed = secrets.randbelow(1 << 31) if seed is None else seed
+    with contextlib.ExitStack() as opened:
+        rooms = rooms or opened.enter_context(Rooms(run_code))
+        rooms.reading.wait()
+        start = time.monotonic()
+        grading = opened.enter_context(
+            contextlib.closing(_Grading(rooms, files, seed, start + seconds))
         )
-        for index, outcome in child:
-            name = MADE[index].name
-            if outcome.ended == "done":
-                done[name] = Result(**_result(outcome.value["result"]))
-                student_id = outcome.value["student_id"]
-            elif outcome.ended == "late":
-                error = out_of_time(MADE[outcome.value].name)
-                done[name] = Result(name, "error", why=error.text)
-            else:
-                done[name] = _lost(name, outcome)
-    if strict:
-        done = {name: result.strictly() for name, result in done.items()}
-    return Graded(
-        str(path),
-        student_id,
-        tuple(done[one.name] for one in SHOWN),
-        round(time.monotonic() - start, 2),
-    )
+        done = grading.results()
+        if strict:
+            done = {name: result.strictly() for name, result in done.items()}
+        rooms.renew()
+        return Graded(
+            str(path),
+            grading.student_id,
+            tuple(done[one.name] for one in SHOWN),
+            round(time.monotonic() - start, 2),
+            seed,
+        )
 
 
-def _result(value: dict[str, Any]) -> dict[str, Any]:
-    """Texts come back from JSON as dicts."""
-    return {k: Text(**v) if isinstance(v, dict) else v for k, v in value.items()}
+class _Grading:
+    """One zip, between the two rooms."""
+
+    def __init__(self, rooms: Rooms, files: Mapping[str, Path], seed: int, until: float) -> None:
+        self._rooms, self._seed, self._until = rooms, seed, until
+        self._files = {key: file.resolve() for key, file in files.items()}
+        self._seconds = until - time.monotonic()
+        self._reader: Visit | None = None
+        self._outcomes: dict[str, str] = {}  # of the probes, as they were written
+        self.student_id: str | None = None
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+
+    def results(self) -> dict[str, Result]:
+        """Of every check, by name."""
+        done: dict[str, Result] = {}
+        look = self._ask({"do": "look"}, self._seconds / _SHARE)
+        found = look.value if look.ended == "done" and isinstance(look.value, dict) else {}
+        self.student_id = _student_id(found.get("student_id"))
+        with ThreadPoolExecutor(1) as pool:  # while the files are looked at
+            probes = pool.submit(self._run_probes, found)
+            late = ""
+            for one in MADE:
+                if one.runs and not self._outcomes:
+                    self._take(probes)
+                if late or (late := "" if time.monotonic() < self._until else one.name):
+                    done[one.name] = Result(one.name, "error", why=out_of_time(late).text)
+                else:
+                    done[one.name] = self._made(one, done)
+        return done
+
+    def _ask(self, request: dict[str, Any], seconds: float) -> Outcome:
+        """The reader's answer; a new one is let in when the last was lost."""
+        if self._reader is None:
+            self._reader = self._rooms.reading.visit(
+                "lab5.grading.worker:answer", files=self._files, limits=_READER
+            )
+            if self._outcomes:
+                self._ask({"do": "outcomes", "outcomes": self._outcomes}, seconds)
+        left = max(0.1, min(seconds, self._until - time.monotonic()))
+        found = self._reader.ask({**request, "seed": self._seed}, left)
+        if found.ended not in ("done", "raised"):
+            self._reader.close()
+            self._reader = None
+        return found
+
+    def _made(self, one: Check, done: Mapping[str, Result]) -> Result:
+        if one.runs and self._rooms.code is None:
+            return Result(
+                one.name,
+                "blocked",
+                why=Text(
+                    "Not made: the notebook's code is not run.", "未執行：不執行 notebook 的程式。"
+                ),
+            )
+        request = {
+            "do": "check",
+            "check": one.name,
+            "states": {need: done[need].status for need in one.needs},
+        }
+        found = self._ask(request, self._seconds if one.runs else self._seconds / _SHARE)
+        if found.ended == "done":
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return _believed(one, found.value["result"])
+            return Result(one.name, "error", why=error_text("an answer of another form"))
+        if time.monotonic() >= self._until:
+            return Result(one.name, "error", why=out_of_time(one.name).text)
+        return _lost(one.name, found)
+
+    def _run_probes(self, found: Mapping[str, Any]) -> dict[str, str]:
+        """How each probe ended, as it was written: the reader reads it."""
+        cells, given = found.get("cells"), found.get("given")
+        if self._rooms.code is None or not isinstance(cells, list) or not isinstance(given, dict):
+            return {}
+        until = self._until - self._seconds / _CLOSING
+        return dict(run_probes(self._rooms.code, cells, given, until))
+
+    def _take(self, probes: Future[dict[str, str]]) -> None:
+        if found := probes.result():
+            self._outcomes = found
+            self._ask({"do": "outcomes", "outcomes": found}, self._seconds)
+
+
+_READER: Final = Limits(memory=8 << 30, file_size=512 << 20, disk=640 << 20)
+
+
+def run_probes(
+    room: Room,
+    cells: list[str],
+    given: dict[str, Any],
+    until: float,
+    seconds: float = PROBE_SECONDS,
+) -> Iterator[tuple[str, str]]:
+    """Each probe's name, and how it ended on this notebook's code, as the visitor wrote it.
+
+    Args:
+        given: the fields of a ``Given``.
+        until: when the time of all is over, by ``time.monotonic``.
+        seconds: of processor time, for each.
+    """
+    late = ""
+    for name in PROBES:
+        left = until - time.monotonic()
+        if late or left <= 0:
+            yield name, dumps({"ended": "late", "value": late})
+            continue
+        job = {"probe": name, "cells": cells, "given": given}
+        with room.visit("lab5.grading.probes:observe", limits=Limits(seconds=seconds)) as visit:
+            found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
+        if time.monotonic() >= until:
+            late, found = name, dumps({"ended": "late", "value": name})
+        yield name, found
+
+
+_PATIENCE: Final = (
+    5  # times the processor time by the clock: a busy machine makes no hang of what is slow
+)
+
+
+def _student_id(claimed: Any) -> str | None:
+    return claimed if isinstance(claimed, str) and STUDENT_ID.fullmatch(claimed) else None
+
+
+def _believed(one: Check, value: dict[str, Any]) -> Result:
+    """A result as it was claimed, as far as this check can give it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another form.
+    """
+    status = value["status"]
+    if status not in STATUSES:
+        raise ValueError(status)
+    earned = float(one.points if status in ("pass", "advice") else 0)
+    if status == "fail":
+        earned = round(min(max(float(value["earned"]), 0), one.points), 2)
+    texts = {part: _text(value[part]) for part in ("why", "want", "got", "hint")}
+    return Result(one.name, status, earned, **texts)
+
+
+def _text(value: dict[str, Any]) -> Text:
+    return Text(*(str(value[language])[:_MAX_TEXT] for language in ("en", "zh")))
 
 
 def _lost(name: str, outcome: Outcome) -> Result:

@@ -1,58 +1,51 @@
-"""The child process that makes the checks of one zip, one after the other, over the same evidence."""
+"""The visitor that makes the checks of one zip, one after the other, over the same evidence."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import tempfile
+import functools
 from pathlib import Path
 from typing import Any
 
 from lab5.grading.core import Result, judge
+from lab5.grading.evidence.program import NotebookUnreadable
 from lab5.grading.handin import Evidence
+from lab5.grading.sandbox.room import Outcome
 from lab5.grading.suite import CHECKS
-from lab5.text import Text
-
-_opened: dict[str, Evidence] = {}
-_done: dict[str, Result] = {}
 
 
-def make(job: dict[str, Any]) -> dict[str, Any]:
-    """Make the check ``job["check"]``; the first job of a process opens the zip.
-
-    The states are kept in a file, for the process that follows when a check takes this one along.
-    """
-    states = Path(job["folder"]) / "states.json"
-    if not _opened:
-        if states.exists():
-            known = json.loads(states.read_text(encoding="utf-8"))
-            _done.update({name: Result(name, status) for name, status in known.items()})
-        _opened["zip"] = Evidence(
-            Path(job["archive"]),
-            Path(tempfile.mkdtemp(dir=job["folder"])),
-            kept=Path(job["folder"]) / "outcomes",
-            weights=Path(job["weights"]) if job["weights"] else None,
-            template=Path(job["template"]) if job["template"] else None,
-            static=job["static"],
-            until=job["until"],
-        )
-    one = CHECKS[job["check"]]
-    _done[one.name] = Result(one.name, "error")  # until it returns
-    states.write_text(json.dumps({name: r.status for name, r in _done.items()}), encoding="utf-8")
-    _opened["zip"].check = one.name
-    result = _judged(one.name, _opened["zip"], job["static"])
-    _done[one.name] = result
-    return {"result": dataclasses.asdict(result), "student_id": _opened["zip"].zip.student_id}
+@functools.cache
+def _opened(archive: str, weights: str | None, template: str | None, seed: int) -> Evidence:
+    folder = Path("opened").absolute()
+    folder.mkdir()
+    return Evidence(
+        Path(archive),
+        folder,
+        weights=Path(weights) if weights else None,
+        template=Path(template) if template else None,
+        seed=seed,
+    )
 
 
-def _judged(name: str, evidence: Evidence, static: bool) -> Result:
-    if static and CHECKS[name].runs:
-        return Result(
-            name,
-            "blocked",
-            why=Text(
-                "Not made: --static runs none of the notebook's code.",
-                "未執行：--static 不執行 notebook 的程式。",
-            ),
-        )
-    return judge(CHECKS[name], evidence, _done)
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what ``request["do"]`` names: ``look`` at the zip, take ``outcomes``, or make a ``check``."""
+    files = (request["archive"], request.get("weights"), request.get("template"))
+    evidence = _opened(*files, request["seed"])
+    if request["do"] == "look":
+        return {"student_id": evidence.zip.student_id, **_to_run(evidence)}
+    if request["do"] == "outcomes":
+        found = request["outcomes"]
+        evidence.outcomes = {name: Outcome.read(text) for name, text in found.items()}
+        return {}
+    done = {name: Result(name, status) for name, status in request["states"].items()}
+    return {"result": dataclasses.asdict(judge(CHECKS[request["check"]], evidence, done))}
+
+
+def _to_run(evidence: Evidence) -> dict[str, Any]:
+    """What the probes get; nothing where there is no notebook to run."""
+    if evidence.zip.path("notebook") is None:
+        return {}
+    try:
+        return {"cells": evidence.to_run(), "given": dataclasses.asdict(evidence.given)}
+    except NotebookUnreadable:
+        return {}

@@ -9,6 +9,7 @@ from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
 from lab5.grading.checks.observed import errors_of, relative, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
+from lab5.grading.evidence.checkpoint import reference_parameters
 from lab5.text import Text
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def network_names(e: Evidence) -> None:
 )  # fmt: skip
 def network_parameters(e: Evidence) -> None:
     """The network has the reference's parameters, by name and shape."""
-    found, want = e.probe("network"), e.reference["parameters"]
+    found, want = e.probe("network"), reference_parameters()
     got = found.get("parameters")
     if got is None:
         require_libraries(found)
@@ -83,7 +84,7 @@ def network_output(e: Evidence) -> None:
     """With the same weights the network gives the reference's output."""
     import numpy as np
 
-    found, want = e.probe("network"), e.reference["output"]
+    found, want = e.probe("network"), e.reference_output
     got = found.get("output")
     if not isinstance(got, np.ndarray):
         require_libraries(found)

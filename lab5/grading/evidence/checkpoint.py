@@ -30,17 +30,17 @@ def checkpoint_layers(path: Path) -> list[Layer]:
         CheckpointError: it is no checkpoint of this network.
     """
     try:
-        return _layers(_plain(_read(path)))
+        return layers_of(_plain(_read(path)))
     except Exception:  # whatever is unusual, or a hostile pickle's dozen types of errors
         from lab5.checkpoint import load_model
 
         state = load_model(path)[0].state_dict()
-        return _layers({name: value.numpy() for name, value in state.items()})
+        return layers_of({name: value.numpy() for name, value in state.items()})
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
     """The assignment's names, without the ``num_batches_tracked``."""
-    shapes: dict[str, tuple[int, ...]] = {"fc.weight": (10, 512), "fc.bias": (10,)}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def convolution(stem: str, number: int, *shape: int) -> None:
         shapes[f"{stem}{number}.weight"] = shape
@@ -56,7 +56,17 @@ def _shapes() -> dict[str, tuple[int, ...]]:
             if before != channels:
                 convolution(f"layer{stage}.{block}.shortcut.", 0, channels, before, 1, 1)
             before = channels
-    return shapes
+    return shapes | {"fc.weight": (10, 512), "fc.bias": (10,)}
+
+
+def reference_parameters() -> dict[str, list[int]]:
+    """Names and shapes of the handed-out network's parameters and buffers, as its state dict has them."""
+    found = {}
+    for name, shape in _shapes().items():
+        found[name] = list(shape)
+        if name.endswith("running_var"):
+            found[name.replace("running_var", "num_batches_tracked")] = []
+    return found
 
 
 def _plain(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -72,7 +82,8 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return weights
 
 
-def _layers(found: dict[str, np.ndarray]) -> list[Layer]:
+def layers_of(found: dict[str, np.ndarray]) -> list[Layer]:
+    """The 21 layers of these parameters, in the order of ``in_order``, every BatchNorm folded."""
     state = {name: np.asarray(value, np.float32) for name, value in found.items()}
     blocks = [f"layer{stage}.{block}." for stage in (1, 2, 3, 4) for block in (0, 1)]
     threes = ["conv1.0", *(f"{block}left.{n}" for block in blocks for n in (0, 3))]

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from lab5.grading import newer_python
 from lab5.grading.evidence.ipython import python_of
+from lab5.grading.sandbox.messages import describe
 
 MAX_NOTEBOOK: Final = 50 << 20  # bytes
 MAX_CELLS: Final = 1000
@@ -218,8 +219,6 @@ class Program:
             instead: values for names, whatever the notebook binds to them.
             missing: makes a stand-in for what cannot be imported or does not parse.
         """
-        from lab5.grading.sandbox import describe
-
         targets = list(targets)
         instead = instead or {}
         space.setdefault("__name__", "__main__")

@@ -8,30 +8,37 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.grading.evidence import inputs
 from lab5.grading.evidence.program import Program, statement_of
 from lab5.grading.probes.lookup import answer, find_function, plain, quiet, session_function
 from lab5.grading.probes.page import interface_function
 from lab5.grading.probes.registry import probe
 from lab5.grading.probes.session import open_session
-from lab5.grading.sandbox import describe
+from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import gradio
 from lab5.grading.stand_ins.anything import Anything
 from lab5.grading.stand_ins.colab import Clock
+from lab5.grading.stand_ins.given import Given
 from lab5.grading.stand_ins.gradio import GradioError
-from lab5.grading.stand_ins.sessions import KINDS, PREPROCESSING, SECONDS, Sessions
+from lab5.grading.stand_ins.pictures import comparison_pictures
+from lab5.grading.stand_ins.sessions import (
+    KINDS,
+    PREPROCESSING,
+    Sessions,
+    plain_preprocess,
+    run_seconds,
+)
 
 _RESULTS: Final = ("out_fp32", "out_int8")  # what 2.2's sample calls its results, and its outputs
 
 
 @probe
-def compare(program: Program) -> dict[str, Any]:
+def compare(program: Program, given: Given) -> dict[str, Any]:
     """Call the comparison; as 2.2's ``out_fp32 = sess_fp32.run([out_fp32], …)`` cannot run, mended."""
-    found = _comparison(program)
+    found = _comparison(program, given)
     errors = " ".join(str(call.get("error")) for call in found["calls"])
     if "UnboundLocalError" in errors and any(f"'{name}'" in errors for name in _RESULTS):
         mended = _bind_first(program, found["function"])
-        found = _comparison(program) | {"mended": mended}
+        found = _comparison(program, given) | {"mended": mended}
     return found
 
 
@@ -52,24 +59,25 @@ def _bind_first(program: Program, function: str) -> list[str]:
     return sorted(mended)
 
 
-def _comparison(program: Program) -> dict[str, Any]:
-    """Call the comparison on pictures, with our ``preprocess`` or, where that fails, with its own.
+def _comparison(program: Program, given: Given) -> dict[str, Any]:
+    """Call the comparison on pictures, with a plain ``preprocess`` or, where that fails, with its own.
 
     Where its ``build_session`` is at fault, a right one is in its place: that is another item's matter.
     """
-    from lab5.preprocess import preprocess
-
     name = find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
     if name is None:
-        name = interface_function(program)
+        name = interface_function(program, given)
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
         return found
-    ours, session = {"preprocess": preprocess}, {session_function(program) or "": open_session}
+    ours, session = (
+        {"preprocess": plain_preprocess},
+        {session_function(program) or "": open_session},
+    )
     answered: dict[str, Any] = {}  # without an error, but not by both models
     for instead in (ours, ours | session, {}, session):
         gradio.install()
-        sessions = Sessions(program)
+        sessions = Sessions(program, given)
         space = sessions.space()
         found["errors"] = program.run(
             program.bindings(name), space, instead=instead, missing=Anything
@@ -77,7 +85,9 @@ def _comparison(program: Program) -> dict[str, Any]:
         if callable(own := space.get("preprocess")):
             space["preprocess"] = _taking_time(own, sessions.clock)
         found["calls"] = []
-        for picture, seconds in zip(inputs.comparison_pictures(), SECONDS, strict=True):
+        for picture, seconds in zip(
+            comparison_pictures(given.seed), run_seconds(given.seed), strict=True
+        ):
             sessions.seconds.update(seconds)
             call = _compared(space, name, picture, sessions)
             found["calls"].append(call)
@@ -122,15 +132,15 @@ def _compared(space: dict[str, Any], name: str, picture: Any, sessions: Sessions
 
 
 @probe
-def none(program: Program) -> dict[str, Any]:
+def none(program: Program, given: Given) -> dict[str, Any]:
     """Call the comparison without a picture."""
     name = find_function(program, "compare_fp32_int8", "compare", "compare_models", "predict")
-    name = name or interface_function(program)
+    name = name or interface_function(program, given)
     found: dict[str, Any] = {"function": name}
     if name is None:
         return found
     gradio.install()
-    sessions = Sessions(program)
+    sessions = Sessions(program, given)
     space = sessions.space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
     return found | _compared(space, name, None, sessions)

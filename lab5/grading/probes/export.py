@@ -12,27 +12,35 @@ from lab5.grading.evidence.program import Program
 from lab5.grading.probes.lookup import quiet
 from lab5.grading.probes.network import build
 from lab5.grading.probes.registry import probe
-from lab5.grading.sandbox import describe
+from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.given import Given, seeded_weights
 from lab5.grading.stand_ins.sessions import SHAPE, Sessions, stand_in_models
 
 
 @probe
-def export(program: Program) -> dict[str, Any]:
-    """Run what leads to ``torch.onnx.export``, with a good checkpoint and with a wrong one."""
-    from lab5.model import BasicBlock, ResNet18
+def export(program: Program, given: Given) -> dict[str, Any]:
+    """Run what leads to ``torch.onnx.export``, with a good checkpoint and with a wrong one.
 
+    Where the notebook's own network does not take the weights, one that does is in its place: that is
+    another item's matter.
+    """
     found: dict[str, Any] = {"exports": []}
-    own: dict[str, Any] = {}
-    for instead in (own, {"BasicBlock": BasicBlock, "ResNet18": ResNet18}):
-        exports, others, found["errors"] = _exports(program, instead, spoil=False)
+    for instead in ({}, _network(given)):
+        exports, others, found["errors"] = _exports(program, given, instead, spoil=False)
         found["exports"], found["loaded"] = exports, exports or others
         if any(one["loaded"] for one in found["loaded"]):
             break
-    exports, others, _ = _exports(program, instead, spoil=True)
+    exports, others, _ = _exports(program, given, instead, spoil=True)
     found["spoiled"] = exports or others
     return found
+
+
+def _network(given: Given) -> dict[str, Any]:
+    space: dict[str, Any] = {"__name__": "network"}
+    exec(given.network, space)
+    return {name: space[name] for name in ("BasicBlock", "ResNet18") if name in space}
 
 
 def _mentions_export(node: ast.AST, names: Container[str]) -> bool:
@@ -61,7 +69,7 @@ def _mentions_loading(node: ast.AST) -> bool:
 
 
 def _exports(
-    program: Program, instead: dict[str, Any], spoil: bool
+    program: Program, given: Given, instead: dict[str, Any], spoil: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
     """Each call of the exporter: what it was given; ``spoil`` misnames a tensor of the checkpoint.
 
@@ -69,15 +77,14 @@ def _exports(
     """
     import torch
 
-    from lab5.grading.probes.seeded import NET
-
-    wanted = NET.state_dict()
+    weights = seeded_weights(given.parameters, given.seed)
+    wanted = {name: torch.from_numpy(value) for name, value in weights.items()}
     state = {
         ("fc.wrong" if spoil and n == "fc.weight" else n): v.clone() for n, v in wanted.items()
     }
     exports: list[dict[str, Any]] = []
     loaded: list[Any] = []
-    tiny = stand_in_models()["fp32"]
+    tiny = stand_in_models(given.seed)["fp32"]
 
     def load(path: Any = None, *args: Any, **kwargs: Any) -> Any:
         return {name: value.clone() for name, value in state.items()}
@@ -103,15 +110,15 @@ def _exports(
 
     def export(*args: Any, **kwargs: Any) -> Any:
         model: Any = args[0] if args else kwargs.get("model")
-        given: Any = args[2] if len(args) > 2 else kwargs.get("f", kwargs.get("path"))
+        to: Any = args[2] if len(args) > 2 else kwargs.get("f", kwargs.get("path"))
         exports.append(described(model) | {"called": bool(direct)})
-        if hasattr(given, "write"):
-            given.write(tiny)
-        elif isinstance(given, str | PurePath):
-            sessions.files.write(given, "fp32")
+        if hasattr(to, "write"):
+            to.write(tiny)
+        elif isinstance(to, str | PurePath):
+            sessions.files.write(to, "fp32")
         return _ExportedProgram(tiny, sessions.files)
 
-    sessions = Sessions(program, absent=("fp32", "int8"))
+    sessions = Sessions(program, given, absent=("fp32", "int8"))
     real_load, real_export = torch.load, torch.onnx.export
     real_load_state_dict = torch.nn.Module.load_state_dict
     torch.load, torch.onnx.export = load, export  # type: ignore[assignment]
@@ -126,7 +133,7 @@ def _exports(
         with quiet():
             errors = program.run(targets, space, instead=dict(instead), missing=Anything)
             if not direct:
-                errors += _call_exporters(space, through)
+                errors += _call_exporters(space, through, given)
     finally:
         torch.load, torch.onnx.export = real_load, real_export
         torch.nn.Module.load_state_dict = real_load_state_dict  # type: ignore[method-assign]
@@ -155,7 +162,7 @@ class _ExportedProgram:
         return Anything(name)
 
 
-def _call_exporters(space: dict[str, Any], names: set[str]) -> list[str]:
+def _call_exporters(space: dict[str, Any], names: set[str], given: Given) -> list[str]:
     """The notebook defines an export function and never calls it: call it as the template does."""
     import torch
 
@@ -164,11 +171,8 @@ def _call_exporters(space: dict[str, Any], names: set[str]) -> list[str]:
         function = space.get(name)
         if not isinstance(function, types.FunctionType):
             continue
-        network, block = space.get("ResNet18"), space.get("BasicBlock")
-        if network is None:
-            from lab5.model import BasicBlock as block
-            from lab5.model import ResNet18 as network
-        net, _ = build(network, block)
+        classes = space if space.get("ResNet18") is not None else _network(given)
+        net, _ = build(classes.get("ResNet18"), classes.get("BasicBlock"))
         try:
             function(net, (torch.randn(1, *SHAPE),), "best_model.pth")
         except BaseException as error:

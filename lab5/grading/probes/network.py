@@ -8,17 +8,16 @@ from lab5.assignment import CLASSES
 from lab5.grading.evidence.program import Program
 from lab5.grading.probes.lookup import pick
 from lab5.grading.probes.registry import probe
-from lab5.grading.sandbox import describe
+from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.given import Given, seeded_input, seeded_weights
 from lab5.grading.stand_ins.sessions import Sessions
 
 
 @probe
-def network(program: Program) -> dict[str, Any]:
-    """Build the notebook's network, and run it with the reference's seeded weights."""
+def network(program: Program, given: Given) -> dict[str, Any]:
+    """Build the notebook's network, and run it with seeded weights."""
     import torch
-
-    from lab5.grading.probes.seeded import INPUT, NET
 
     classes = program.classes()
     block = pick(classes, "BasicBlock", "ResBlock", "ResidualBlock", "Block")
@@ -26,7 +25,7 @@ def network(program: Program) -> dict[str, Any]:
     found: dict[str, Any] = {"classes": classes, "block": block, "network": whole}
     if whole is None:
         return found
-    space = Sessions(program).space()
+    space = Sessions(program, given).space()
     targets = [i for name in (block, whole) if name for i in program.bindings(name)]
     found["errors"] = program.run(targets, space, missing=Anything)
     net, error = build(space.get(whole), space.get(block) if block else None)
@@ -35,14 +34,11 @@ def network(program: Program) -> dict[str, Any]:
     try:
         state = net.state_dict()
         found["parameters"] = {name: list(value.shape) for name, value in state.items()}
-        wanted = NET.state_dict()
-        if len(state) == len(wanted):
-            names = list(state) if set(state) != set(wanted) else list(wanted)
-            if all(state[n].shape == w.shape for n, w in zip(names, wanted.values(), strict=True)):
-                net.load_state_dict(dict(zip(names, wanted.values(), strict=True)))
-                net.eval()
-                with torch.no_grad():
-                    found["output"] = net(INPUT).detach().numpy()
+        weights = seeded_weights(found["parameters"], given.seed)
+        net.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        net.eval()
+        with torch.no_grad():
+            found["output"] = net(torch.from_numpy(seeded_input(given.seed))).detach().numpy()
     except BaseException as raised:
         found["error"] = describe(raised)
     return found

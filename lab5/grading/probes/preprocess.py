@@ -6,27 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from lab5.grading.evidence import inputs
 from lab5.grading.evidence.program import Program
 from lab5.grading.probes.lookup import find_function
 from lab5.grading.probes.registry import probe
-from lab5.grading.sandbox import describe
+from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import gradio
 from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.given import Given
+from lab5.grading.stand_ins.pictures import pictures
 from lab5.grading.stand_ins.sessions import Sessions
 
 
 @probe
-def preprocess(program: Program) -> dict[str, Any]:
+def preprocess(program: Program, given: Given) -> dict[str, Any]:
     """Call ``preprocess`` on many kinds of picture."""
     name = find_function(program, "preprocess", "preprocess_image", "preprocess_input")
     found: dict[str, Any] = {"function": name, "calls": {}}
     if name is None:
         return found
     gradio.install()
-    space = Sessions(program).space()
+    space = Sessions(program, given).space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
-    for label, picture in inputs.pictures().items():
+    for label, picture in pictures(given.seed).items():
         try:
             value = space[name](picture)
             kind = type(value).__name__

@@ -10,8 +10,9 @@ from typing import Any
 from lab5.grading.evidence.program import Program
 from lab5.grading.probes.lookup import quiet
 from lab5.grading.probes.registry import probe
-from lab5.grading.sandbox import describe
+from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins.anything import Anything
+from lab5.grading.stand_ins.given import Given
 from lab5.grading.stand_ins.sessions import Sessions
 
 
@@ -22,21 +23,21 @@ def _mentions_quantize(node: ast.AST) -> bool:
 
 
 @probe
-def quantize(program: Program) -> dict[str, Any]:
+def quantize(program: Program, given: Given) -> dict[str, Any]:
     """Run what leads to ``quantize_static``; calibration readers and other helpers are stand-ins."""
     import onnxruntime.quantization as quantization
 
     calls: list[dict[str, Any]] = []
 
     def quantize_static(*args: Any, **kwargs: Any) -> None:
-        given = dict(zip(("model_input", "model_output", "calibration_data_reader"), args))  # noqa: B905
-        given.update(kwargs)
+        got = dict(zip(("model_input", "model_output", "calibration_data_reader"), args))  # noqa: B905
+        got.update(kwargs)
         calls.append(
-            {key: _file(given.get(key)) for key in ("model_input", "model_output")}
-            | {"reader": given.get("calibration_data_reader") is not None, "called": bool(direct)}
+            {key: _file(got.get(key)) for key in ("model_input", "model_output")}
+            | {"reader": got.get("calibration_data_reader") is not None, "called": bool(direct)}
         )
-        if _file(given.get("model_output")):
-            sessions.files.write(given["model_output"], "int8")
+        if _file(got.get("model_output")):
+            sessions.files.write(got["model_output"], "int8")
 
     def quant_pre_process(
         input_model: Any = None, output_model_path: Any = None, *args: Any, **kwargs: Any
@@ -44,7 +45,7 @@ def quantize(program: Program) -> dict[str, Any]:
         if _file(output_model_path):
             sessions.files.write(output_model_path, "fp32")
 
-    sessions = Sessions(program, absent=("int8",))
+    sessions = Sessions(program, given, absent=("int8",))
     quantization.quantize_static = quantize_static
     if hasattr(quantization, "quantize"):
         quantization.quantize.quantize_static = quantize_static

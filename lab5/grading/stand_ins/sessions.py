@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -13,34 +14,63 @@ from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.grading.evidence.program import Program
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins.colab import Clock
-
-# How long a stand-in model takes for one run, by a clock that only such runs advance: the times that
-# the notebook measures are known however busy the machine is. Other ones for every picture, so that
-# no constant is right.
-SECONDS: Final = (
-    {"fp32": 0.00806, "int8": 0.00204},
-    {"fp32": 0.01196, "int8": 0.00296},
-    {"fp32": 0.00603, "int8": 0.00202},
-)
+from lab5.grading.stand_ins.given import Given
+from lab5.grading.stand_ins.pictures import comparison_pictures
 
 KINDS: Final = ("fp32", "int8")
 PREPROCESSING: Final = 0.0037  # seconds, which are no part of a model's time
 SHAPE: Final = (3, IMAGE_SIZE, IMAGE_SIZE)
 
-sizes: Final[dict[str, int]] = {}  # bytes of the hand-in's files, by kind
+# How long a stand-in model takes for one run, by a clock that only such runs advance: the times that
+# the notebook measures are known however busy the machine is.
+_SECONDS: Final = (
+    {"fp32": 0.00806, "int8": 0.00204},
+    {"fp32": 0.01196, "int8": 0.00296},
+    {"fp32": 0.00603, "int8": 0.00202},
+)
+
+
+def run_seconds(seed: int) -> list[dict[str, float]]:
+    """Seconds of a run by kind, for each of the pictures: other ones for each, so no constant is right."""
+    factors = np.random.default_rng([seed, 22]).uniform(0.9, 1.1, len(_SECONDS))
+    return [
+        {kind: round(value * factor, 6) for kind, value in one.items()}
+        for one, factor in zip(_SECONDS, factors, strict=True)
+    ]
+
+
+def plain_preprocess(image: Any) -> np.ndarray:
+    """A picture as (1, 3, 32, 32) float32, -1 to 1: right in form, and no answer to 2.1."""
+    pixels = np.asarray(image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE)), np.float32)
+    return (pixels / 127.5 - 1).transpose(2, 0, 1)[None]
 
 
 @functools.cache
-def stand_in_models() -> dict[str, bytes]:
+def _weights(seed: int) -> dict[str, np.ndarray]:
+    """(3072, 10) by kind: on the pictures, each class is among the likeliest three of some answer."""
+    shown = np.concatenate(
+        [plain_preprocess(one).reshape(1, -1) for one in comparison_pictures(seed)]
+    )
+    for attempt in itertools.count(100):
+        rng = np.random.default_rng([seed, attempt])
+        found = {
+            kind: rng.normal(0, 0.03, (3 * IMAGE_SIZE**2, len(CLASSES))).astype(np.float32)
+            for kind in KINDS
+        }
+        likeliest = [np.argsort(shown @ found[kind])[:, -3:] for kind in KINDS]
+        if len(np.unique(likeliest)) == len(CLASSES):
+            return found
+    raise AssertionError
+
+
+@functools.cache
+def stand_in_models(seed: int) -> dict[str, bytes]:
     """Two tiny models with the assignment's input and output, whose logits differ widely."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     models = {}
-    for seed, kind in enumerate(KINDS):
-        weight = np.random.default_rng(100 + seed).normal(
-            0, 0.03, (3 * IMAGE_SIZE**2, len(CLASSES))
-        )
+    for kind, weight in _weights(seed).items():
         graph = helper.make_graph(
             [
                 helper.make_node("Flatten", [INPUT_NAME], ["flat"]),
@@ -49,7 +79,7 @@ def stand_in_models() -> dict[str, bytes]:
             kind,
             [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["N", *SHAPE])],
             [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", len(CLASSES)])],
-            [numpy_helper.from_array(weight.astype(np.float32), "weight")],
+            [numpy_helper.from_array(weight, "weight")],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = 7
@@ -58,11 +88,11 @@ def stand_in_models() -> dict[str, bytes]:
     return models
 
 
-def logits_of(kind: str, x: np.ndarray) -> np.ndarray:
+def logits_of(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
     """What the stand-in model ``kind`` answers: (N, 3, 32, 32) -> (N, 10)."""
     import onnxruntime as ort
 
-    return ort.InferenceSession(stand_in_models()[kind]).run(None, {INPUT_NAME: x})[0]
+    return ort.InferenceSession(stand_in_models(seed)[kind]).run(None, {INPUT_NAME: x})[0]
 
 
 class Sessions:
@@ -72,16 +102,16 @@ class Sessions:
         absent: kinds of model file that are not there until they are written.
     """
 
-    def __init__(self, program: Program, absent: tuple[str, ...] = ()) -> None:
+    def __init__(self, program: Program, given: Given, absent: tuple[str, ...] = ()) -> None:
         import onnxruntime as ort
 
         clock = self.clock = Clock()
-        self.seconds = seconds = dict(SECONDS[0])
+        self.seconds = seconds = dict(run_seconds(given.seed)[0])
         log: list[dict[str, Any]] = []
         self.opened: list[dict[str, Any]] = []
         self.runs = log
-        models = stand_in_models()
-        self.files = colab.Files(models, sizes, absent)
+        models = stand_in_models(given.seed)
+        self.files = colab.Files(models, dict(given.sizes), absent)
         # not ort.InferenceSession, which may be an earlier stand-in
         inner = importlib.import_module("onnxruntime.capi.onnxruntime_inference_collection")
         real, opened = inner.InferenceSession, self.opened

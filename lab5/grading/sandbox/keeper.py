@@ -1,0 +1,349 @@
+"""Inside a room: the process that forks, and the keeper of each visitor.
+
+A keeper is outside of its visitor's namespaces, holds the visit's only connection to the parent, and
+ends with it. What the visitor started ends with the visitor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import _exit
+from typing import Any, Final
+
+from lab5.grading.sandbox import linux
+from lab5.grading.sandbox.messages import describe, dumps, loads, receive, send
+
+MAX_FILES: Final = 8
+BOX: Final = "/box"  # a visitor's folder behind the wall
+_STATUS: Final = struct.Struct("id")  # a process's wait status, and its seconds of processor time
+OWN, KEEPERS = (
+    b"=",
+    b"!",
+)  # how an answer begins: the visitor's own follows, or what the keeper says
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a visit.
+
+    Args:
+        seconds: processor time of a process.
+        memory: bytes of address space of a process; 0 for no limit.
+        resident: bytes that all of its processes hold together.
+        file_size: bytes of any file that it writes.
+        disk: bytes of all of them, behind a wall.
+        processes: at once.
+    """
+
+    seconds: float = math.inf
+    memory: int = 6 << 30
+    resident: int = 3 << 30
+    file_size: int = 256 << 20
+    disk: int = 256 << 20
+    processes: int = 64
+
+
+def serve() -> None:
+    """Import what the room is for, say so, and fork a keeper for each visit until the parent is gone."""
+    control = socket.socket(fileno=os.dup(0))
+    order = json.loads(receive(control))
+    walled = order["walled"]
+    if walled:
+        linux.become_nobody()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for module in order["preload"]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    gc.freeze()  # what was loaded stays shared with the processes that are forked
+    alone = walled and _can_be_alone()
+    send(control, dumps({"alone": alone}).encode())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need nobody to wait for them
+    control.settimeout(None)
+    while True:
+        try:
+            data, handles, _, _ = socket.recv_fds(control, 1, MAX_FILES + 1)
+        except ConnectionError:
+            return
+        if not data:
+            return
+        if os.fork() == 0:
+            try:
+                control.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                keep(socket.socket(fileno=handles[0]), handles[1:], order)
+            finally:
+                _exit(0)
+        for handle in handles:
+            os.close(handle)
+
+
+def _namespaces(walled: bool) -> int:
+    return linux.NEWPID | linux.NEWIPC | (linux.NEWNS if walled else linux.NEWNET)
+
+
+def _can_be_alone() -> bool:
+    """Whether a visitor gets namespaces of its own; else each room is for one hand-in."""
+    if (child := os.fork()) == 0:
+        _exit(0 if linux.unshare(_namespaces(True)) else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+class _Over(Exception):
+    """The visit is: what the keeper says of it."""
+
+
+def keep(visit: socket.socket, handles: list[int], room: dict[str, Any]) -> None:
+    """Let a visitor in, and pass on what it is asked and what it answers, until either end is gone."""
+    order = loads(receive(visit).decode())
+    limits = Limits(**order["limits"])
+    linux.adopt_orphans()
+    folder = BOX if room["walled"] else tempfile.mkdtemp(prefix="lab5-")
+    alone = linux.AVAILABLE and linux.unshare(_namespaces(room["walled"]))
+    ours, theirs = socket.socketpair()
+    ended, tell = os.pipe()
+    first = os.fork()
+    if first == 0:
+        try:
+            visit.close()
+            ours.close()
+            os.close(ended)
+            _first(theirs, tell, handles, folder, alone, room, order, limits)
+        finally:
+            _exit(1)
+    theirs.close()
+    os.close(tell)
+    for handle in handles:
+        os.close(handle)
+    try:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                request = receive(visit)
+                answer = _answer(visit, ours, request, first, ended, limits)
+                send(visit, answer)
+                if answer[:1] == KEEPERS:
+                    break
+    finally:
+        with contextlib.suppress(OSError):
+            os.kill(first, signal.SIGKILL)
+        if linux.AVAILABLE:
+            linux.end_descendants()
+        if not room["walled"]:
+            with contextlib.suppress(OSError):
+                os.killpg(first, signal.SIGKILL)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answer(
+    visit: socket.socket,
+    ours: socket.socket,
+    request: bytes,
+    first: int,
+    ended: int,
+    limits: Limits,
+) -> bytes:
+    """What the visitor answers within its limits, or what became of it."""
+    head, _, body = request.partition(b"\n")
+    seconds = float(head)
+
+    def look() -> None:
+        with contextlib.suppress(BlockingIOError):
+            visit.setblocking(False)
+            if not visit.recv(1, socket.MSG_PEEK):
+                raise EOFError
+        if not linux.AVAILABLE:
+            return
+        all_of_it = linux.descendants(os.getpid())
+        if len(all_of_it) > limits.processes:
+            raise _Over(f"more than {limits.processes} processes")
+        if linux.memory(all_of_it, limits.resident) > limits.resident:
+            raise _Over(f"more than {limits.resident >> 30} GB of memory")
+
+    def said(ended: str, error: str) -> bytes:
+        return KEEPERS + dumps({"ended": ended, "error": error}).encode()
+
+    until = time.monotonic() + seconds
+    try:
+        send(ours, body, until=until)
+        return OWN + receive(ours, until=until, look=look)
+    except TimeoutError:
+        return said("timeout", f"{seconds:g} s")
+    except ValueError as error:
+        return said("crashed", f"its answer is too large ({error})")
+    except _Over as over:
+        return said("crashed", str(over))
+    except (EOFError, OSError):
+        if linux.AVAILABLE and visit.fileno() >= 0 and _gone(visit):
+            raise EOFError from None
+    status, spent = _how_it_ended(first, ended)
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and spent >= limits.seconds):
+        return said("timeout", f"{limits.seconds:g} s")
+    return said("crashed", f"signal {-code}" if code < 0 else f"exit status {code}")
+
+
+def _gone(visit: socket.socket) -> bool:
+    """Whether the parent closed its end."""
+    visit.setblocking(False)
+    try:
+        return not visit.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _how_it_ended(first: int, ended: int) -> tuple[int, float]:
+    """The visitor's status as its parent saw it; it may have closed its connection and still run."""
+    with contextlib.suppress(OSError):
+        os.set_blocking(ended, False)
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            if len(data := os.read(ended, _STATUS.size)) == _STATUS.size:
+                return _STATUS.unpack(data)
+            break
+        time.sleep(0.01)
+    with contextlib.suppress(OSError):
+        os.kill(first, signal.SIGKILL)
+    return signal.SIGKILL, 0.0
+
+
+def _first(
+    theirs: socket.socket,
+    tell: int,
+    handles: list[int],
+    folder: str,
+    alone: bool,
+    room: dict[str, Any],
+    order: dict[str, Any],
+    limits: Limits,
+) -> None:
+    """The first process of the visitor's namespaces: it furnishes them, forks the visitor and waits."""
+    os.setsid()
+    if room["walled"]:
+        if alone:
+            linux.mount_empty(BOX, limits.disk)
+            linux.mount_empty("/dev/shm", limits.disk)
+            linux.mount_empty("/tmp", limits.disk, keep=room["under_tmp"], aside=BOX)
+            if room["hide"]:
+                linux.mount_empty(room["hide"], 4096)
+        linux.refuse_calls()
+    visitor = os.fork()
+    if visitor == 0:
+        try:
+            os.close(tell)
+            if room["walled"]:
+                linux.drop_capabilities()
+            os.chdir(folder)
+            os.environ.update(HOME=folder, TMPDIR=folder)
+            tempfile.tempdir = None
+            for output in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+            function, given = _ready(order, handles, hide=bool(room["hide"]))
+            _limit(limits, alone=alone and room["walled"])
+            _visit(theirs, function, given)
+        finally:
+            _exit(0)
+    theirs.close()
+    for handle in handles:
+        os.close(handle)
+    while True:
+        pid, status, usage = os.wait3(0)
+        if pid == visitor:
+            os.write(tell, _STATUS.pack(status, usage.ru_utime + usage.ru_stime))
+            _exit(0)
+
+
+def _ready(
+    order: dict[str, Any], handles: list[int], *, hide: bool
+) -> tuple[Callable[[Any], Any], dict[str, str]]:
+    """The visitor's function and its files; what is wrong with them is its answer."""
+    try:
+        return _function(order["function"], hide=hide), _given(order["files"], handles)
+    except Exception as error:
+        found = error
+
+        def function(request: Any) -> Any:
+            raise found
+
+        return function, {}
+
+
+def _given(files: dict[str, str], handles: list[int]) -> dict[str, str]:
+    """The files by the names that the parent calls them: where they are, under the names that they have."""
+    if not handles:
+        return files
+    found = {}
+    for (key, name), handle in zip(files.items(), handles, strict=True):
+        place = f"{BOX}/given/{key}"
+        os.makedirs(place)  # noqa: PTH103
+        found[key] = f"{place}/{os.path.basename(name)}"  # noqa: PTH119
+        os.symlink(f"/proc/self/fd/{handle}", found[key])  # noqa: PTH211
+    return found
+
+
+def _function(named: str, *, hide: bool) -> Callable[[Any], Any]:
+    module, name = named.split(":")
+    function = getattr(importlib.import_module(module), name)
+    if hide:  # nothing of the grader's can be imported from here on
+        for loaded in [n for n in sys.modules if n == "lab5" or n.startswith("lab5.")]:
+            del sys.modules[loaded]
+    return function
+
+
+def _visit(theirs: socket.socket, function: Callable[[Any], Any], given: dict[str, str]) -> None:
+    """Answer requests; bound before the first, so that nothing that it patches matters."""
+    from_, to, head = theirs.recv, theirs.sendall, struct.Struct(">Q")
+    write, read, say, end = dumps, loads, describe, _exit
+    theirs.settimeout(None)
+    while True:
+        data = b""
+        while len(data) < head.size:
+            if not (part := from_(head.size - len(data))):
+                end(0)
+            data += part
+        parts, left = [], head.unpack(data)[0]
+        while left:
+            parts.append(from_(min(left, 1 << 20)))
+            left -= len(parts[-1])
+        try:
+            answer = write(
+                {"ended": "done", "value": function(read(b"".join(parts).decode()) | given)}
+            )
+        except BaseException as error:
+            answer = write({"ended": "raised", "error": say(error)})
+        found = answer.encode("utf-8", "backslashreplace")
+        to(head.pack(len(found)) + found)
+
+
+def _limit(limits: Limits, *, alone: bool) -> None:
+    import resource
+
+    wanted: dict[int, tuple[float, float]] = {
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_FSIZE: (limits.file_size, limits.file_size),
+    }
+    if limits.memory:
+        wanted[resource.RLIMIT_AS] = (limits.memory, limits.memory)
+    if limits.seconds < math.inf:  # a signal, then, should that be ignored, the end
+        wanted[resource.RLIMIT_CPU] = (math.ceil(limits.seconds), math.ceil(limits.seconds) + 2)
+    if alone:  # else those of the whole user count
+        wanted[resource.RLIMIT_NPROC] = (256, 256)  # threads, too
+        wanted[resource.RLIMIT_NOFILE] = (256, 256)
+    for kind, pair in wanted.items():
+        ceiling = resource.getrlimit(kind)[1]
+        most = math.inf if ceiling == resource.RLIM_INFINITY else ceiling
+        resource.setrlimit(kind, (int(min(pair[0], most)), int(min(pair[1], most))))

