@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -66,12 +69,103 @@ def _detach(order):
     time.sleep(600 if order["wait"] else 0)
 
 
-def _fifo(order):
-    """In the place of results, whatever is written there later."""
-    folder = os.path.dirname(os.getcwd())  # noqa: PTH120, PTH109
-    for index in range(3):
-        os.mkfifo(os.path.join(folder, f"result-{index}.json"))  # noqa: PTH118
-    os.kill(os.getpid(), 9)
+def _fork(order):
+    """More processes than anybody needs; a fixed number, should nobody stop it."""
+    for _ in range(100):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(60)
+
+
+def _hold(order):
+    """In four processes, each within its own limit."""
+    for _ in range(3):
+        if os.fork() == 0:
+            break
+    held = bytearray(100 << 20)
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    time.sleep(60)
+
+
+def _ignore(order):
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    _spin(order)
+
+
+def _deaf(order):
+    """It closes all that it holds and goes on."""
+    os.closerange(3, 200)
+    time.sleep(60)
+
+
+def _fill(order):
+    written = 0
+    with contextlib.suppress(OSError):
+        for number in range(100):
+            with open(f"f{number}", "wb") as file:  # noqa: PTH123
+                written += file.write(bytes(1 << 20))
+    return written
+
+
+def _harm(order):
+    """End, trace and write into every process that it can name, itself apart."""
+    libc = ctypes.CDLL(None)
+    found = {"killed": [], "traced": [], "written": []}
+    for pid in [*range(1, 60), os.getppid()]:
+        if pid == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            os.kill(pid, 9)
+            if pid != 1:  # the first process of a namespace takes no signal from within
+                found["killed"].append(pid)
+        if libc.ptrace(16, pid, 0, 0) == 0:
+            found["traced"].append(pid)
+        for name in ("mem", "oom_score_adj"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "r+b"):  # noqa: PTH123
+                found["written"].append(pid)
+    return found
+
+
+def _connect_unix(order):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(order["address"])
+    return "connected"
+
+
+def _look_around(order):
+    found = {"read": [], "imported": [], "written": [], "user": os.getuid()}
+    for path in order["paths"]:
+        with contextlib.suppress(OSError):
+            found["read"].append(os.listdir(path) if os.path.isdir(path) else open(path).read())  # noqa
+    for module in ("lab5.errors", "lab5.grading.suite", "tests.handin"):
+        with contextlib.suppress(ImportError):
+            __import__(module)
+            found["imported"].append(module)
+    for folder in ("/", "/dev", "/etc", "/usr", "/usr/lib", os.path.dirname(__file__), sys.prefix):  # noqa: PTH120
+        with contextlib.suppress(OSError), open(f"{folder}/x", "w"):  # noqa: PTH123
+            found["written"].append(folder)
+    status = {}
+    with open("/proc/self/status") as file:  # noqa: PTH123
+        for line in file:
+            name, _, value = line.partition(":")
+            status[name] = value.strip()
+    capabilities = sum(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd"))
+    return found | {"capabilities": capabilities, "seccomp": int(status["Seccomp"])}
+
+
+def _given(order):
+    path = order["archive"]
+    with open(path) as file:  # noqa: PTH123
+        read = file.read()
+    try:
+        with open(path, "r+") as file:  # noqa: PTH123
+            file.write("other")
+        changed = True
+    except OSError:
+        changed = False
+    return [os.path.basename(path), read, changed]  # noqa: PTH119
 
 
 class _Rude(Exception):
@@ -91,9 +185,17 @@ _DEEDS = {
     "exit": lambda order: os._exit(3),
     "leave": lambda order: sys.exit(3),
     "kill": lambda order: os.kill(os.getpid(), 9),
-    "kill parent": lambda order: os.kill(os.getppid(), 9) or time.sleep(60),
     "detach": _detach,
-    "fifo": _fifo,
+    "fork": _fork,
+    "hold": _hold,
+    "much": lambda order: "x" * (65 << 20),
+    "spin on": _ignore,
+    "deaf": _deaf,
+    "fill": _fill,
+    "harm": _harm,
+    "connect unix": _connect_unix,
+    "look around": _look_around,
+    "given": _given,
     "memory": lambda order: len(bytearray(1 << 40)),
     "patch": _patch,
     "noise": _noise,

@@ -12,11 +12,12 @@ import os, sys
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins import gradio, sessions as stand_in_sessions
 from lab5.grading.stand_ins import anything as stand_ins
+from lab5.grading.stand_ins.given import Given
 from lab5.grading.evidence.program import Cell, Program
 stand_ins.install()
 colab.install()
 gradio.install()
-sessions = stand_in_sessions.Sessions(Program())
+sessions = stand_in_sessions.Sessions(Program(), Given())
 space = sessions.space()
 """
 
@@ -86,7 +87,7 @@ def test_sizes_are_those_handed_in(tmp_path):
     code = (
         "import os\nprint(*map(os.path.getsize, ('a_FP32.onnx', 'a_INT8.onnx', 'best_model.pth')))"
     )
-    before = "stand_in_sessions.sizes.update(fp32=5_000_000, int8=2_000_000, weights=7_000_000)\nspace = stand_in_sessions.Sessions(Program()).space()"
+    before = "sizes = dict(fp32=5_000_000, int8=2_000_000, weights=7_000_000)\nspace = stand_in_sessions.Sessions(Program(), Given(sizes=sizes)).space()"
     assert run(code, tmp_path, before=before) == "5000000 2000000 7000000"
 
 
@@ -102,7 +103,7 @@ def test_what_is_no_model_and_not_there_is_not_there(tmp_path):
 
 def test_a_model_is_absent_until_it_is_written(tmp_path):
     code = "import os\nprint(os.path.exists('a_INT8.onnx'), os.path.exists('a_FP32.onnx'))\nwrite('a_INT8.onnx')\nprint(os.path.exists('a_INT8.onnx'))"
-    before = "sessions = stand_in_sessions.Sessions(Program(), absent=('int8',))\nspace = sessions.space() | {'write': sessions.files.write}"
+    before = "sessions = stand_in_sessions.Sessions(Program(), Given(), absent=('int8',))\nspace = sessions.space() | {'write': sessions.files.write}"
     assert run(code, tmp_path, before=before) == "False True\nTrue"
 
 

@@ -1,12 +1,15 @@
-"""A job may hang, crash, lie or eat memory; the others' results are whole."""
+"""A visitor may hang, crash, lie or eat memory; the others' answers are whole."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 import os
 import secrets
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,35 +19,73 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab5.commands import grade
-from lab5.errors import SandboxError
-from lab5.grading import sandbox
-from lab5.grading.core import Fault, Result, judge
-from lab5.grading.handin import Evidence
-from lab5.grading.sandbox import Outcome, Sandbox, dumps, loads
-from lab5.grading.suite import CHECKS
-from tests import handin
+from lab5.errors import NoWallError, SandboxError
+from lab5.grading.sandbox import keeper, linux, messages, room, wall
+from lab5.grading.sandbox.keeper import Limits
+from lab5.grading.sandbox.messages import dumps, loads
+from lab5.grading.sandbox.room import Outcome, Room
+from tests import deeds, handin
+from tests.conftest import need
 
 POSIX = hasattr(os, "fork")
-
-
 ADD = {"do": "add", "a": 1, "b": 2}
+_SEEN = ("__init__.py", "errors.py", "text.py", "grading/__init__.py", "grading/sandbox")
 
 
-def outcomes(tmp_path, *deeds, **limits):
-    box = Sandbox(**{"seconds": 20.0, "fork": POSIX, **limits})
-    jobs = [deed if isinstance(deed, dict) else {"do": deed} for deed in deeds]
-    return [o for _, o in box.run("tests.deeds:job", jobs, tmp_path / "box")]
+def walled_room(**given):
+    """One in which the deeds can be seen."""
+    only = [*(wall.PACKAGE / name for name in _SEEN), Path(deeds.__file__)]
+    try:
+        found = Room(walled=True, only=only, **given)
+        found.wait()
+    except NoWallError as error:
+        need(None, f"no wall: {error}")
+    return found
 
 
-def test_results_come_back_in_order(tmp_path):
-    first, second = outcomes(tmp_path, ADD, {"do": "array", "x": np.arange(6.0).reshape(2, 3)})
-    assert (first.ended, first.value) == ("done", 3)
-    np.testing.assert_array_equal(second.value["x"], np.arange(6.0).reshape(2, 3) * 2)
+@pytest.fixture(scope="module")
+def _rooms():
+    found = {}
+    yield found
+    for one in found.values():
+        one.close()
 
 
-@pytest.mark.parametrize(
-    "fork", [pytest.param(True, marks=pytest.mark.skipif(not POSIX, reason="POSIX")), False]
-)
+@pytest.fixture
+def walled(_rooms):
+    if "walled" not in _rooms:
+        _rooms["walled"] = walled_room()
+    return _rooms["walled"]
+
+
+@pytest.fixture(params=["plain", "walled"])
+def box(request, _rooms):
+    if not POSIX:
+        pytest.skip("POSIX")
+    if request.param == "walled":
+        return request.getfixturevalue("walled")
+    if "plain" not in _rooms:
+        _rooms["plain"] = Room()
+    return _rooms["plain"]
+
+
+def ask(box, deed, *, seconds=20.0, **limits):
+    order = deed if isinstance(deed, dict) else {"do": deed}
+    with box.visit("tests.deeds:job", limits=Limits(**limits)) as visit:
+        return visit.ask(order, seconds)
+
+
+def test_answers_come_back(box):
+    assert ask(box, ADD) == Outcome("done", 3)
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(ask(box, {"do": "array", "x": x}).value["x"], x * 2)
+
+
+def test_one_visitor_answers_many_requests(box):
+    with box.visit("tests.deeds:job") as visit:
+        assert [visit.ask({"do": "add", "a": n, "b": n}).value for n in range(3)] == [0, 2, 4]
+
+
 @pytest.mark.parametrize(
     ("deed", "ended"),
     [
@@ -54,37 +95,55 @@ def test_results_come_back_in_order(tmp_path):
         ("memory", "raised"),
         ("rude", "raised"),
         ("recursion", "raised"),
+        ("fork", "crashed"),
+        ("hold", "crashed"),
+        ("deaf", "crashed"),
+        ("much", "crashed"),
     ],
 )
-def test_a_bad_job_costs_only_itself(tmp_path, deed, ended, fork):
-    before, bad, after = outcomes(tmp_path, ADD, deed, ADD, fork=fork)
-    assert bad.ended == ended
-    assert bad.error
-    assert before.value == after.value == 3
+def test_a_bad_visitor_costs_only_itself(box, deed, ended):
+    found = ask(box, deed, resident=256 << 20)
+    assert found.ended == ended
+    assert found.error
+    assert ask(box, ADD).value == 3
 
 
-@pytest.mark.parametrize(
-    "deed", ["sleep", pytest.param("spin", marks=pytest.mark.skipif(not POSIX, reason="POSIX"))]
-)
-def test_a_hanging_job_is_stopped(tmp_path, deed):
-    bad, after = outcomes(tmp_path, deed, ADD, seconds=1.0)
-    assert bad.ended == "timeout"
-    assert after.value == 3
+@pytest.mark.parametrize("deed", ["sleep", "spin"])
+def test_a_hanging_visitor_is_stopped(box, deed):
+    start = time.monotonic()
+    assert ask(box, deed, seconds=2.0).ended == "timeout"
+    assert time.monotonic() - start < 10
+    assert ask(box, ADD).value == 3
 
 
-@pytest.mark.skipif(not POSIX, reason="POSIX")
-@pytest.mark.parametrize("deed", ["kill parent", "write"])
-def test_harm_to_the_server_or_the_disk(tmp_path, deed):
-    bad, after = outcomes(tmp_path, deed, ADD, file_size=1 << 20)
-    assert bad.ended in ("crashed", "raised")
-    assert after.value == 3
+def test_processor_time_is_bounded_whatever_the_clock(box):
+    with box.visit("tests.deeds:job", limits=Limits(seconds=1)) as visit:
+        assert visit.ask({"do": "spin"}, 60).ended == "timeout"
+    with box.visit("tests.deeds:job", limits=Limits(seconds=1)) as visit:
+        assert visit.ask({"do": "spin on"}, 60).ended == "timeout"
 
 
-@pytest.mark.skipif(not POSIX, reason="POSIX")
-def test_what_a_job_patches_costs_nothing(tmp_path):
-    patched, after = outcomes(tmp_path, "patch", ADD)
-    assert patched.value == "patched"
-    assert after.value == 3
+def test_files_are_bounded(box):
+    assert ask(box, "write", file_size=1 << 20).ended in ("crashed", "raised")
+    assert ask(box, ADD).value == 3
+
+
+def test_all_files_together_are_bounded(walled):
+    written = ask(walled, "fill", disk=20 << 20)
+    assert written.value <= 20 << 20, written
+
+
+def test_a_visitor_cannot_reach_its_keeper_or_the_room(walled):
+    """In a process namespace of its own it sees nobody else, and is nobody."""
+    for _ in range(2):
+        found = ask(walled, "harm").value
+        assert found == {"killed": [], "traced": [], "written": []}
+    assert ask(walled, ADD).value == 3
+
+
+def test_what_a_visitor_patches_costs_nothing(box):
+    assert ask(box, "patch").value == "patched"
+    assert ask(box, ADD).value == 3
 
 
 def processes_with(mark):
@@ -96,127 +155,178 @@ def processes_with(mark):
     return found
 
 
-@pytest.fixture(params=["namespace", "subreaper"])
+@pytest.fixture(params=["namespace", "subreaper", "wall"])
 def ending(request, monkeypatch):
-    """The two ways to end processes; the children read the source anew."""
+    """The ways to end processes; the keepers read the source anew."""
     if not sys.platform.startswith("linux"):
         pytest.skip("elsewhere a process group ends")
+    if request.param == "wall":
+        return walled_room
     if request.param == "subreaper":
-        start = sandbox._START_SERVER.replace(
-            "import serve;", "import serve; import lab5.grading.sandbox as s; s._CLONE_NEWPID = -1;"
+        start = room.SERVE.replace(
+            "import serve;",
+            "import serve; from lab5.grading.sandbox import linux; linux.unshare = lambda _: False;",
         )
-        monkeypatch.setattr(sandbox, "_START_SERVER", start)
+        assert start != room.SERVE
+        monkeypatch.setattr(room, "SERVE", start)
+    return Room
 
 
 @pytest.mark.parametrize("wait", [False, True])
-@pytest.mark.parametrize("fork", [False, True])
-def test_nothing_outlives_its_job(tmp_path, ending, wait, fork):
-    """In another session, its parent gone; with ``fork`` it ends before the next job begins."""
+def test_nothing_outlives_its_visit(ending, wait):
+    """In another session, its parent gone: it ends before the visit is over."""
     mark = f"lab5-{secrets.token_hex(8)}"
-    box = Sandbox(seconds=0.5, fork=fork)
-    jobs = [{"do": "detach", "mark": mark, "wait": wait}, ADD]
-    for index, outcome in box.run("tests.deeds:job", jobs, tmp_path / "box"):
-        assert outcome.ended == ("timeout" if wait and index == 0 else "done")
-        if fork and index == 1:
-            assert processes_with(mark) == []
-    assert processes_with(mark) == []
+    with ending() as box:
+        deed = {"do": "detach", "mark": mark, "wait": wait}
+        assert ask(box, deed, seconds=2.0).ended == ("timeout" if wait else "done")
+        assert gone(mark)
+        assert ask(box, ADD).value == 3
 
 
-def test_the_child_ends_with_its_whole_tree_when_it_is_abandoned(tmp_path, ending):
-    mark = f"lab5-{secrets.token_hex(8)}"
-    jobs = [ADD, {"do": "detach", "mark": mark, "wait": True}]
-    run = Sandbox(fork=True).run("tests.deeds:job", jobs, tmp_path / "box")
-    next(run)
-    deadline = time.monotonic() + 20
-    while not processes_with(mark):
-        assert time.monotonic() < deadline
+def gone(mark):
+    deadline = time.monotonic() + 5
+    while processes_with(mark) and time.monotonic() < deadline:
         time.sleep(0.01)
-    run.close()
-    assert processes_with(mark) == []
+    return processes_with(mark) == []
 
 
-@pytest.mark.skipif(not POSIX, reason="POSIX")
-def test_a_fifo_in_the_place_of_a_result_is_not_waited_for(tmp_path):
-    bad, *_ = outcomes(tmp_path, "fifo", ADD, seconds=2.0)
-    assert (bad.ended, bad.error) == ("crashed", "its result is no file")
+def test_a_visit_ends_with_its_whole_tree_when_it_is_abandoned(ending):
+    mark = f"lab5-{secrets.token_hex(8)}"
+    with ending() as box:
+        visit = box.visit("tests.deeds:job")
+        messages.send(
+            visit._keeper, b"60\n" + dumps({"do": "detach", "mark": mark, "wait": True}).encode()
+        )
+        deadline = time.monotonic() + 20
+        while not processes_with(mark):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        visit.close()
+        assert gone(mark)
 
 
-def test_the_time_of_all_jobs(tmp_path):
-    """What is not done then says what was running; what is done is kept."""
-    jobs = [ADD, {"do": "sleep"}, ADD]
-    start = time.monotonic()
-    box = Sandbox(fork=POSIX)
-    found = [o for _, o in box.run("tests.deeds:job", jobs, tmp_path / "box", until=start + 4)]
-    assert time.monotonic() - start < 10
-    assert [one.ended for one in found] == ["done", "late", "late"]
-    assert [one.value for one in found] == [3, 1, 1]
+def test_output_is_no_answer(box):
+    assert ask(box, "noise").value == "noisy"
+    assert ask(box, ADD).value == 3
 
 
-def test_output_is_no_result(tmp_path):
-    noisy, after = outcomes(tmp_path, "noise", ADD)
-    assert noisy.value == "noisy"
-    assert after.value == 3
-
-
-def test_the_environment_is_empty(tmp_path, monkeypatch):
+def test_the_environment_is_empty(monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    (found,) = outcomes(tmp_path, "environment")
-    assert "SECRET_TOKEN" not in found.value
-    assert found.value["HOME"].startswith(str(tmp_path))
+    for make in (Room, walled_room):
+        with make() as box:
+            found = ask(box, "environment").value
+        assert "SECRET_TOKEN" not in found
+        assert found["HOME"] == found["TMPDIR"] != os.environ.get("HOME")
 
 
-@pytest.mark.skipif(not POSIX, reason="POSIX")
-def test_each_job_has_an_empty_folder_of_its_own(tmp_path):
-    (place, listing), (other, _) = (o.value for o in outcomes(tmp_path, "cwd", "cwd"))
-    assert place != other
-    assert listing == []
+def test_each_visitor_has_an_empty_folder_of_its_own(box):
+    places = [ask(box, "cwd").value for _ in range(2)]
+    for place, listing in places:
+        assert listing == []
+        assert place == keeper.BOX or not Path(place).exists()
 
 
-def test_what_is_no_data_comes_back_as_text(tmp_path):
-    (found,) = outcomes(tmp_path, "object")
-    assert "object" in found.value
+def test_what_is_no_data_comes_back_as_text(box):
+    assert "object" in ask(box, "object").value
 
 
 def _has_namespaces():
-    if not sys.platform.startswith("linux"):
-        return False
     child = os.fork()
     if child == 0:
-        import ctypes
-
-        libc = ctypes.CDLL(None)
-        done = (
-            libc.unshare(sandbox._CLONE_NEWNET) == 0
-            or libc.unshare(sandbox._CLONE_NEWUSER | sandbox._CLONE_NEWNET) == 0
-        )
-        os._exit(0 if done else 1)
+        os._exit(0 if linux.unshare(linux.NEWNET) else 1)
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_there_is_no_network(tmp_path):
-    if not _has_namespaces():
+def test_there_is_no_network(box):
+    if not box.walled and not _has_namespaces():
         pytest.skip("this system gives no network namespace to an unprivileged user")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        order = {"do": "connect", "port": server.getsockname()[1]}
-        (closed,) = outcomes(tmp_path, order)
-        (open_,) = outcomes(tmp_path, order, network=True)
-    assert closed.ended == "raised"
-    assert open_.value == "connected"
+        assert ask(box, {"do": "connect", "port": server.getsockname()[1]}).ended == "raised"
 
 
-def test_wrap_decides_what_is_started(tmp_path):
-    seen = []
-
-    def wrap(command, folder):
-        seen.append((command, folder))
-        return command
-
-    (found,) = outcomes(tmp_path, ADD, wrap=wrap)
-    assert found.value == 3
-    assert seen[0][1] == tmp_path / "box"
+def test_no_socket_of_the_host_is_reached(walled, tmp_path):
+    for address in (f"\0lab5-{secrets.token_hex(4)}", str(tmp_path / "socket")):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(address)
+            server.listen()
+            assert ask(walled, {"do": "connect unix", "address": address}).ended == "raised"
 
 
-# A child that does not start
+def test_behind_the_wall_nothing_but_the_interpreter_is_seen(walled, tmp_path):
+    (tmp_path / "secret").write_text("s3cret")
+    found = ask(walled, {"do": "look around", "paths": [
+        str(tmp_path / "secret"), "/etc/passwd", "/etc/hostname", "/home", "/var", "/mnt",
+        str(wall.PACKAGE / "errors.py"), str(wall.PACKAGE / "grading" / "suite.py"), str(handin.__file__),
+        "/proc/1/environ", "/proc/2/environ",
+    ]}).value  # fmt: skip
+    assert found["read"] == []
+    assert found["imported"] == []
+    assert found["capabilities"] == 0
+    assert found["seccomp"] == 2
+    assert found["user"] != 0
+    assert found["written"] == []
+
+
+def test_a_file_is_given_by_its_name_and_cannot_be_changed(box, tmp_path):
+    path = tmp_path / "學號 \udcff.zip"
+    path.write_bytes(b"whole")
+    with box.visit("tests.deeds:job", files={"archive": path}) as visit:
+        name, read, changed = visit.ask({"do": "given"}).value
+    assert (name, read) == (path.name, "whole")
+    if box.walled:
+        assert changed is False
+        assert path.read_bytes() == b"whole"
+
+
+def test_without_fork_a_visitor_has_a_process_of_its_own(monkeypatch):
+    monkeypatch.setattr(room, "FORKS", False)
+    monkeypatch.setattr(multiprocessing, "current_process", multiprocessing.current_process)
+    with Room() as box:
+        assert ask(box, ADD).value == 3
+        assert ask(box, "exit").ended == "crashed"
+        with box.visit("tests.deeds:job") as visit:
+            assert visit.ask({"do": "leave"}).ended == "raised"
+            assert visit.ask(ADD).value == 3
+
+
+def test_a_room_that_was_ended_is_made_again(box):
+    assert ask(box, ADD).value == 3
+    box._process.kill()
+    box._process.wait()
+    assert ask(box, ADD).value == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '"x"', "{", '{"ended": "late"}', '{"ended": 1}', "[" * 100_000, "1" * 5000,
+        '{"ended": {"__array__": "", "dtype": "O", "shape": [1]}}',
+        '{"ended": "done", "value": {"__array__": "AAAA", "dtype": "<f8", "shape": [-5]}}',
+        '{"ended": "done", "value": {"__array__": 5, "dtype": 5, "shape": 5}}',
+        '{"ended": "done", "value": {"__array__": "", "dtype": "<U9", "shape": [1000000000]}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_said_so(text):
+    assert Outcome.read(text).ended == "crashed"
+
+
+def test_a_message_is_bounded_and_timed():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall((1 << 40).to_bytes(8, "big"))
+        with pytest.raises(ValueError, match="bytes"):
+            messages.receive(ours)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall((10).to_bytes(8, "big") + b"x")
+        with pytest.raises(TimeoutError):
+            messages.receive(ours, until=time.monotonic() + 0.3)
+        theirs.close()
+        with pytest.raises(EOFError):
+            messages.receive(ours)
+
+
+# A room that does not start
 
 
 def no_interpreter(monkeypatch, tmp_path):
@@ -230,61 +340,31 @@ def no_permission(monkeypatch, tmp_path):
 
 def another_option(monkeypatch, tmp_path):
     """As ``-P`` was for Python 3.10."""
-    monkeypatch.setattr(sandbox, "_START_SERVER", "import sys; sys.exit('unknown option')")
-
-
-def broken_package(monkeypatch, tmp_path):
-    (tmp_path / "lab5").mkdir()
-    (tmp_path / "lab5" / "__init__.py").write_text("raise ImportError('half installed')")
-    monkeypatch.setattr(sandbox, "_PACKAGES", tmp_path)
+    monkeypatch.setattr(room, "SERVE", "import sys; sys.exit('unknown option')")
 
 
 def never_ready(monkeypatch, tmp_path):
-    monkeypatch.setattr(sandbox, "_START_SERVER", "import time; time.sleep(60)")
-    monkeypatch.setattr(sandbox, "START", 0.5)
+    monkeypatch.setattr(room, "SERVE", "import time; time.sleep(60)")
+    monkeypatch.setattr(room, "START", 0.5)
 
 
-BROKEN = [no_interpreter, no_permission, another_option, broken_package, never_ready]
+BROKEN = [no_interpreter, no_permission, another_option, never_ready]
 SENTENCE = "The grader's own process does not start"
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_child_that_does_not_start_is_no_jobs_doing(broken, tmp_path, monkeypatch):
+def test_a_room_that_does_not_start_is_no_visitors_doing(broken, tmp_path, monkeypatch):
     broken(monkeypatch, tmp_path)
     with pytest.raises(SandboxError, match=SENTENCE):
-        outcomes(tmp_path, ADD)
+        ask(Room(), ADD)
 
 
-def test_a_wrap_that_ends_at_once_is_no_jobs_doing(tmp_path):
-    command = [sys.executable, "-c", "import sys; sys.exit('no such option')"]
-    with pytest.raises(SandboxError, match=r"\(no such option\)"):
-        outcomes(tmp_path, ADD, wrap=lambda *_: command)
-
-
-def test_a_child_that_does_not_start_again_is_no_jobs_doing(tmp_path):
-    """After a job that ended the first one."""
-    starts = []
-
-    def wrap(command, folder):
-        starts.append(command)
-        return command if len(starts) == 1 else [sys.executable, "-c", "1/0"]
-
-    box = Sandbox(seconds=20.0, fork=False, wrap=wrap)
-    jobs = [ADD, {"do": "exit"}, ADD]
-    found = box.run("tests.deeds:job", jobs, tmp_path / "box")
-    assert next(found)[1].value == 3
-    assert next(found)[1].ended == "crashed"
-    with pytest.raises(SandboxError, match="ZeroDivisionError"):
-        next(found)
-
-
-def test_modules_of_the_jobs_folder_are_not_imported(tmp_path):
-    """The next child starts where a job may have left ``numpy.py``."""
-    (tmp_path / "box").mkdir()
+def test_modules_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
     for name in ("numpy", "json", "lab5"):
-        (tmp_path / "box" / f"{name}.py").write_text("raise SystemExit('taken in')")
-    (found,) = outcomes(tmp_path, ADD)
-    assert found.value == 3
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken in')")
+    monkeypatch.chdir(tmp_path)
+    with Room() as box:
+        assert ask(box, ADD).value == 3
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -292,7 +372,7 @@ def test_the_grader_says_once_that_it_does_not_start(broken, tmp_path, monkeypat
     archive = handin.write_zip(tmp_path / handin.ARCHIVE, {})
     out = tmp_path / "out.json"
     broken(monkeypatch, tmp_path)
-    assert grade.main([str(archive), str(archive), "--json", str(out)]) == 1
+    assert grade.main([str(archive), str(archive), "--json", str(out), "--run-code", "unsafe"]) == 1
     printed, said = capsys.readouterr()
     assert said.count(SENTENCE) == 1
     assert len(said.splitlines()) == 2  # zh-TW and English
@@ -300,38 +380,50 @@ def test_the_grader_says_once_that_it_does_not_start(broken, tmp_path, monkeypat
     assert not out.exists()
 
 
-def test_probes_that_do_not_start_are_told_once_and_fail_nothing(tmp_path):
-    archive = handin.write_zip(
-        tmp_path / handin.ARCHIVE, {handin.NOTEBOOK: handin.notebook_bytes(handin.notebook())}
-    )
-    (tmp_path / "opened").mkdir()
-    wrap = lambda *_: [sys.executable, "-c", "1/0"]  # noqa: E731
-    evidence = Evidence(archive, tmp_path / "opened", sandbox=Sandbox(wrap=wrap))
-    done = {name: Result(name, "pass") for name in CHECKS}
-    runs = [one for one in CHECKS.values() if one.runs and not one.manual]
-    found = [judge(one, evidence, done) for one in runs]
-    assert [one.status for one in found].count("error") == 1
-    assert {one.status for one in found} <= {"error", "blocked"}
-    (error,) = (one for one in found if one.status == "error")
-    assert SENTENCE in error.why.en
+def no_bubblewrap(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(wall.sysconfig, "get_path", lambda name: str(tmp_path))
 
 
-def test_an_observation_is_not_made_again_after_the_process_ended(tmp_path):
-    """The one that was running then is not begun again, either."""
-    archive = handin.write_zip(
-        tmp_path / handin.ARCHIVE, {handin.NOTEBOOK: handin.notebook_bytes(handin.notebook())}
+def no_namespaces(monkeypatch, tmp_path):
+    """As where a system gives none to an ordinary user."""
+    program = tmp_path / "bwrap"
+    program.write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
     )
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    before = Evidence(archive, tmp_path / "first", kept=tmp_path / "kept", sandbox=Sandbox())
-    jobs = [{"probe": "reference"}, {"probe": "network"}, {"probe": "export"}]
-    assert before._left(jobs) == jobs
-    before._keep("reference", Outcome("done", {"output": np.arange(3.0)}))
-    after = Evidence(archive, tmp_path / "second", kept=tmp_path / "kept", sandbox=Sandbox())
-    assert after._left(jobs) == jobs[2:]
-    np.testing.assert_array_equal(after.reference["output"], np.arange(3.0))
-    with pytest.raises(Fault, match="ended the process"):
-        after.probe("network")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize("lacking", [no_bubblewrap, no_namespaces])
+def test_where_there_is_no_wall_no_code_is_run(lacking, tmp_path, monkeypatch, capsys):
+    archive = handin.write_zip(tmp_path / handin.ARCHIVE, {"N26140692.ipynb": b"{}"})
+    out = tmp_path / "out.json"
+    lacking(monkeypatch, tmp_path)
+    assert grade.main([str(archive), "--json", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert "--static" in said
+    assert "--run-code unsafe" in said
+    assert not out.exists()
+    assert grade.main([str(archive), "--json", str(out), "--static"]) == 0
+    (found,) = json.loads(out.read_text("utf-8"))["submissions"]
+    states = {one["name"]: one["status"] for one in found["checks"]}
+    assert states["zip-opens"] == "pass"
+    assert "error" not in states.values()
+
+
+def test_nothing_is_left_in_the_temporary_folder(box):
+    def left():
+        return {path.name for path in Path(tempfile.gettempdir()).glob("lab5-*")} - before
+
+    before = set()
+    before = left()
+    ask(box, "write", file_size=1 << 20)
+    deadline = time.monotonic() + 5
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left() == set()
 
 
 @settings(max_examples=50, deadline=None)

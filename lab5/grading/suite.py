@@ -33,7 +33,7 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
-from lab5.grading.probes.registry import PROBES
+from lab5.grading.probes import PROBES, preload
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.messages import dumps
 from lab5.grading.sandbox.room import Outcome, Room, Visit
@@ -82,6 +82,12 @@ _READS: Final = (
 )  # fmt: skip
 
 
+def code_room(*, walled: bool = True, more: tuple[str, ...] = ()) -> Room:
+    """One for ``run_probes``."""
+    only = [PACKAGE / name for name in _SEEN] if walled else None
+    return Room((*preload(), *more), walled=walled, only=only)
+
+
 class Rooms:
     """Where hand-ins are read and where their code is run: two rooms, or one where there is no wall.
 
@@ -93,13 +99,10 @@ class Rooms:
     """
 
     def __init__(self, run_code: RunCode = "walled") -> None:
-        from lab5.grading.probes import preload
-
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":
-            only = [PACKAGE / name for name in _SEEN]
-            self.code = Room(("lab5.grading.probes", *preload()), walled=True, only=only)
+            self.code = code_room()
             self.reading = Room(_READS, walled=True)
             try:
                 self.code.wait()
@@ -107,7 +110,7 @@ class Rooms:
                 self.close()
                 raise
         elif run_code == "unsafe":
-            self.reading = self.code = Room((*_READS, *preload()))
+            self.reading = self.code = code_room(walled=False, more=_READS)
         else:
             self.reading = _best_room()
 
@@ -309,7 +312,7 @@ def run_probes(
         job = {"probe": name, "cells": cells, "given": given}
         with room.visit("lab5.grading.probes:observe", limits=Limits(seconds=seconds)) as visit:
             found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
-        if time.monotonic() >= until:
+        if until - time.monotonic() < _CLOSE:
             late, found = name, dumps({"ended": "late", "value": name})
         yield name, found
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import io
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,18 +20,22 @@ import numpy as np
 import onnx
 from filelock import FileLock
 
+from lab5.errors import NoWallError
 from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
+from lab5.grading.evidence.checkpoint import reference_parameters
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 from lab5.grading.handin import Evidence
-from lab5.grading.probes import PROBES, preload
-from lab5.grading.sandbox import Outcome, Sandbox
-from lab5.grading.suite import MADE
+from lab5.grading.sandbox.room import Outcome, Room
+from lab5.grading.sandbox.wall import PACKAGE
+from lab5.grading.stand_ins.given import Given
+from lab5.grading.suite import MADE, code_room, run_probes
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 
 Content = bytes | Callable[[], bytes]  # what is dear to make is made when the zip is written
 
+SEED = 1  # of what the notebooks' functions are called with
 SECONDS = 5.0  # of one probe: a hand-in that hangs costs that much
 
 
@@ -225,7 +230,6 @@ class Variants:
 
 # What the evidence computes from nothing but the bytes of these files: part -> roles
 _PARTS = {
-    "reference": (),
     "handed_out": (),
     "cells": ("notebook",),
     "program": ("notebook",),
@@ -270,8 +274,12 @@ class Grader:
             variation.edit(self.handins[variation.name])
         sizes = {kind: len(self.good[name]) for kind, name in (("fp32", FP32), ("int8", INT8))}
         sizes["weights"] = weights.stat().st_size
-        self._probes = _Probes(self.handins.values(), folder, sizes)
+        given = Given(
+            SEED, sizes, reference_parameters(), (PACKAGE / "model.py").read_text("utf-8")
+        )
+        self._probes = _Probes([HandIn(variants), *self.handins.values()], folder, given)
         self._evidence = self._opened(HandIn(variants), folder)
+        self._evidence.outcomes = self._probes.of(self._evidence.cells)
         self.results = _judged(self._evidence)
 
     def __call__(self, variation: Variation, folder: Path) -> dict[str, Result]:
@@ -291,9 +299,7 @@ class Grader:
                 vars(evidence)[part] = getattr(self._evidence, part)  # where cached properties look
         if evidence.zip.path("notebook"):
             with contextlib.suppress(Fault):
-                evidence._probes = self._probes.of(evidence.cells) or (
-                    self._evidence._probes if evidence.cells == self._evidence.cells else {}
-                )
+                evidence.outcomes = self._probes.of(evidence.cells)
         return _judged(evidence)
 
     def worse(self, results: dict[str, Result]) -> dict[str, Result]:
@@ -311,8 +317,7 @@ class Grader:
     def _opened(self, varied: HandIn, folder: Path) -> Evidence:
         opened = folder / "opened"
         opened.mkdir()
-        sandbox = Sandbox(seconds=SECONDS, preload=preload())
-        return Evidence(varied.write(folder), opened, sandbox=sandbox, **self._known)
+        return Evidence(varied.write(folder), opened, seed=SEED, **self._known)
 
 
 def _judged(evidence: Evidence) -> dict[str, Result]:
@@ -323,63 +328,49 @@ def _judged(evidence: Evidence) -> dict[str, Result]:
 
 
 class _Probes:
-    """The probes of all notebooks, made in the background: in one child a core, as in a hand-in's own.
+    """The probes of all notebooks, made in the background, in one room.
 
     Args:
-        sizes: bytes of the good hand-in's models and of the checkpoint, for the code that looks.
+        given: what they get beside the notebook: the good hand-in's.
     """
 
-    def __init__(self, handins: Iterable[HandIn], folder: Path, sizes: dict[str, int]) -> None:
-        self._sizes = sizes
+    def __init__(self, handins: Iterable[HandIn], folder: Path, given: Given) -> None:
         notebooks = {
             _sources(cells): None for varied in handins if (cells := _cells(varied, folder))
         }
-        self._found: dict[tuple[str, ...], Future[dict[str, Outcome]]] = {
-            sources: Future() for sources in notebooks
-        }
-        self._closed = False
+        self._given = dataclasses.asdict(given)
+        self._room = _room()
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        share = max(1, (os.cpu_count() or 1) // workers)
-        self._pool = ThreadPoolExecutor(share)
-        for part in range(share):
-            mine = list(notebooks)[part::share]
-            # Not in the thread: CPython's ast.parse fails when two threads take turns in it.
-            jobs = self._jobs(mine)
-            run = self._pool.submit(self._run, mine, jobs, folder / f"probes-{part}")
-            run.add_done_callback(functools.partial(self._fail, mine))
+        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // workers))
+        # Not in the threads: CPython's ast.parse fails when two take turns in it.
+        self._found: dict[tuple[str, ...], Future[dict[str, Outcome]]] = {
+            sources: self._pool.submit(self._run, list(map(python_of, sources)))
+            for sources in notebooks
+        }
 
-    def of(self, cells: list[Cell]) -> dict[str, Outcome] | None:
-        future = self._found.get(_sources(cells))
-        return future.result() if future else None
+    def of(self, cells: list[Cell]) -> dict[str, Outcome]:
+        """Of a notebook; one that was not announced is run now."""
+        sources = _sources(cells)
+        if sources not in self._found:
+            self._found[sources] = self._pool.submit(self._run, list(map(python_of, sources)))
+        return self._found[sources].result()
 
     def close(self) -> None:
-        self._closed = True
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
+        self._room.close()
 
-    def _fail(self, notebooks: list[tuple[str, ...]], run: Future[None]) -> None:
-        """What ended the run is told by each notebook that waits for it."""
-        for sources in notebooks:
-            if (error := run.exception()) and not self._found[sources].done():
-                self._found[sources].set_exception(error)
+    def _run(self, cells: list[str]) -> dict[str, Outcome]:
+        found = run_probes(self._room, cells, self._given, math.inf, SECONDS)
+        return {name: Outcome.read(text) for name, text in found}
 
-    def _jobs(self, notebooks: list[tuple[str, ...]]) -> list[dict[str, Any]]:
-        cells = [list(map(python_of, sources)) for sources in notebooks]
-        return [
-            {"probe": name, "cells": one, "sizes": self._sizes} for one in cells for name in PROBES
-        ]
 
-    def _run(
-        self, notebooks: list[tuple[str, ...]], jobs: list[dict[str, Any]], folder: Path
-    ) -> None:
-        found: dict[str, Outcome] = {}
-        sandbox = Sandbox(seconds=SECONDS, preload=preload())
-        for index, outcome in sandbox.run("lab5.grading.probes:observe", jobs, folder):
-            if self._closed:
-                return
-            found[list(PROBES)[index % len(PROBES)]] = outcome
-            if len(found) == len(PROBES):
-                self._found[notebooks[index // len(PROBES)]].set_result(found)
-                found = {}
+def _room() -> Room:
+    """Behind a wall where there is one."""
+    with contextlib.suppress(NoWallError):
+        room = code_room()
+        room.wait()
+        return room
+    return code_room(walled=False)
 
 
 def _cells(varied: HandIn, folder: Path) -> list[Cell] | None:

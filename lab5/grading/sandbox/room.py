@@ -27,6 +27,11 @@ START: Final = 300  # seconds by the clock for a room's imports; a busy machine 
 _GRACE: Final = 5  # seconds by the clock for the keeper to say that time is over
 _STOP: Final = 10  # … to end
 _ENDED: Final = ("done", "raised", "timeout", "crashed")
+# What ``python -P`` does, which Python 3.10 lacks: modules come from PYTHONPATH, never from a folder.
+SERVE: Final = (
+    "import sys; sys.path = [p for p in sys.path if p]; "
+    "from lab5.grading.sandbox.keeper import serve; serve()"
+)
 FORKS: Final = hasattr(os, "fork")
 
 
@@ -86,8 +91,7 @@ class Room:
             self._start()
 
     def _start(self) -> None:
-        code = "import sys; sys.path = [p for p in sys.path if p]; from lab5.grading.sandbox.keeper import serve; serve()"
-        command = [sys.executable, "-c", code]
+        command = [sys.executable, "-c", SERVE]
         environment = _environment(self.walled)
         if self.walled:
             command = wall.around(command, environment, self._only)
@@ -170,6 +174,8 @@ class Room:
         if not FORKS:
             return _Spawned(function, paths)
         for attempt in (1, 2):
+            if self._process is None or self._process.poll() is not None:
+                self.renew()
             self.wait()
             try:
                 return Visit(self._enter(function, paths, limits))
@@ -270,8 +276,12 @@ class Visit:
         return dumps({"ended": "crashed", "error": f"its keeper is gone ({error})"})
 
     def close(self) -> None:
-        """End it."""
-        self._keeper.close()
+        """End it, and all that it started."""
+        with self._keeper, contextlib.suppress(OSError):
+            self._keeper.shutdown(socket.SHUT_WR)
+            self._keeper.settimeout(_GRACE)
+            while self._keeper.recv(1 << 20):
+                pass
 
     def __enter__(self) -> Visit:
         return self

@@ -101,7 +101,12 @@ def around(
             str(PACKAGE),
         ]
         for path in only:
-            found += [*_folders(path.parent, PACKAGE), "--ro-bind", str(path), str(path)]
+            found += [
+                *_folders(path.parent, PACKAGE if path.is_relative_to(PACKAGE) else Path("/")),
+                "--ro-bind",
+                str(path),
+                str(path),
+            ]
         found += ["--remount-ro", str(PACKAGE)]
     found += ["--remount-ro", "/dev", "--remount-ro", "/"]
     for name, value in environment.items():
