@@ -205,13 +205,13 @@ def test_code_that_waits_for_ever_ends_within_the_time_of_the_zip(tmp_path):
     )  # fmt: skip
     start = time.monotonic()
     found = lab5.check_submission(path, seconds=30)
-    assert time.monotonic() - start < 40
+    assert time.monotonic() - start < 90  # and the rooms start
     assert processes_with(mark) == []
     checks = {one.name: one for one in found.checks}
     assert checks["screenshots"].earned == 8
     late = [one for one in checks.values() if one.status == "error"]
     assert {"network-names", "session-path"} <= {one.name for one in late}
-    assert all("network-names (probe " in one.why.en for one in late), late
+    assert all("(probe " in one.why.en for one in late), late
 
 
 def test_check_submission_is_exported():

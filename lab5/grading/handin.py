@@ -128,7 +128,7 @@ class Evidence:
             raise Blocked(Text("The notebook's code was not run.", "未執行 notebook 的程式。"))
         outcome = self.outcomes[name]
         if outcome.ended == "late":
-            raise out_of_time(f"probe {outcome.value}")
+            raise out_of_time(f"the notebook's code (probe {outcome.value})")
         if outcome.ended == "done" and isinstance(outcome.value, dict):
             return outcome.value
         if outcome.ended == "timeout":

@@ -317,6 +317,7 @@ def run_probes(
         yield name, found
 
 
+_CLOSE: Final = 0.1  # seconds: a visitor that took all of the time left was running at its end
 _PATIENCE: Final = (
     5  # times the processor time by the clock: a busy machine makes no hang of what is slow
 )

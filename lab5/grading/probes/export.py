@@ -27,14 +27,23 @@ def export(program: Program, given: Given) -> dict[str, Any]:
     another item's matter.
     """
     found: dict[str, Any] = {"exports": []}
+    wanted = _checkpoint(given)
     for instead in ({}, _network(given)):
-        exports, others, found["errors"] = _exports(program, given, instead, spoil=False)
+        exports, others, found["errors"] = _exports(program, given, wanted, instead, spoil=False)
         found["exports"], found["loaded"] = exports, exports or others
         if any(one["loaded"] for one in found["loaded"]):
             break
-    exports, others, _ = _exports(program, given, instead, spoil=True)
+    exports, others, _ = _exports(program, given, wanted, instead, spoil=True)
     found["spoiled"] = exports or others
     return found
+
+
+def _checkpoint(given: Given) -> dict[str, Any]:
+    """What ``torch.load`` gives; each call of it gets its own."""
+    import torch
+
+    weights = seeded_weights(given.parameters, given.seed)
+    return {name: torch.from_numpy(value) for name, value in weights.items()}
 
 
 def _network(given: Given) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def _mentions_loading(node: ast.AST) -> bool:
 
 
 def _exports(
-    program: Program, given: Given, instead: dict[str, Any], spoil: bool
+    program: Program, given: Given, wanted: dict[str, Any], instead: dict[str, Any], spoil: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
     """Each call of the exporter: what it was given; ``spoil`` misnames a tensor of the checkpoint.
 
@@ -77,8 +86,6 @@ def _exports(
     """
     import torch
 
-    weights = seeded_weights(given.parameters, given.seed)
-    wanted = {name: torch.from_numpy(value) for name, value in weights.items()}
     state = {
         ("fc.wrong" if spoil and n == "fc.weight" else n): v.clone() for n, v in wanted.items()
     }
