@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     """Hand the arguments to the verb's own module, which alone is imported."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in VERBS:
-        return _module(argv[0]).main(argv[1:])
+        status: int = _module(argv[0]).main(argv[1:])
+        return status
     parser = _parser()
     args = parser.parse_args(argv)
     if args.completion:

@@ -164,7 +164,8 @@ def test_what_is_no_notebook_is_said_to_be_none(tmp_path, content):
 @given(st.text(alphabet="ab=(:[\n \t'\"!%#\\xdef0", max_size=80))
 def test_any_cell_is_survived(source):
     code = program(source)
-    code.needed(range(len(code.statements)))
+    everything = range(len(code.statements))
+    assert code.needed(everything) == list(everything)
 
 
 def test_what_ipython_runs_is_no_error():
@@ -216,5 +217,6 @@ def test_nested_quotes_are_read(source):
 
 @given(st.text(alphabet="fxt{}\"':!=# \n\\[]()a,", max_size=40))
 def test_any_string_is_survived(source):
-    newer_python.requoted(source)
-    newer_python.needed_by(source)
+    requoted, needed = newer_python.requoted(source), newer_python.needed_by(source)
+    assert requoted == source or ast.parse(requoted)
+    assert needed is None or needed > sys.version_info[:2]

@@ -509,6 +509,8 @@ def test_load_reads_a_given_copy(cache, tmp_path, small):
 class Server(http.server.ThreadingHTTPServer):
     """Serves ``content`` at any path, as well or as badly as the test asks."""
 
+    daemon_threads = False  # the end waits for each answer, which closes its socket
+
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
@@ -524,6 +526,17 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         pass  # the client hung up
+
+    @contextlib.contextmanager
+    def running(self):
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -557,12 +570,8 @@ def server(small, tmp_path, monkeypatch):
     server = Server(path.read_bytes())
     monkeypatch.setattr(data, "OFFICIAL_URL", server.url)
     monkeypatch.setattr(data, "OFFICIAL_MD5", hashlib.md5(server.content).hexdigest())
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with server.running():
+        yield server
 
 
 def cache_files(cache):
@@ -664,15 +673,8 @@ def test_a_server_that_says_nothing_is_given_up(server, cache, monkeypatch):
 def test_a_server_that_speaks_no_http(cache, monkeypatch):
     cache.mkdir()
     monkeypatch.setattr(Handler, "do_GET", lambda self: self.wfile.write(b"\0\1\2 what?\r\n\r\n"))
-    server = Server(b"")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with Server(b"").running() as server:
         fails("did not come", data._download, server.url, cache / "part")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_no_server(cache, monkeypatch):
@@ -722,15 +724,11 @@ def registry(small, tmp_path, monkeypatch):
 
     server = Server(content)
     server.RequestHandlerClass = Registry
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
     monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     monkeypatch.setenv("npm_config_fetch_retries", "0")
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with server.running():
+        yield server
 
 
 def test_fetch_by_npm(registry, cache, small):

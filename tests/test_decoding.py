@@ -209,26 +209,24 @@ sys.stdin.read()
 )
 def test_it_ends_with_whoever_started_it(state, end):
     """An idle one at once, a busy one with its deadline at the latest."""
-    user = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", USER, state],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    pid = int(user.stdout.readline())
-    assert alive(pid)
-    if state == "busy":
-        time.sleep(1)
-    if end.startswith("SIG"):
-        user.send_signal(signal.Signals[end])
-    else:
-        user.stdin.close()
-    user.wait(60)
-    assert gone_within(pid, DEADLINES[1] + 5 if state == "busy" else 5)
-    user.stdout.close()
-    user.stderr.close()
+    ) as user:
+        pid = int(user.stdout.readline())
+        assert alive(pid)
+        if state == "busy":
+            time.sleep(1)
+        if end.startswith("SIG"):
+            user.send_signal(signal.Signals[end])
+        else:
+            user.stdin.close()
+        user.wait(60)
+        assert gone_within(pid, DEADLINES[1] + 5 if state == "busy" else 5)
 
 
 @pytest.mark.slow

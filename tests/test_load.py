@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -142,8 +143,10 @@ def test_an_answer_beside_that_of_an_empty_page(served, pair):
     until_it_answers(port, empty)
     times: dict[str, list[float]] = {url: [], f"http://127.0.0.1:{port}": []}
     parts: list[list[float]] = []
-    try:
-        clients = {at: httpx.Client(base_url=at, timeout=120) for at in times}
+    with contextlib.ExitStack() as stack:
+        stack.callback(empty.wait, 60)
+        stack.callback(empty.terminate)
+        clients = {at: stack.enter_context(httpx.Client(base_url=at, timeout=120)) for at in times}
         for n in range(40):  # by turns, so that both meet the same machine
             for at, taken in times.items():
                 picture = file(send(clients[at], "a.png", noise(n)))
@@ -153,9 +156,6 @@ def test_an_answer_beside_that_of_an_empty_page(served, pair):
                 assert event == "complete"
                 if at == url:
                     parts.append([float(line.split()[1]) for line in data[2].splitlines()[:2]])
-    finally:
-        empty.terminate()
-        empty.wait(60)
     ours, nothing = (statistics.median(taken[5:]) for taken in times.values())
     fp32, int8 = np.median(parts[5:], axis=0)
     print(f"\nanswer {ours:.1f} ms, empty page {nothing:.1f} ms: {ours / nothing:.2f} x; "
@@ -195,22 +195,21 @@ def test_the_exported_space_runs_in_a_new_environment(pair, tmp_path):
     port = free_port()
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path)}
     environment.pop("PYTHONPATH", None)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [python, "app.py"], cwd=space, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        until_it_answers(port, process)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-            assert client.post(CALL, json={"data": [None]}).status_code == 200
-            event, (fp32, int8, text) = ask(client, file(send(client, "a.png", noise(0))))
-        assert event == "complete"
-        assert text.startswith("FP32: ")
-        assert len(fp32["confidences"]) == len(int8["confidences"]) == 3
-        where = "import lab5, importlib.util as u; print(lab5.__file__, u.find_spec('torch'))"
-        run = subprocess.run(
-            [python, "-c", where], cwd=space, check=True, capture_output=True, text=True
-        )
-        assert run.stdout.split() == [str(space / "lab5" / "__init__.py"), "None"]
-    finally:
-        process.terminate()
-        process.wait(60)
+    ) as process:
+        try:
+            until_it_answers(port, process)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+                assert client.post(CALL, json={"data": [None]}).status_code == 200
+                event, (fp32, int8, text) = ask(client, file(send(client, "a.png", noise(0))))
+            assert event == "complete"
+            assert text.startswith("FP32: ")
+            assert len(fp32["confidences"]) == len(int8["confidences"]) == 3
+            where = "import lab5, importlib.util as u; print(lab5.__file__, u.find_spec('torch'))"
+            run = subprocess.run(
+                [python, "-c", where], cwd=space, check=True, capture_output=True, text=True
+            )
+            assert run.stdout.split() == [str(space / "lab5" / "__init__.py"), "None"]
+        finally:
+            process.terminate()

@@ -66,14 +66,14 @@ def _terminal(
             _print_checks(one, lang)
         for path, why in not_graded.items():
             console.print(f"{path}: {why.say(lang)}", markup=False)
-    return captured.get()
+    return str(captured.get())
 
 
 def table(graded: Graded, lang: Language) -> str:
     """The items and the points alone."""
     with console.capture() as captured:
         _print_table(graded, lang)
-    return captured.get()
+    return str(captured.get())
 
 
 def explained(one: Result, lang: Language) -> list[str]:

@@ -131,7 +131,7 @@ def fill(
     Raises:
         NotebookError: a TODO that is not known, or a blank that is left, with its cell and line.
     """
-    notebook = json.loads(json.dumps(template))
+    notebook: dict[str, Any] = json.loads(json.dumps(template))
     cells: list[Cell] = []
     raws = []
     for number, raw in enumerate(notebook["cells"]):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab5.assignment import EXPECTED_LOSS_PP, EXPECTED_SIZE_CUT, EXPECTED_SPEEDUP
 from lab5.compare import BUSY
 from lab5.report.measure import Accuracy, Agreement, LayerSqnr, Measurements
 from lab5.text import Language, Text
+
+if TYPE_CHECKING:
+    from lab5.study.evaluate import Paired
 
 Block = dict[str, Any]
 Files = dict[str, bytes]  # pictures by the name under which report.typ finds them
@@ -78,7 +81,7 @@ def _heading(text: str) -> Block:
     return {"kind": "heading", "level": 2, "text": text}
 
 
-def _pair(accuracy: Accuracy):
+def _pair(accuracy: Accuracy) -> Paired:
     from lab5.study.evaluate import Paired
 
     return Paired(accuracy.images, accuracy.only_fp32, accuracy.only_int8)

@@ -323,7 +323,8 @@ def _synthetic() -> np.ndarray:
     """Seeded (N, 32, 32, 3) uint8 images that calibration has not seen."""
     from lab5.study.synthetic import dead_leaves
 
-    return dead_leaves(SYNTHETIC_IMAGES, seed=1)
+    images: np.ndarray = dead_leaves(SYNTHETIC_IMAGES, seed=1)
+    return images
 
 
 def _sqnr(fp32: Path, int8: Path, images: np.ndarray) -> tuple[LayerSqnr, ...]:

@@ -14,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lab5.assignment import MIN_SIDE
 from lab5.files import natural, visible
 from lab5.text import Text
 from lab5.web.screenshots import EMULATED_TITLE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 ASSETS: Final = Path(__file__).parent / "assets"
 
@@ -226,7 +229,7 @@ def _read_picture(file: Path) -> LeftOut | _Picture:
     return _Picture(buffer.getvalue(), shown.width, shown.height, emulated)
 
 
-def _on_white(image):
+def _on_white(image: Picture) -> Picture:
     """Any mode to RGB, what is transparent on white; 16 bits scaled to 8."""
     from PIL import Image
 

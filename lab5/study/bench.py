@@ -161,7 +161,8 @@ def _pytorch(model: nn.Module) -> Callable[[int], Runner]:
 
         def run(x: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                return model(torch.from_numpy(x)).numpy()
+                logits: np.ndarray = model(torch.from_numpy(x)).numpy()
+                return logits
 
         return run
 

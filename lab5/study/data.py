@@ -335,7 +335,8 @@ def load(path: Path | None = None) -> Cifar10:
             "（或用 --data 指定已有的資料）。",
         )
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # numpy leaves a damaged file open that it opened itself
+        with file.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
             return Cifar10(
                 Split(arrays["train_images"], arrays["train_labels"]),
                 Split(arrays["test_images"], arrays["test_labels"]),
@@ -431,6 +432,7 @@ def _download(url: str, part: Path, timeout: float = 15.0) -> None:
                 if total and out.tell() != total:
                     raise OSError(f"{out.tell():,} of {total:,} bytes came")
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416:  # the part is already as long as the file: its hash decides
             return
         raise _unreachable(url, str(error)) from error

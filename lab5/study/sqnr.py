@@ -156,7 +156,7 @@ def _behind(name: str, fp32: onnx.ModelProto, quantized: set[str]) -> str:
     """The tensor behind an activation that quantisation folded into ``name``'s range."""
     readers = [node for node in fp32.graph.node if name in node.input]
     if len(readers) == 1 and readers[0].op_type in _FOLDED:
-        folded = readers[0].output[0]
+        folded: str = readers[0].output[0]
         if not {folded, folded + _SUFFIX} & quantized:
             return folded
     return name
@@ -191,7 +191,8 @@ def _weight(
 
 
 def _dequantized(q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    return (q.astype("float32") - zero.astype("float32")) * scale
+    values: np.ndarray = (q.astype("float32") - zero.astype("float32")) * scale
+    return values
 
 
 def _real(q: np.ndarray, pair: _Tensor) -> np.ndarray:
@@ -243,7 +244,8 @@ def _runner(model: onnx.ModelProto, tensors: list[str]) -> Callable[[np.ndarray]
 
     def run(x: np.ndarray) -> list[np.ndarray]:
         if not isinstance(entry.shape[0], int):
-            return session.run(tensors, {entry.name: x})
+            at_once: list[np.ndarray] = session.run(tensors, {entry.name: x})
+            return at_once
         one_by_one = [session.run(tensors, {entry.name: image[None]}) for image in x]
         return [np.concatenate(parts) for parts in zip(*one_by_one, strict=True)]
 

@@ -108,13 +108,14 @@ def orthogonalise(matrix: Tensor, iterations: int) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).reshape(matrix.shape).to(matrix.dtype)
+    orthogonal: Tensor = (x.T if tall else x).reshape(matrix.shape).to(matrix.dtype)
+    return orthogonal
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 natively."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
@@ -148,7 +149,8 @@ def logits_at_any_size(model: ResNet18, x: Tensor) -> Tensor:
     """The network's forward pass with its 4x4 average pool widened to whatever is left."""
     for stage in (model.conv1, model.layer1, model.layer2, model.layer3, model.layer4):
         x = stage(x)
-    return model.fc(x.mean((2, 3)))
+    logits: Tensor = model.fc(x.mean((2, 3)))
+    return logits
 
 
 def accuracy(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 MAX_PIXELS: Final = 8000 * 8000  # 256 MB decoded, four bytes each
@@ -189,7 +189,7 @@ def _reply(data: bytes, end_after: Any) -> bytes:
             picture = upright_rgb(image)
             width, height = _upright(image)
             return _REPLY.pack(Outcome.READ, width, height, picture.tobytes())
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         outcome = Outcome.NO_PICTURE
     except (Image.DecompressionBombError, MemoryError):
         outcome = Outcome.TOO_LARGE

@@ -130,7 +130,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
             comparison.text(size, language),
         )
 
-    demo = build_interface(compare_fp32_int8)
+    demo: gr.Interface = build_interface(compare_fp32_int8)
     _translate(demo)
     picture = demo.main_input_components[0]
     _hand_on_unread(demo, picture)
@@ -149,7 +149,10 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
             return example.path, *compare_fp32_int8(example, request)
 
         examples.click(
-            compare_example, examples, [picture, *demo.output_components], api_visibility="private"
+            compare_example,
+            examples,
+            [picture, *demo.output_components],  # type: ignore[misc]  # None before it is built
+            api_visibility="private",
         )
     received = Received(demo)
     demo.queue(max_size=QUEUE, default_concurrency_limit=WORKERS, api_open=False)
@@ -196,7 +199,8 @@ def _hand_on_unread(demo: gr.Blocks, picture: Any) -> None:
             plain_upload(value) if block is picture else value if type(value) is int else None
             for block, value in zip(block_fn.inputs, inputs, strict=False)
         ]
-        return await preprocess_data(block_fn, plain, *args, **named)
+        values: list[Any] = await preprocess_data(block_fn, plain, *args, **named)
+        return values
 
     demo.preprocess_data = without_files  # type: ignore[method-assign]
     picture.preprocess = lambda payload: payload

@@ -93,7 +93,7 @@ def submit(page: Any, picture: Path) -> str:
     answer = page.get_by_label(LABEL_COMPARISON)
     _button(page, Text("Submit", "送出")).click()
     page.wait_for_function("box => box.value !== ''", arg=answer.element_handle())
-    return answer.input_value()
+    return str(answer.input_value())
 
 
 def _button(page: Any, name: Text) -> Any:

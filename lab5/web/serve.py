@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import socket
+from typing import TYPE_CHECKING
 
 from lab5.app import launch_public
 from lab5.cli import console
 from lab5.errors import AppError
 from lab5.text import Text
 
+if TYPE_CHECKING:
+    import gradio as gr
 
-def serve(demo, *, share: bool, host: str, port: int | None) -> None:
+
+def serve(demo: gr.Blocks, *, share: bool, host: str, port: int | None) -> None:
     """Serve until interrupted; without a share server in reach, say so and serve locally.
 
     Raises:
@@ -21,7 +25,7 @@ def serve(demo, *, share: bool, host: str, port: int | None) -> None:
 
     host = host.strip("[]")
     reach_directly(host)
-    demo.launch = functools.partial(
+    demo.launch = functools.partial(  # type: ignore[method-assign]
         demo.launch,
         server_name=f"[{host}]" if ":" in host else host,  # as in an address of a browser
         server_port=port,
