@@ -158,7 +158,7 @@ def _remove(mark: str) -> None:
 
 def _planted(mark: str) -> list[Path]:
     """What an attack put into shared folders, and among the installed packages."""
-    shared = [path for place in _SHARED for path in place.glob(f"*{mark}") if path.is_file()]
+    shared = [path for place in _SHARED for path in place.glob(f"*{mark}*") if path.is_file()]
     return shared + [path for place in _SITES for path in place.glob(f"*{mark}*")]
 
 
