@@ -6,6 +6,7 @@ again alone, to find the culprit.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -127,6 +128,7 @@ def world(user: str, good: dict[str, bytes]) -> Iterator[tuple[World, list[socke
         for name in (*_KEPT, "out", "home/.ssh"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copytree(_PACKAGE, around.source / "lab5")
+        compileall.compile_dir(around.source, quiet=1)  # or the grader does, a change as any other
         shutil.copy(FIXTURES / "best_model.pth", around.weights)
         shutil.copy(FIXTURES / "EAI_lab5.ipynb", around.template)
         (around.home / ".ssh" / "id_rsa").write_text(around.secret, encoding="ascii")
