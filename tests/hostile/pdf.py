@@ -84,13 +84,10 @@ def nested_forms(depth: int, times: int) -> bytes:
 
 def bomb(size: int) -> bytes:
     """A page's content of so many blanks, deflated twice."""
-    packer, once = zlib.compressobj(9), bytearray()
-    for _ in range(size >> 20):
-        once += packer.compress(b" " * (1 << 20))
-    once += packer.flush()
-    return document(
-        more={4: stream(zlib.compress(bytes(once), 9), "/Filter[/FlateDecode/FlateDecode]")}
-    )
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    once = b"\x78\x9c" + block * (size >> 20) + b"\1\0\0\xff\xff"
+    return document(more={4: stream(zlib.compress(once, 9), "/Filter[/FlateDecode/FlateDecode]")})
 
 
 @attack("report", quick=True)

@@ -22,11 +22,11 @@ def link(name: str, kind: int = 0o120777) -> zipfile.ZipInfo:
 
 def bomb(size: int) -> tuple[bytes, int]:
     """So many zeros, deflated, and their checksum."""
-    packer, found, checksum = zlib.compressobj(9, zlib.DEFLATED, -15), bytearray(), 0
+    packer, checksum = zlib.compressobj(9, zlib.DEFLATED, -15), 0
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     for _ in range(size >> 20):
-        found += packer.compress(bytes(1 << 20))
         checksum = zlib.crc32(bytes(1 << 20), checksum)
-    return bytes(found + packer.flush()), checksum
+    return block * (size >> 20) + b"\1\0\0\xff\xff", checksum
 
 
 def raw_zip(members: list[tuple[bytes, bytes, int, int, int]]) -> bytes:

@@ -12,8 +12,8 @@ READING: Final = 2 << 30  # bytes, beyond what the process has
 
 
 @contextlib.contextmanager
-def memory(more: int = READING) -> Iterator[None]:
-    """At most ``more`` bytes of address space beyond what there is; on Linux, elsewhere no limit.
+def memory() -> Iterator[None]:
+    """At most ``READING`` bytes of address space beyond what there is; on Linux, elsewhere no limit.
 
     Python and onnxruntime raise then; pdfium ends the process.
     """
@@ -24,7 +24,7 @@ def memory(more: int = READING) -> Iterator[None]:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    limit = pages * resource.getpagesize() + more
+    limit = pages * resource.getpagesize() + READING
     known = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
     limit = min(limit, *known) if known else limit
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

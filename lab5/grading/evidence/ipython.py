@@ -17,7 +17,7 @@ _RUNNING_LINE: Final = re.compile(
 )
 MAX_SOURCE: Final = 30_000  # characters of a cell that are looked through for magics
 MAX_MAGICS: Final = 100  # of a cell
-_MAX_LOOKED_AT: Final = 400_000  # characters: for each magic, the whole cell
+_MAX_LOOKED_AT: Final = 200_000  # characters: for each magic, the whole cell
 _OPTIONS: Final = re.compile(r"\s*(?:(?:-[nrpv] ?\d+|-[tcqo]+)(?:\s+|$))*")
 # What a cell of one line may begin with instead of ``%`` and this name.
 _AUTOMAGIC: Final = {
