@@ -118,7 +118,7 @@ def remove_folder(folder: Path) -> None:
     try:
         moved = 0
         stuck: set[str] = set()
-        while left := [name for name in os.listdir(top) if name not in stuck]:
+        while left := [name for name in os.listdir(top) if name not in stuck]:  # noqa: PTH208
             for name in left:
                 if _unlinked(name, top):
                     continue
@@ -152,7 +152,7 @@ def _emptied(name: str, top: int, moved: int) -> int:
     os.chmod(name, 0o700, dir_fd=top)
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
     try:
-        for inner in os.listdir(folder):
+        for inner in os.listdir(folder):  # noqa: PTH208
             if not _unlinked(inner, folder):
                 os.chmod(inner, 0o700, dir_fd=folder)  # or it cannot be moved
                 os.rename(inner, f"{_MOVED}{moved}", src_dir_fd=folder, dst_dir_fd=top)

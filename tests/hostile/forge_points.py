@@ -18,7 +18,8 @@ def places():
     found = [os.getcwd()]
     while os.path.dirname(found[-1]) != found[-1]:
         found.append(os.path.dirname(found[-1]))
-    return found[:8] + [f for p in found[:6] for f in glob.glob(p + "/checks/child-*")]
+    judges = [f for p in found[:6] for f in glob.glob(p + "/checks/child-*")]
+    return judges or found[:8]
 """
 
 
