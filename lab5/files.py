@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -68,6 +71,95 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The plain files in a folder and its folders, sorted; however deep, no link to a folder followed.
+
+    A folder that cannot be read has none.
+    """
+    found: list[Path] = []
+    folders = [folder]
+    while folders:
+        try:
+            for entry in os.scandir(folders.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.is_file():  # no FIFO and no device, which would be waited for
+                    found.append(Path(entry.path))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+@contextmanager
+def temporary_folder(prefix: str = "lab5-") -> Iterator[Path]:
+    """An empty folder, gone afterwards, whatever foreign code left in it."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and what is in it, of any depth, as far as the system allows; no link is followed.
+
+    ``shutil.rmtree`` calls itself for each level, and paths have a longest length: here what is deeper
+    is moved to the top first.
+    """
+    if os.rename not in os.supports_dir_fd:  # Windows
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    try:
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        moved = 0
+        stuck: set[str] = set()
+        while left := [name for name in os.listdir(top) if name not in stuck]:  # noqa: PTH208
+            for name in left:
+                if _unlinked(name, top):
+                    continue
+                try:
+                    moved = _emptied(name, top, moved)
+                    os.rmdir(name, dir_fd=top)
+                except OSError:
+                    stuck.add(name)
+    finally:
+        os.close(top)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+_MOVED: Final = f".moved-{secrets.token_hex(8)}-"
+
+
+def _unlinked(name: str, folder: int) -> bool:
+    """Whether it was no folder, and is gone."""
+    try:
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return False
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        return False
+    return True
+
+
+def _emptied(name: str, top: int, moved: int) -> int:
+    """Move the folders in a folder to the top, as number ``moved`` on; remove the rest of it."""
+    os.chmod(name, 0o700, dir_fd=top)
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        for inner in os.listdir(folder):  # noqa: PTH208
+            if not _unlinked(inner, folder):
+                os.chmod(inner, 0o700, dir_fd=folder)  # or it cannot be moved
+                os.rename(inner, f"{_MOVED}{moved}", src_dir_fd=folder, dst_dir_fd=top)
+                moved += 1
+    finally:
+        os.close(folder)
+    return moved
 
 
 def find(given: Path | None, name: str) -> Path:

@@ -10,10 +10,10 @@ from typing import Final
 
 # What each version brought, and how the same is written before it.
 _SYNTAX: Final[tuple[tuple[tuple[int, int], str, str], ...]] = (
-    ((3, 11), r"\bexcept\s*\*", "except "),
-    ((3, 12), r"(?m)^(\s*)type (\w+)\s*(?:\[[^\]\n]*\])?\s*=", r"\1\2 ="),
-    ((3, 12), r"(?m)^(\s*(?:(?:async )?def|class) \w+)\[[^\]\n]*\]", r"\1"),
-    ((3, 14), r"(?m)^(\s*except) ([\w.]+(?:\s*,\s*[\w.]+)+)\s*:", r"\1 (\2):"),
+    ((3, 11), r"\bexcept[ \t]*\*", "except "),
+    ((3, 12), r"(?m)^([ \t]*)type (\w+)[ \t]*(?:\[[^\]\n]*\])?[ \t]*=", r"\1\2 ="),
+    ((3, 12), r"(?m)^([ \t]*(?:(?:async )?def|class) \w+)\[[^\]\n]*\]", r"\1"),
+    ((3, 14), r"(?m)^([ \t]*except) ([\w.]+(?:[ \t]*,[ \t]*[\w.]+)+)[ \t]*:", r"\1 (\2):"),
     ((3, 14), r"(?i)(?<!\w)(?:tr|rt|t)(?=[\"'])", "f"),
 )
 _F_STRINGS: Final = (3, 12)  # the same quotes again, backslashes and comments within braces
@@ -81,7 +81,10 @@ def _rewritten(source: str, edit: _Edit) -> str:
             found, at = found + source[at : match.end()], match.end()
             continue
         fields: list[tuple[int, int]] = []
-        end = _end(source, match, fields)
+        try:
+            end = _end(source, match, fields)
+        except RecursionError:  # no Python takes so many braces in each other
+            break
         if end > len(source):
             break
         text, start = source[match.start() : end], match.start()

@@ -15,6 +15,9 @@ _RUNNING: Final = ("time", "timeit", "prun", "capture")
 _RUNNING_LINE: Final = re.compile(
     r"get_ipython\(\)\.run_line_magic\('(?:time|timeit|prun)', (?P<args>'.*'|\".*\")\)$"
 )
+MAX_SOURCE: Final = 30_000  # characters of a cell that are looked through for magics
+MAX_MAGICS: Final = 100  # of a cell
+_MAX_LOOKED_AT: Final = 200_000  # characters: for each magic, the whole cell
 _OPTIONS: Final = re.compile(r"\s*(?:(?:-[nrpv] ?\d+|-[tcqo]+)(?:\s+|$))*")
 # What a cell of one line may begin with instead of ``%`` and this name.
 _AUTOMAGIC: Final = {
@@ -28,26 +31,32 @@ _AUTOMAGIC: Final = {
 }  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4096)
 def python_of(source: str) -> str:
     """A cell as plain Python, its lines where they were; it parses if IPython accepts the cell.
 
     Shell lines, magics and help become calls of ``get_ipython()``; what ``%time`` and its like run
     becomes that code itself; a cell in another language (``%%bash``) becomes ``pass``. Plain Python is
-    returned as it is.
+    returned as it is, and what is too long or has too many magics to be looked through.
     """
-    if _parses(source):
-        return source
-    source = source.replace("\r\n", "\n").replace("\r", "\n")
-    if magic := _CELL_MAGIC.match(source):
+    found = ""
+    for _ in range(MAX_MAGICS):
+        if len(source) > MAX_SOURCE or _parses(source):
+            return found + source
+        source = source.replace("\r\n", "\n").replace("\r", "\n")
+        magic = _CELL_MAGIC.match(source)
+        if magic is None:
+            break
         before, name, line = magic.groups()
         if name not in _RUNNING:
-            return "pass"
-        return before + _first_line(name, line.strip()) + "\n" + python_of(source[magic.end() :])
+            return found + "pass"
+        found += before + _first_line(name, line.strip()) + "\n"
+        source = source[magic.end() :]
     text = _transformed(source)
     line = text.strip()
     if "\n" not in line and line.partition(" ")[0] in _AUTOMAGIC and not _parses(text):
-        return _transformed(text.replace(line, f"%{line}"))
-    return text
+        text = _transformed(text.replace(line, f"%{line}"))
+    return found + text
 
 
 def _parses(source: str) -> bool:
@@ -75,7 +84,7 @@ def _transformed(source: str) -> str:
     blank = source[: len(source) - len(body)].count("\n")
     try:
         return "\n" * blank + _transformer().transform_cell(body)
-    except (SyntaxError, RuntimeError):  # indented at random; hundreds of magics
+    except (SyntaxError, RuntimeError):  # indented at random; too many magics
         return source
 
 
@@ -85,6 +94,14 @@ def _transformer() -> Any:
     from IPython.core.inputtransformer2 import TransformerManager
 
     class Transformer(TransformerManager):
+        def do_token_transforms(self, lines: list[str]) -> list[str]:
+            size = sum(map(len, lines))
+            for _ in range(min(MAX_MAGICS, _MAX_LOOKED_AT // (size + 1))):
+                changed, lines = self.do_one_token_transform(lines)
+                if not changed:
+                    return lines
+            raise RuntimeError("too many magics")
+
         def do_one_token_transform(self, lines: list[str]) -> tuple[bool, list[str]]:
             changed, found = super().do_one_token_transform(lines)
             if changed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,7 +15,13 @@ import numpy as np
 from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
 from lab5.files import external_locations, opset
 from lab5.grading.core import Fault
+from lab5.grading.evidence import bounds
 from lab5.text import Text
+
+MAX_NODES: Final = 20_000  # of a graph; the network has 50, its QDQ form 160
+MAX_BATCH: Final = 256  # images that a model may insist on
+MAX_RUN: Final = 20  # seconds by the clock for one run
+_MAX_STEPS: Final = 20  # between a weight and the layer that it is for
 
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
 
@@ -28,6 +36,23 @@ class Unreadable(Fault):
 def short(error: BaseException) -> str:
     """What a reader said, in one short line."""
     return (" ".join(str(error).split()) or type(error).__name__)[:160]
+
+
+def _read(function: Callable[[OnnxFile], Any]) -> Any:
+    """A cached property for which a damaged graph is a file that cannot be read, not an error of ours."""
+
+    @functools.wraps(function)
+    def get(self: OnnxFile) -> Any:
+        try:
+            return function(self)
+        except Fault:
+            raise
+        except Exception as error:  # onnx and numpy raise what they like on what is damaged
+            raise Unreadable(
+                Text("Its graph is damaged.", "計算圖已損壞。"), got=short(error)
+            ) from error
+
+    return cached_property(get)
 
 
 @dataclass
@@ -62,7 +87,30 @@ def _session(model: Path | bytes, *, exact: bool) -> Any:
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    with bounds.memory():
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output; a graph may loop for ever.
+
+    Raises:
+        TimeoutError: it was ended.
+    """
+    import onnxruntime as ort
+
+    options = ort.RunOptions()
+    ended = threading.Timer(MAX_RUN, setattr, (options, "terminate", True))
+    ended.start()
+    try:
+        with bounds.memory():
+            return np.asarray(session.run(None, feeds, options)[0])
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"more than {MAX_RUN} s for one run") from error
+        raise
+    finally:
+        ended.cancel()
 
 
 class OnnxFile:
@@ -80,18 +128,26 @@ class OnnxFile:
         import onnx
 
         try:
-            return onnx.load(self.path, load_external_data=False)
+            with bounds.memory():
+                found = onnx.load(self.path, load_external_data=False)
         except Exception as error:
             raise Unreadable(
                 Text("It is no ONNX file.", "不是 ONNX 檔。"), got=short(error)
             ) from error
+        if (count := len(found.graph.node)) > MAX_NODES:
+            raise Unreadable(
+                Text("It has too many nodes to be read.", "節點過多，無法讀取。"),
+                want=f"≤ {MAX_NODES}",
+                got=f"{count}",
+            )
+        return found
 
-    @cached_property
+    @_read
     def locations(self) -> set[str]:
         """The names of the external files that it refers to."""
         return external_locations(self.skeleton)
 
-    @cached_property
+    @_read
     def model(self) -> Any:
         """The model with its external data."""
         import onnx
@@ -113,7 +169,8 @@ class OnnxFile:
         model = self.skeleton
         if self.locations:
             try:
-                onnx.load_external_data_for_model(model, str(self.path.parent))
+                with bounds.memory():
+                    onnx.load_external_data_for_model(model, str(self.path.parent))
             except Exception as error:
                 raise Unreadable(
                     Text("Its external data cannot be read.", "外部資料無法讀取。"),
@@ -146,15 +203,27 @@ class OnnxFile:
     def logits(self, x: np.ndarray) -> np.ndarray:
         """(N, 3, 32, 32) -> (N, 10), whatever the batch size it was exported with."""
         session = self.session
-        name = session.get_inputs()[0].name
-        batch = session.get_inputs()[0].shape[0]
+        try:
+            name, (batch, *_) = session.get_inputs()[0].name, session.get_inputs()[0].shape
+        except (IndexError, ValueError) as error:
+            raise Unreadable(
+                Text("It has no input of pictures.", "沒有圖片的輸入。"),
+                want="(N, 3, 32, 32)",
+                got="—",
+            ) from error
         step = batch if isinstance(batch, int) and batch > 0 else len(x)
+        if step > MAX_BATCH:
+            raise Unreadable(
+                Text("Its batch is too large to be run.", "固定的 batch 過大，無法執行。"),
+                want=f"≤ {MAX_BATCH}",
+                got=f"{step}",
+            )
         try:
             found = []
             for start in range(0, len(x), step):
                 part = x[start : start + step]
                 padded = np.concatenate([part, np.zeros((step - len(part), *x.shape[1:]), x.dtype)])
-                found.append(np.asarray(session.run(None, {name: padded})[0])[: len(part)])
+                found.append(_run(session, {name: padded})[: len(part)])
             logits = np.concatenate(found)
             if logits.shape != (len(x), len(CLASSES)):
                 raise ValueError(f"it gives {logits.shape}")
@@ -170,7 +239,7 @@ class OnnxFile:
     def nodes(self) -> Any:
         return self.model.graph.node
 
-    @cached_property
+    @_read
     def operators(self) -> dict[str, int]:
         """How many nodes there are of each operator."""
         found: dict[str, int] = {}
@@ -178,7 +247,7 @@ class OnnxFile:
             found[node.op_type] = found.get(node.op_type, 0) + 1
         return found
 
-    @cached_property
+    @_read
     def opset(self) -> int:
         return opset(self.model)
 
@@ -192,12 +261,12 @@ class OnnxFile:
                 found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         return found
 
-    def _constant(self, name: str) -> np.ndarray | None:
+    def _constant(self, name: str, steps: int = _MAX_STEPS) -> np.ndarray | None:
         if name in self._constants:
             return self._constants[name]
-        maker = self._maker.get(name)
+        maker = self._maker.get(name) if steps else None
         if maker is not None and maker.op_type in ("Identity", "Transpose", "Cast"):
-            value = self._constant(maker.input[0])
+            value = self._constant(maker.input[0], steps - 1)
             if value is not None and maker.op_type == "Transpose":
                 order = next((list(a.ints) for a in maker.attribute if a.name == "perm"), None)
                 value = value.transpose(order)
@@ -216,12 +285,12 @@ class OnnxFile:
                 found.setdefault(name, []).append(node)
         return found
 
-    @cached_property
+    @_read
     def layers(self) -> list[Layer]:
         """The layers with weights, in the order in which they run."""
         return [layer for node in self.nodes if (layer := self._layer(node)) is not None]
 
-    @cached_property
+    @_read
     def float_layers(self) -> list[str]:
         """The operators with weights that compute in floating point."""
         return [
@@ -230,7 +299,7 @@ class OnnxFile:
             if node.op_type in _FLOAT_OPERATORS and self._dequantizer(node.input[1]) is None
         ]
 
-    @cached_property
+    @_read
     def signed_activations(self) -> bool:
         """Whether what it feeds to its first quantised layer is int8."""
         maker = next((n for n in self.nodes if n.op_type == "QuantizeLinear"), None)

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from lab5.grading.evidence import bounds
 from lab5.grading.evidence.onnx_file import Unreadable, short
 from lab5.text import Text
 
 MAX_PAGES: Final = 60
-MAX_CHARS: Final = 200_000  # of all pages
+MAX_CHARS: Final = 100_000  # of all pages
+MAX_LINE: Final = 500  # characters; no page is wider
 MAX_OBJECTS: Final = 5_000  # of a page that are looked at
 MAX_PIXELS: Final = 50_000_000  # of a page's pictures, that are decoded
 MAX_LOOKS: Final = 40  # at pictures of a page
@@ -104,8 +106,13 @@ def read_report(path: Path) -> Report:
     """The PDF's text and pictures.
 
     Raises:
-        Unreadable: it is no PDF, or needs a password.
+        Unreadable: it is no PDF, needs a password, or has more text than is read.
     """
+    with bounds.memory():
+        return _read(path)
+
+
+def _read(path: Path) -> Report:
     import pypdfium2
 
     try:
@@ -121,13 +128,19 @@ def read_report(path: Path) -> Report:
                 lines = list(_lines(page, left))
             except pypdfium2.PdfiumError:  # one damaged page need not cost the others
                 continue
-            left -= sum(len(line) for _, line in lines)
+            left -= sum(len(line) + 1 for _, line in lines)
+            if left <= 0:
+                raise Unreadable(
+                    Text("It has too much text to be read.", "文字過多，無法讀取。"),
+                    want=f"≤ {MAX_CHARS}",
+                    got=Text(f"more, on {number} pages", f"前 {number} 頁就已超過"),
+                )
             pictures += found
             texts.append(_with_pictures(lines, found))
             letters = sum(len(squeezed(line)) for _, line in lines)
             if letters < MIN_TEXT and _is_picture(page, found):
                 pictured.append(number)
-        text = tidy("\n".join(itertools.chain(*_without_furniture(texts))))
+        text = _cut(tidy("\n".join(itertools.chain(*_without_furniture(texts)))))
         return Report(text, pictures, len(document), pictured)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
@@ -367,14 +380,14 @@ def _lines(page: Any, limit: int) -> Iterator[tuple[float, str]]:
             char = "\u00ad"
         elif raw.FPDFText_HasUnicodeMapError(text, index) == 1:
             char = UNKNOWN
-        if char != "\n":
+        if char != "\n" and len(line) < MAX_LINE:
             line.append(char)
             if top is None and not char.isspace():
                 left, bottom, right, upper = text.get_charbox(index)
                 top = min(_shown(page, left, upper)[1], _shown(page, right, bottom)[1])
             continue
         yield top or 0.0, "".join(line).rstrip("\r")
-        line, top = [], None
+        line, top = [char] * (char != "\n"), None
     if line:
         yield top or 0.0, "".join(line)
 
@@ -412,6 +425,11 @@ def _without_furniture(pages: list[list[str]]) -> list[list[str]]:
 
 
 _CJK: Final = r"\u3400-\u9fff"
+
+
+def _cut(text: str) -> str:
+    """The text with no line above ``MAX_LINE``: what looks for words in it goes through each line anew."""
+    return re.sub(rf"([^\n]{{{MAX_LINE}}})(?=[^\n])", r"\1\n", text)
 
 
 def tidy(text: str) -> str:

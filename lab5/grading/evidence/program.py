@@ -25,6 +25,8 @@ from lab5.grading.sandbox.messages import describe
 MAX_NOTEBOOK: Final = 50 << 20  # bytes
 MAX_CELLS: Final = 1000
 MAX_SOURCE: Final = 1 << 20  # characters of code
+MAX_LINE: Final = 20_000  # characters of a line of code
+MAX_CHUNKS: Final = 1000  # parts into which cells with syntax errors are cut
 
 _UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -53,21 +55,32 @@ def read_cells(path: Path) -> list[Cell]:
         )  # which knows UTF-8, -16 and -32, with a mark or without
         sheets = [raw] if "cells" in raw else raw["worksheets"]
         cells = [cell for sheet in sheets for cell in sheet["cells"]] or sheets[0]["cells"]
+        if len(cells) > MAX_CELLS:
+            raise NotebookUnreadable(f"{len(cells)} cells, at most {MAX_CELLS} are read")
         found = [
             Cell(str(cell["cell_type"]), _text(cell.get("source", cell.get("input", ""))))
             for cell in cells
         ]
     except RecursionError as error:
         raise NotebookUnreadable("nested too deeply") from error
+    except MemoryError as error:
+        raise NotebookUnreadable("too large when it is read") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise NotebookUnreadable(f"{type(error).__name__}: {str(error)[:100]}") from error
-    if len(found) > MAX_CELLS or sum(len(cell.source) for cell in found) > MAX_SOURCE:
-        raise NotebookUnreadable("too many cells or too much code")
+    code = [cell.source for cell in found if cell.kind == "code"]
+    if (size := sum(map(len, code))) > MAX_SOURCE:
+        raise NotebookUnreadable(f"{size} characters of code, at most {MAX_SOURCE} are read")
+    longest = max((len(line) for source in code for line in source.split("\n")), default=0)
+    if longest > MAX_LINE:
+        raise NotebookUnreadable(
+            f"a line of code of {longest} characters, at most {MAX_LINE} are read"
+        )
     return found
 
 
 def _text(source: Any) -> str:
-    return source if isinstance(source, str) else "".join(map(str, source or ()))
+    text = source if isinstance(source, str) else "".join(map(str, source or ()))
+    return text.encode("utf-8", "replace").decode("utf-8")  # JSON can hold half of a pair
 
 
 @dataclass
@@ -97,6 +110,7 @@ class Program:
     errors: list[tuple[int, str]] = field(default_factory=list)  # cell number, message
     broken: dict[str, str] = field(default_factory=dict)  # names that do not parse -> "def" …
     newer: tuple[int, int] | None = None  # the Python that it needs, if newer than this one
+    _chunks_left: int = MAX_CHUNKS
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Program:
@@ -113,7 +127,12 @@ class Program:
             return
         except _UNPARSABLE as error:
             whole, known = str(error), len(self.errors)
-        for chunk in _chunks(source):
+        chunks = list(_chunks(source))
+        self._chunks_left -= len(chunks)
+        if self._chunks_left < 0:
+            self.errors.append((number, f"{whole} (too many parts to look at each)"))
+            return
+        for chunk in chunks:
             try:
                 self._statements(number, python_of(chunk))
             except _UNPARSABLE as error:
