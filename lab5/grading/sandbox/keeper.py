@@ -297,7 +297,7 @@ def _given(files: dict[str, str], handles: list[int]) -> dict[str, str]:
 
 def _function(named: str, *, hide: bool) -> Callable[[Any], Any]:
     module, name = named.split(":")
-    function = getattr(importlib.import_module(module), name)
+    function: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
     if hide:  # nothing of the grader's can be imported from here on
         for loaded in [n for n in sys.modules if n == "lab5" or n.startswith("lab5.")]:
             del sys.modules[loaded]

@@ -177,10 +177,8 @@ def refuse_calls() -> bool:
     order = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
     given = ctypes.create_string_buffer(order, len(order))
     libc = _libc()
-    return (
-        libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-        and libc.prctl(_SECCOMP, 2, ctypes.byref(given), 0, 0) == 0
-    )
+    alone = libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    return bool(alone and libc.prctl(_SECCOMP, 2, ctypes.byref(given), 0, 0) == 0)
 
 
 # All that came of a process
