@@ -290,20 +290,13 @@ def tar_of_a_sparse_file(h: Hostile) -> None:
 
 @attack("report")
 def tar_that_unpacks_to_gigabytes(h: Hostile) -> None:
-    """Compressed twice, before the first file."""
-    import bz2
-
-    def pack(path: Path, files: dict[str, bytes]) -> None:
-        head = tarfile.TarInfo("zeros")
-        head.size = 2 << 30
-        packer = bz2.BZ2Compressor()
-        with path.open("wb") as file:
-            file.write(packer.compress(head.tobuf()))
-            for _ in range(2048):
-                file.write(packer.compress(bytes(1 << 20)))
-            file.write(packer.flush())
-
-    h.pack = pack
+    """Before the first file."""
+    head = tarfile.TarInfo("zeros")
+    head.size = 2 << 30
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = packer.compress(head.tobuf()) + packer.flush(zlib.Z_FULL_FLUSH)
+    data = b"\x1f\x8b\x08\0\0\0\0\0\0\3" + start + bomb(2 << 30)[0] + bytes(8)
+    whole(h, data)
 
 
 @attack("report")
