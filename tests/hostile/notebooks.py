@@ -16,6 +16,13 @@ def cells(h: Hostile, *sources: object, **more: object) -> None:
     h.files[NOTEBOOK] = json.dumps(content).encode()
 
 
+def add(h: Hostile, kind: str, source: str) -> None:
+    """A cell of what UTF-8 cannot write, but JSON can."""
+    content = json.loads(h.files[NOTEBOOK])
+    content["cells"].append({"cell_type": kind, "metadata": {}, "source": source})
+    h.files[NOTEBOOK] = json.dumps(content).encode()
+
+
 @attack(quick=True)
 def a_surrogate_in_the_name_of_a_function(h: Hostile) -> None:
     """What is written of it cannot be encoded."""
@@ -62,16 +69,13 @@ def escapes_in_a_provider(h: Hostile) -> None:
 @attack()
 def a_surrogate_in_the_source(h: Hostile) -> None:
     """The JSON of a notebook can hold half of a pair."""
-    h.cell("x = '\ud800'\ny = \udfff\n# \ud800")
+    add(h, "code", "x = '\ud800'\ny = \udfff\n# \ud800")
 
 
 @attack()
 def a_surrogate_in_a_markdown_cell(h: Hostile) -> None:
     """Which is compared with the template's."""
-    with h.notebook() as content:
-        content["cells"].insert(
-            0, {"cell_type": "markdown", "metadata": {}, "source": "\ud800\x1b[2J"}
-        )
+    add(h, "markdown", "\ud800\x1b[2J")
 
 
 @attack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -52,7 +53,8 @@ def add(h: Hostile, *members: tuple[zipfile.ZipInfo | str, bytes]) -> None:
 
     def pack(path: Path, files: dict[str, bytes]) -> None:
         write_zip(path, files)
-        with zipfile.ZipFile(path, "a") as archive:
+        with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are there twice
             for name, content in members:
                 archive.writestr(name, content)
 
@@ -288,26 +290,19 @@ def tar_of_a_sparse_file(h: Hostile) -> None:
 
 @attack("report")
 def tar_that_unpacks_to_gigabytes(h: Hostile) -> None:
-    """Compressed twice, before the first file."""
-    import bz2
-
-    def pack(path: Path, files: dict[str, bytes]) -> None:
-        head = tarfile.TarInfo("zeros")
-        head.size = 2 << 30
-        packer = bz2.BZ2Compressor()
-        with path.open("wb") as file:
-            file.write(packer.compress(head.tobuf()))
-            for _ in range(2048):
-                file.write(packer.compress(bytes(1 << 20)))
-            file.write(packer.flush())
-
-    h.pack = pack
+    """Before the first file."""
+    head = tarfile.TarInfo("zeros")
+    head.size = 2 << 30
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = packer.compress(head.tobuf()) + packer.flush(zlib.Z_FULL_FLUSH)
+    data = b"\x1f\x8b\x08\0\0\0\0\0\0\3" + start + bomb(2 << 30)[0] + bytes(8)
+    whole(h, data)
 
 
 @attack("report")
 def archive_name_with_escapes(h: Hostile) -> None:
     """The file's own name moves the cursor, and is markup."""
-    h.archive = "\x1b[8A[bold red]100[/]\x1b]52;c;bHM=\x07_lab5.zip"
+    h.archive = "\x1b[8A[bold red]100[link=x]\x1b]52;c;bHM=\x07_lab5.zip"
 
 
 @attack("report")
