@@ -231,10 +231,8 @@ def test_what_is_no_data_comes_back_as_text(box):
 
 
 def _has_namespaces():
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if linux.unshare(linux.NEWNET) else 1)
-    return os.waitpid(child, 0)[1] == 0
+    code = "from lab5.grading.sandbox import linux; raise SystemExit(not linux.unshare(linux.NEWNET))"
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_there_is_no_network(box):
