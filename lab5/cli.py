@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab5.assignment import CALIBRATIONS
 from lab5.errors import Lab5Error, UsageError
-from lab5.text import Text
+from lab5.text import Text, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -73,6 +73,13 @@ def submission_folder(given: Path | None) -> Path | None:
             zh=f"--submission {given} 不是資料夾。裡面應有你的 reflection.md 與 screenshots/。",
         )
     return given
+
+
+def shown(text: str) -> str:
+    """Foreign words as rich prints them, no markup of their own in effect."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def progress() -> Progress:

