@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import secrets
 import socket
+import subprocess
 import sys
 import tempfile
 import time

@@ -35,7 +35,6 @@ from lab5.grading.core import (
 from lab5.grading.graded import Graded
 from lab5.grading.probes import PROBES, preload
 from lab5.grading.sandbox.keeper import Limits
-from lab5.grading.sandbox.messages import dumps
 from lab5.grading.sandbox.room import Outcome, Room, Visit
 from lab5.grading.sandbox.wall import PACKAGE
 from lab5.text import Text
@@ -209,7 +208,7 @@ class _Grading:
         self._files = {key: file.resolve() for key, file in files.items()}
         self._seconds = until - time.monotonic()
         self._reader: Visit | None = None
-        self._outcomes: dict[str, str] = {}  # of the probes, as they were written
+        self._outcomes: dict[str, Observed] = {}  # of the probes, as they were written
         self.student_id: str | None = None
 
     def close(self) -> None:
@@ -272,7 +271,7 @@ class _Grading:
             return Result(one.name, "error", why=out_of_time(one.name).text)
         return _lost(one.name, found)
 
-    def _run_probes(self, found: Mapping[str, Any]) -> dict[str, str]:
+    def _run_probes(self, found: Mapping[str, Any]) -> dict[str, Observed]:
         """How each probe ended, as it was written: the reader reads it."""
         cells, given = found.get("cells"), found.get("given")
         if self._rooms.code is None or not isinstance(cells, list) or not isinstance(given, dict):
@@ -280,7 +279,7 @@ class _Grading:
         until = self._until - self._seconds / _CLOSING
         return dict(run_probes(self._rooms.code, cells, given, until))
 
-    def _take(self, probes: Future[dict[str, str]]) -> None:
+    def _take(self, probes: Future[dict[str, Observed]]) -> None:
         if found := probes.result():
             self._outcomes = found
             self._ask({"do": "outcomes", "outcomes": found}, self._seconds)
@@ -289,14 +288,17 @@ class _Grading:
 _READER: Final = Limits(memory=8 << 30, file_size=512 << 20, disk=640 << 20)
 
 
+Observed = tuple[str, str]  # what a visitor wrote; or what was running when the time was over
+
+
 def run_probes(
     room: Room,
     cells: list[str],
     given: dict[str, Any],
     until: float,
     seconds: float = PROBE_SECONDS,
-) -> Iterator[tuple[str, str]]:
-    """Each probe's name, and how it ended on this notebook's code, as the visitor wrote it.
+) -> Iterator[tuple[str, Observed]]:
+    """Each probe's name, and how it ended on this notebook's code.
 
     Args:
         given: the fields of a ``Given``.
@@ -305,16 +307,14 @@ def run_probes(
     """
     late = ""
     for name in PROBES:
-        left = until - time.monotonic()
-        if late or left <= 0:
-            yield name, dumps({"ended": "late", "value": late})
-            continue
-        job = {"probe": name, "cells": cells, "given": given}
-        with room.visit("lab5.grading.probes:observe", limits=Limits(seconds=seconds)) as visit:
-            found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
+        found, left = "", until - time.monotonic()
+        if not late and left > 0:
+            job = {"probe": name, "cells": cells, "given": given}
+            with room.visit("lab5.grading.probes:observe", limits=Limits(seconds=seconds)) as visit:
+                found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
         if until - time.monotonic() < _CLOSE:
-            late, found = name, dumps({"ended": "late", "value": name})
-        yield name, found
+            late = late or name
+        yield name, (found, late)
 
 
 _CLOSE: Final = 0.1  # seconds: a visitor that took all of the time left was running at its end

@@ -35,7 +35,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"student_id": evidence.zip.student_id, **_to_run(evidence)}
     if request["do"] == "outcomes":
         found = request["outcomes"]
-        evidence.outcomes = {name: Outcome.read(text) for name, text in found.items()}
+        evidence.outcomes = {name: Outcome.read(*one) for name, one in found.items()}
         return {}
     done = {name: Result(name, status) for name, status in request["states"].items()}
     return {"result": dataclasses.asdict(judge(CHECKS[request["check"]], evidence, done))}

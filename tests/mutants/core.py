@@ -361,7 +361,7 @@ class _Probes:
 
     def _run(self, cells: list[str]) -> dict[str, Outcome]:
         found = run_probes(self._room, cells, self._given, math.inf, SECONDS)
-        return {name: Outcome.read(text) for name, text in found}
+        return {name: Outcome.read(*one) for name, one in found}
 
 
 def _room() -> Room:

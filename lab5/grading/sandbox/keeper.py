@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import _exit
+from pathlib import Path
 from typing import Any, Final
 
 from lab5.grading.sandbox import linux

@@ -47,8 +47,10 @@ class Outcome:
     error: str = ""
 
     @classmethod
-    def read(cls, text: str) -> Outcome:
-        """Of what a visitor wrote, which may be anything."""
+    def read(cls, text: str, late: str = "") -> Outcome:
+        """Of what a visitor wrote, which may be anything; ``late``: what ran when the time was over."""
+        if late:
+            return cls("late", late)
         try:
             found = loads(text)
             if found["ended"] not in _ENDED:
@@ -85,6 +87,8 @@ class Room:
         }
         self.walled, self._only = walled, only
         self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._errors: IO[bytes] | None = None
         self._ready = False
         self.alone = True  # visitors are apart from each other and from the room
         if FORKS:
@@ -96,7 +100,7 @@ class Room:
         if self.walled:
             command = wall.around(command, environment, self._only)
             environment = {}  # bubblewrap's own can be read in /proc
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._control, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
@@ -126,6 +130,7 @@ class Room:
         if self._ready or not FORKS:
             return
         try:
+            assert self._control
             found = json.loads(receive(self._control, most=1000, until=time.monotonic() + START))
             self.alone = found["alone"] or not self.walled
             self._ready = True
@@ -148,6 +153,7 @@ class Room:
         assert self._process
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
+        assert self._errors
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 2000))
         lines = self._errors.read(2000).decode("utf-8", "replace").strip().splitlines()
         return lines[-1][:200] if lines else f"exit status {self._process.returncode}"
@@ -194,6 +200,7 @@ class Room:
             if self.walled:
                 handles += [opened.enter_context(_sealed(path)).fileno() for path in files.values()]
             try:
+                assert self._control
                 socket.send_fds(self._control, [b"+"], handles)
                 send(ours, dumps(order).encode("utf-8", "surrogateescape"))
             except OSError:
@@ -209,16 +216,17 @@ class Room:
 
     def close(self) -> None:
         """End it and whoever is in it."""
-        if self._process is None:
-            return
-        self._control.close()
-        try:
-            self._process.wait(_STOP if self._ready else 0.01)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
-        self._process = None
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            try:
+                self._process.wait(_STOP if self._ready else 0.01)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._errors is not None:
+            self._errors.close()
 
     def __enter__(self) -> Room:
         return self
