@@ -122,9 +122,10 @@ def _harm(order):
                 found["killed"].append(pid)
         if libc.ptrace(16, pid, 0, 0) == 0:
             found["traced"].append(pid)
-        for name in ("mem", "oom_score_adj"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "r+b"):  # noqa: PTH123
-                found["written"].append(pid)
+        with contextlib.suppress(OSError):
+            own = os.readlink("/proc/self") == str(pid)  # noqa: PTH115 (which may count as another namespace does)
+            with open(f"/proc/{pid}/mem", "r+b"):  # noqa: PTH123
+                found["written"] += [] if own else [pid]
     return found
 
 

@@ -76,7 +76,7 @@ _SEEN: Final = (
     "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
 )  # fmt: skip
 _READS: Final = (
-    "numpy", "PIL.Image", "onnx", "onnx.helper", "onnxruntime", "onnxruntime.quantization",
+    "numpy", "numpy.random", "encodings.big5", "encodings.cp437", "lab5.study.saturation", "PIL.Image", "onnx", "onnx.helper", "onnxruntime", "onnxruntime.quantization",
     "pypdfium2", "IPython.core.inputtransformer2", "lab5.grading.worker",
 )  # fmt: skip
 
