@@ -63,3 +63,22 @@ def test_the_main_job_beside_the_bare_calls(tmp_path, weights, monkeypatch):
         median = statistics.median(values)
         print(f"\n{name}: median {median:.2f} s ({min(values):.2f} to {max(values):.2f}), "
               f"{median / bare:.2f} x bare")  # fmt: skip
+
+
+def test_what_the_wall_costs_a_hand_in(tmp_path, good_files, weights):
+    """The same zip graded in rooms that are up, with and without bubblewrap, by turns."""
+    from lab5.grading.suite import Rooms, check_submission
+    from tests import handin
+
+    archive = handin.write_zip(tmp_path / handin.ARCHIVE, good_files)
+    times: dict[str, list[float]] = {"unsafe": [], "walled": []}
+    with Rooms("unsafe") as unsafe, Rooms("walled") as walled:
+        for turn in range(8):
+            for rooms in (unsafe, walled):
+                graded = check_submission(archive, weights=weights, rooms=rooms, seed=0)
+                if turn:  # the first is to warm up
+                    times[rooms.run_code].append(graded.seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, values in times.items():
+        print(f"\n{name}: median {medians[name]:.2f} s ({min(values):.2f} to {max(values):.2f})")
+    print(f"the wall: {medians['walled'] - medians['unsafe']:+.2f} s a hand-in")

@@ -21,11 +21,15 @@ from onnx import TensorProto, helper
 
 from lab5.files import remove_folder
 from lab5.grading import newer_python
+from lab5.grading.core import STATUSES
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.onnx_file import OnnxFile, Unreadable
 from lab5.grading.evidence.pdf import read_report
 from lab5.grading.evidence.program import NotebookUnreadable, Program, read_cells
 from lab5.grading.evidence.submission import ROLES, open_submission
+from lab5.grading.sandbox.room import Outcome
+from lab5.grading.suite import CHECKS, _believed
+from lab5.text import Text
 from tests.hostile import onnx_files, pdf, zips
 
 SECONDS = 10  # of processor time, for one example
@@ -251,3 +255,65 @@ def test_anything_is_read_or_refused(kind, data, tmp_path_factory):
 def test_much_of_anything_is_read_or_refused(kind, data, tmp_path_factory):
     read, files = READERS[kind]
     in_time(read, tmp_path_factory.getbasetemp() / f"fuzzed-{kind}", data.draw(files))
+
+
+# The parent's reader of what comes out of the rooms
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+_ARRAY = st.fixed_dictionaries(
+    {
+        "__array__": st.text("AB=", max_size=12) | _JSON,
+        "dtype": st.sampled_from(["<f4", "<f8", "|b1", "O", "<U4", "V8", ""]) | _JSON,
+        "shape": st.lists(st.integers(-3, 1 << 40), max_size=4) | _JSON,
+    }
+)
+_WORDS = st.fixed_dictionaries({"en": _JSON, "zh": _JSON})
+_CLAIM = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(STATUSES) | _JSON,
+        "earned": st.floats() | st.integers() | _JSON,
+        **dict.fromkeys(("why", "want", "got", "hint"), _WORDS | _JSON),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [FEW, pytest.param(settings(FEW, max_examples=1000), marks=pytest.mark.slow)],
+    ids=["few", "many"],
+)
+def test_what_comes_out_of_a_room_is_believed_as_far_as_a_check_can_give_it(how):
+    @how
+    @given(
+        st.fixed_dictionaries(
+            {
+                "ended": st.sampled_from(["done", "raised", "late"]) | _JSON,
+                "value": _JSON | _ARRAY | _CLAIM,
+            }
+        ).map(json.dumps)
+        | st.text(),
+        st.sampled_from(sorted(CHECKS)),
+    )
+    def held(text, name):
+        outcome = Outcome.read(text)
+        assert outcome.ended in ("done", "raised", "timeout", "crashed")
+        one = CHECKS[name]
+        try:
+            result = _believed(one, outcome.value)
+        except (KeyError, TypeError, ValueError):
+            return
+        assert result.name == name
+        assert result.status in STATUSES
+        assert 0 <= result.earned <= one.points
+        assert result.earned in (0, one.points) or result.status == "fail"
+        assert all(
+            isinstance(getattr(result, part), Text) for part in ("why", "want", "got", "hint")
+        )
+
+    held()

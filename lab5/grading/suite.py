@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -285,7 +286,9 @@ class _Grading:
             self._ask({"do": "outcomes", "outcomes": found}, self._seconds)
 
 
-_READER: Final = Limits(memory=8 << 30, file_size=512 << 20, disk=640 << 20)
+# Together with the rooms themselves under 4 GB
+_READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
+_PROBE: Final = Limits(resident=1 << 30)
 
 
 Observed = tuple[str, str]  # what a visitor wrote; or what was running when the time was over
@@ -310,7 +313,9 @@ def run_probes(
         found, left = "", until - time.monotonic()
         if not late and left > 0:
             job = {"probe": name, "cells": cells, "given": given}
-            with room.visit("lab5.grading.probes:observe", limits=Limits(seconds=seconds)) as visit:
+            with room.visit(
+                "lab5.grading.probes:observe", limits=replace(_PROBE, seconds=seconds)
+            ) as visit:
                 found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
         if until - time.monotonic() < _CLOSE:
             late = late or name
@@ -338,7 +343,9 @@ def _believed(one: Check, value: dict[str, Any]) -> Result:
         raise ValueError(status)
     earned = float(one.points if status in ("pass", "advice") else 0)
     if status == "fail":
-        earned = round(min(max(float(value["earned"]), 0), one.points), 2)
+        earned = round(float(value["earned"]), 2)
+        if not 0 <= earned <= one.points:
+            raise ValueError(f"{earned} of {one.points} points")
     texts = {part: _text(value[part]) for part in ("why", "want", "got", "hint")}
     return Result(one.name, status, earned, **texts)
 

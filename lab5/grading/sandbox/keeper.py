@@ -45,7 +45,7 @@ class Limits:
         memory: bytes of address space of a process; 0 for no limit.
         resident: bytes that all of its processes hold together.
         file_size: bytes of any file that it writes.
-        disk: bytes of all of them, behind a wall.
+        disk: bytes of all of them in its folder, behind a wall; a quarter of it in each temporary one.
         processes: at once.
     """
 
@@ -172,7 +172,7 @@ def _answer(
         if len(all_of_it) > limits.processes:
             raise _Over(f"more than {limits.processes} processes")
         if linux.memory(all_of_it, limits.resident) > limits.resident:
-            raise _Over(f"more than {limits.resident >> 30} GB of memory")
+            raise _Over(f"more than {limits.resident / (1 << 30):g} GB of memory")
 
     def said(ended: str, error: str) -> bytes:
         return KEEPERS + dumps({"ended": ended, "error": error}).encode()
@@ -238,8 +238,8 @@ def _first(
     if room["walled"]:
         if alone:
             linux.mount_empty(BOX, limits.disk)
-            linux.mount_empty("/dev/shm", limits.disk)
-            linux.mount_empty("/tmp", limits.disk, keep=room["under_tmp"], aside=BOX)
+            linux.mount_empty("/dev/shm", limits.disk // 4)
+            linux.mount_empty("/tmp", limits.disk // 4, keep=room["under_tmp"], aside=BOX)
             if room["hide"]:
                 linux.mount_empty(room["hide"], 4096)
         linux.refuse_calls()
