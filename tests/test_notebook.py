@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import hashlib
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,11 @@ from lab5 import notebook
 from lab5.assignment import CALIBRATIONS, TEMPLATE_FP32, TEMPLATE_INT8, FileNames
 from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
+from lab5.grading.sandbox.keeper import Limits
+from lab5.grading.sandbox.room import Room
 from lab5.notebook import chinese
 from lab5.notebook.source import Module, module
+from tests import top_to_bottom
 from tests.templates import BASE, DESIGN, QUANTIZE, SESSION, TEMPLATES, edited
 
 NAMES = FileNames("N26140692")
@@ -386,61 +387,65 @@ def handed_out_weights(tmp_path_factory, weights) -> Path:
     return path
 
 
-RUN = """
-import json, sys, types, builtins, gradio
-from PIL import Image
-from lab5.grading.evidence.ipython import python_of
-builtins.get_ipython = lambda: types.SimpleNamespace(system=print)  # the installs
-gradio.Blocks.launch = lambda self, **options: print("launched", options)
-space = {"__name__": "__main__"}
-for cell in json.load(open(sys.argv[1], encoding="utf-8"))["cells"]:
-    if cell["cell_type"] == "code":
-        exec(compile(python_of("".join(cell["source"])), "<cell>", "exec"), space)
-tops = space["compare_fp32_int8"](Image.new("RGB", (32, 32), (200, 30, 30)))
-assert [len(top) for top in tops[:2]] == [3, 3], tops
-"""
+@pytest.fixture(scope="session")
+def student():
+    """Runs a notebook in an empty folder with the checkpoint; the folder."""
+    with Room(top_to_bottom.PRELOAD) as room:
+
+        def run(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
+            empty = folder / "empty"
+            empty.mkdir()
+            (empty / "best_model.pth").symlink_to(weights)
+            notebook.write_notebook(whole, folder / NAMES.notebook)
+            order = {"notebook": str(folder / NAMES.notebook), "folder": str(empty)}
+            with room.visit("tests.top_to_bottom:run", limits=Limits(memory=0)) as visit:
+                done = visit.ask(order, 500)
+            assert done.ended == "done", done.error
+            assert "launched {'share': True}" in done.value
+            return empty
+
+        yield run
 
 
-def run_top_to_bottom(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
-    """Run a notebook in an empty folder with the checkpoint; the folder."""
-    empty = folder / "empty"
-    empty.mkdir()
-    (empty / "best_model.pth").symlink_to(weights)
-    notebook.write_notebook(whole, folder / NAMES.notebook)
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(folder / NAMES.notebook)],
-        cwd=empty,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "launched {'share': True}" in done.stdout
-    return empty
+@pytest.fixture(scope="session")
+def int8_of(fp32, tmp_path_factory):
+    """The INT8 file of these batches, made once."""
+    from lab5.calibration import BatchReader
+    from lab5.quantize import quantize
+
+    made: dict[bytes, bytes] = {}
+
+    def bytes_of(batches: list[Any]) -> bytes:
+        key = hashlib.sha256(b"".join(batch.tobytes() for batch in batches)).digest()
+        if key not in made:
+            path = tmp_path_factory.mktemp("int8") / NAMES.int8
+            quantize(fp32, path, BatchReader(batches, "input"))
+            made[key] = path.read_bytes()
+        return made[key]
+
+    return bytes_of
 
 
 @pytest.mark.slow
 @every_template
-def test_run_top_to_bottom_it_makes_the_packages_files(name, handed_out_weights, fp32, tmp_path):
-    from lab5.calibration import BatchReader
-    from lab5.quantize import quantize
-
-    empty = run_top_to_bottom(filled(name), handed_out_weights, tmp_path)
+def test_run_top_to_bottom_it_makes_the_packages_files(
+    name, handed_out_weights, fp32, student, int8_of, tmp_path
+):
+    empty = student(filled(name), handed_out_weights, tmp_path)
     batches = notebook.notebook_batches(filled(name), fp32)
-    quantize(fp32, tmp_path / NAMES.int8, BatchReader(batches, "input"))
     assert (empty / NAMES.fp32).read_bytes() == fp32.read_bytes()
-    assert (empty / NAMES.int8).read_bytes() == (tmp_path / NAMES.int8).read_bytes()
+    assert (empty / NAMES.int8).read_bytes() == int8_of(batches)
 
 
 @pytest.mark.slow
 def test_with_synthetic_images_it_makes_that_options_file(
-    handed_out_weights, model, fp32, tmp_path
+    handed_out_weights, model, fp32, student, tmp_path
 ):
     from lab5.quantize import quantize
     from lab5.study.calibration import calibrate
 
     whole = notebook.fill(BASE, NAMES, "synthetic")
-    empty = run_top_to_bottom(whole, handed_out_weights, tmp_path)
+    empty = student(whole, handed_out_weights, tmp_path)
     reader, improve = calibrate("synthetic")(model)
     quantize(fp32, tmp_path / NAMES.int8, reader, improve=improve)
     assert (empty / NAMES.int8).read_bytes() == (tmp_path / NAMES.int8).read_bytes()
