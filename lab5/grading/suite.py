@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
-from lab5.grading.probes import PROBES, preload
+from lab5.grading.probes import GRADED, preload
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.room import Outcome, Room, Visit
 from lab5.grading.sandbox.wall import PACKAGE
@@ -298,8 +299,10 @@ def run_probes(
     room: Room,
     cells: list[str],
     given: dict[str, Any],
-    until: float,
+    until: float = math.inf,
+    *,
     seconds: float = PROBE_SECONDS,
+    names: Iterable[str] = GRADED,
 ) -> Iterator[tuple[str, Observed]]:
     """Each probe's name, and how it ended on this notebook's code.
 
@@ -307,9 +310,10 @@ def run_probes(
         given: the fields of a ``Given``.
         until: when the time of all is over, by ``time.monotonic``.
         seconds: of processor time, for each.
+        names: which of them.
     """
     late = ""
-    for name in PROBES:
+    for name in names:
         found, left = "", until - time.monotonic()
         if not late and left > 0:
             job = {"probe": name, "cells": cells, "given": given}
@@ -323,9 +327,8 @@ def run_probes(
 
 
 _CLOSE: Final = 0.1  # seconds: a visitor that took all of the time left was running at its end
-_PATIENCE: Final = (
-    5  # times the processor time by the clock: a busy machine makes no hang of what is slow
-)
+# Times the processor time by the clock: a busy machine makes no hang of what is slow.
+_PATIENCE: Final = 5
 
 
 def _student_id(claimed: Any) -> str | None:

@@ -89,7 +89,7 @@ def join_other_namespaces() -> str:
     """
 
 
-@code()
+@code(deadline=20)
 def stop_itself() -> str:
     """Who waits for it waits for ever."""
     return "os.kill(os.getpid(), signal.SIGSTOP)"

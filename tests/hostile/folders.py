@@ -49,7 +49,7 @@ def leave_names_that_are_no_text() -> str:
     """
 
 
-@code()
+@code(deadline=20)
 def remove_the_working_folder() -> str:
     """Under the judge's feet."""
     return """
@@ -61,7 +61,7 @@ def remove_the_working_folder() -> str:
     """
 
 
-@code()
+@code(deadline=20)
 def fifos_everywhere() -> str:
     """In each folder that it may write to."""
     return """

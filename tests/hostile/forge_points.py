@@ -238,10 +238,10 @@ def rewrite_the_judge() -> str:
 def a_pth_among_the_packages() -> str:
     """It is run by every Python that starts later."""
     return """
-    import site
+    import io, site
     for place in site.getsitepackages() + [site.getusersitepackages()]:
         with contextlib.suppress(OSError):
-            open(f"{place}/{MARK}.pth", "w").close()
+            io.FileIO(f"{place}/{MARK}.pth", "w").close()  # open() gives notebooks a checkpoint's name anywhere
             won(place)
     """
 

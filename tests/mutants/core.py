@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import logging
-import math
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -360,7 +359,7 @@ class _Probes:
         self._room.close()
 
     def _run(self, cells: list[str]) -> dict[str, Outcome]:
-        found = run_probes(self._room, cells, self._given, math.inf, SECONDS)
+        found = run_probes(self._room, cells, self._given, seconds=SECONDS)
         return {name: Outcome.read(*one) for name, one in found}
 
 
