@@ -27,8 +27,8 @@ def delete_the_neighbour() -> str:
 def delete_the_checkpoint() -> str:
     """The file given with --weights."""
     return """
-    os.remove(WEIGHTS)
-    won("the checkpoint")
+    if ctypes.CDLL(None).unlink(WEIGHTS.encode()) == 0:  # os.remove() knows a notebook's own checkpoint
+        won("the checkpoint")
     """
 
 

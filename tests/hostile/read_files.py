@@ -45,7 +45,7 @@ def read_its_own_environment() -> str:
 @code()
 def read_the_checkpoint() -> str:
     """The file given with --weights, which has the answers."""
-    return "open(WEIGHTS, 'rb').read(1) and won('the checkpoint')"
+    return "import io; io.FileIO(WEIGHTS).read(1) and won('the checkpoint')"  # open() has a notebook's own
 
 
 @code()
