@@ -1,9 +1,9 @@
 """What only running the notebook's code shows, observed in the sandbox's child."""
 
-from lab5.grading.probes import compare, export, network, page, preprocess, quantize, session
+from lab5.grading.probes import compare, diagnosis, export, network, page, preprocess, quantize, session
 from lab5.grading.probes.registry import PROBES, observe, preload
 
 __all__ = [
-    "PROBES", "compare", "export", "network", "observe", "page", "preload", "preprocess", "quantize",
+    "PROBES", "compare", "diagnosis", "export", "network", "observe", "page", "preload", "preprocess", "quantize",
     "session",
 ]  # fmt: skip

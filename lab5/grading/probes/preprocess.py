@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,18 @@ from lab5.grading.stand_ins import gradio
 from lab5.grading.stand_ins.anything import Anything
 from lab5.grading.stand_ins.sessions import Sessions
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 
 @probe
 def preprocess(program: Program) -> dict[str, Any]:
     """Call ``preprocess`` on many kinds of picture."""
+    return called(program, inputs.pictures())
+
+
+def called(program: Program, pictures: dict[str, Picture]) -> dict[str, Any]:
+    """What ``preprocess`` makes of these pictures."""
     name = find_function(program, "preprocess", "preprocess_image", "preprocess_input")
     found: dict[str, Any] = {"function": name, "calls": {}}
     if name is None:
@@ -26,7 +34,7 @@ def preprocess(program: Program) -> dict[str, Any]:
     gradio.install()
     space = Sessions(program).space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
-    for label, picture in inputs.pictures().items():
+    for label, picture in pictures.items():
         try:
             value = space[name](picture)
             kind = type(value).__name__
