@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab5.diagnosis.source import Source
-    from lab5.grading.core import Fault
     from lab5.grading.handin import Evidence
+    from lab5.text import Text
 
 __all__ = ["CAUSES", "SYMPTOMS", "Cause", "Diagnosis", "Named", "causes_of"]
 
@@ -46,10 +46,6 @@ def causes_of(evidence: Evidence, checkpoints: tuple[Path, ...] = ()) -> Diagnos
 
     found = Findings()
     source: Source | None = None
-    for path in checkpoints:
-        checkpoint.look(path, found, source, evidence.weights)
-    if evidence.weights is not None and found.causes:
-        evidence.weights = None  # it is itself at fault
 
     def tried(look: Callable[[], None]) -> None:
         try:
@@ -59,10 +55,16 @@ def causes_of(evidence: Evidence, checkpoints: tuple[Path, ...] = ()) -> Diagnos
         except (Fault, CheckpointError, SandboxError) as error:
             found.unknown.append(_said(error))
 
-    if evidence.archive.exists():
-        if evidence.zip.path("notebook"):
-            tried(lambda: None if evidence.cells else None)
+    if evidence.archive.exists() and evidence.zip.path("notebook"):
+        try:
             source = Source(evidence.cells)
+        except Fault as fault:
+            found.unknown.append(_said(fault))
+    for path in checkpoints:
+        checkpoint.look(path, found, source, evidence.weights)
+    if evidence.weights in checkpoints and found.causes:
+        evidence.weights = None  # it is itself at fault
+    if evidence.archive.exists():
         for role, look in (("fp32", fp32.look), ("int8", int8.look)):
             if evidence.zip.path(role):
                 tried(lambda look=look: look(evidence, found, source))  # type: ignore[misc]
@@ -81,7 +83,7 @@ def causes_of(evidence: Evidence, checkpoints: tuple[Path, ...] = ()) -> Diagnos
     return found.done()
 
 
-def _said(error: Exception) -> object:
+def _said(error: Exception) -> Text:
     from lab5.grading.core import Fault
     from lab5.text import Text
 
