@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["CAUSES", "SYMPTOMS", "Cause", "Diagnosis", "Named", "causes_of"]
 
 
-def causes_of(evidence: Evidence, checkpoints: tuple[Path, ...] = ()) -> Diagnosis:
+def causes_of(
+    evidence: Evidence, checkpoints: tuple[Path, ...] = (), *, checks: bool = True
+) -> Diagnosis:
     """What is the matter with a hand-in, of which any part may be missing.
 
     Args:
         checkpoints: files with weights that are to be looked at as well.
+        checks: make the grader's checks, too, for what no cause explains; they change no cause.
     """
     from lab5.diagnosis import checkpoint, fp32, int8, page
     from lab5.diagnosis.chain import look as look_at_preprocess
@@ -79,7 +82,8 @@ def causes_of(evidence: Evidence, checkpoints: tuple[Path, ...] = ()) -> Diagnos
 
             tried(preprocess)
             tried(lambda: page.look(evidence, found, code))
-        _unexplained(evidence, found)
+        if checks:
+            _unexplained(evidence, found)
     return found.done()
 
 

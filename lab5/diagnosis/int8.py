@@ -6,6 +6,7 @@ The ranges that stand in the file are compared with those that each kind of cali
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,19 +166,22 @@ class Ranges:
                 found[name] = Range(name, (limits.min - z) * s, (limits.max - z) * s, s)
         return found
 
-    def predicted(self, x: np.ndarray) -> dict[str, tuple[float, float]]:
-        """The smallest and the largest of FP32's values for these images, of the tensors found."""
+    def predicted(self, batches: list[np.ndarray]) -> list[dict[str, tuple[float, float]]]:
+        """The smallest and the largest of FP32's values for each batch of images, of the tensors found."""
         import onnx
 
         from lab5.study.sqnr import runner
 
-        names = [n for n in self.found if n != self._fp32.model.graph.input[0].name]
+        entry = self._fp32.model.graph.input[0].name
+        names = [n for n in self.found if n != entry]
         model = onnx.ModelProto()
         model.CopyFrom(self._fp32.model)
-        values = dict(zip(names, runner(model, names)(x), strict=True))
-        # what quantisation took a following ReLU into is cut off at nought, which min and max allow for
-        found = {n: (float(v.min()), float(v.max())) for n, v in values.items()}
-        return found | {n: (float(x.min()), float(x.max())) for n in self.found if n not in values}
+        values = dict(zip(names, runner(model, names)(np.concatenate(batches)), strict=True))
+        ends = np.cumsum([0, *map(len, batches)])
+        return [
+            {n: (float(v[a:b].min()), float(v[a:b].max())) for n, v in values.items()}
+            for a, b in itertools.pairwise(ends)
+        ]
 
 
 def look(e: Evidence, found: Findings, source: Source | None) -> None:
@@ -379,7 +383,8 @@ def _calibration(e: Evidence, found: Findings, source: Source | None, call: Plac
     if mine is None or _name_range(mine.low, mine.high, found, source, call):
         return
     try:
-        seen = [ranges.predicted(x) for x in (np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32), inputs.scenes(6, seed=5))]
+        noise = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
+        seen = ranges.predicted([noise, inputs.scenes(6, seed=5)])
     except Exception:  # FP32 that does not run is another matter
         return
     cut, wide = [], []
