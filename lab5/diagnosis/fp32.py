@@ -109,7 +109,7 @@ def pooling_behind_the_stem() -> Iterator[tuple[Net, str]]:
 def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     yield softmax(z), "softmax"
     yield z - z.max(1, keepdims=True) - np.log(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)), "log_softmax"
-    yield 1 / (1 + np.exp(-z)), "sigmoid"
+    yield 1 / (1 + np.exp(-z.clip(-500, 500))), "sigmoid"
     yield softmax(z, 0), "softmax over the batch"
     yield softmax(softmax(z)), "two softmax"
     yield z.clip(0), "ReLU"
@@ -139,8 +139,8 @@ def computed(found: np.ndarray, reference: Reference, x: np.ndarray) -> list[tup
     """The fewest causes with which the reference gives ``found``; None: nothing does."""
 
     def fits(z: np.ndarray | None) -> bool:
-        return z is not None and z.shape == found.shape and bool(
-            np.abs(z - found).max() <= _SAME * max(1.0, float(np.abs(found).max()))
+        return z is not None and z.shape[1:] == found.shape[1:] and bool(
+            np.abs(z - found[: len(z)]).max() <= _SAME * max(1.0, float(np.abs(found).max()))
         )  # fmt: skip
 
     def heads(z: np.ndarray | None) -> str | None:
@@ -158,19 +158,17 @@ def computed(found: np.ndarray, reference: Reference, x: np.ndarray) -> list[tup
             return [(preprocessing_in_the_model, words)]
         if head := heads(z):
             return [(preprocessing_in_the_model, words), (softmax_included, head)]
-    known: list[tuple[Callable[..., Any], str, Net]] = []
-    for step in _BODIES:
-        for net, words in step():
-            z = reference.logits(net)
-            if fits(z):
-                return [(step, words)]
-            if head := heads(z):
-                return [(step, words), (softmax_included, head)]
-            if len(known) < len(_BODIES) and words in ("every block", "", "at the end of every block"):
-                known.append((step, words, net))
-    for (one, first, a), (two, second, b) in itertools.combinations(known, 2):
+    options = [(step, words, net) for step in _BODIES for net, words in step()]
+    whole = [one for one in options if one[1] in ("", "every block", "at the end of every block")]
+    for step, words, net in [*whole, *(one for one in options if one not in whole)]:
+        z = reference.logits(net, x[:1])  # one image will do: ten numbers to four digits
+        if fits(z):
+            return [(step, words)]
+        if head := heads(z):
+            return [(step, words), (softmax_included, head)]
+    for (one, first, a), (two, second, b) in itertools.combinations(whole, 2):
         changed = {k: v for k, v in vars(b).items() if v != vars(Net())[k]}
-        if fits(reference.logits(replace(a, **changed))):
+        if one is not two and fits(reference.logits(replace(a, **changed), x[:1])):
             return [(one, first), (two, second)]
     return None
 

@@ -47,7 +47,7 @@ def softmax_over_the_wrong_axis(z: np.ndarray) -> np.ndarray:
 
 @cause("2.2", "Another function stands in place of the softmax: {}.", "用了其他函數代替 softmax：{}。", symptoms=("ten-percent",))
 def another_function_for_softmax(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    yield 1 / (1 + np.exp(-z)), "sigmoid"
+    yield 1 / (1 + np.exp(-z.clip(-500, 500))), "sigmoid"
     yield z / z.sum(), "x / sum(x)"
     yield np.exp(z), "exp"
     yield np.exp(z - z.max()), "exp(x - max)"
@@ -252,6 +252,8 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
         return
     if not all(_labelled(call) for call in calls):
         return
+    if found.has(one_file_opened_twice, files_exchanged, path_ignored):
+        return  # what the comparison shows follows from that
     _answers(calls, found, source, place, labels)
     if not found.has(one_session_twice):
         _figures(calls, found, source, place)
@@ -555,13 +557,18 @@ def _sessions(e: Evidence, found: Findings, source: Source) -> None:
         found.name(providers_ignored, Text.of(f"{got['providers']} → {got['opened'][-1]['providers']}"), at=at, mend=mend)
     both = e.probe("opened")
     kinds = {one["kind"] for one in both["opened"]}
-    if len(both["opened"]) > 1 and one_file_opened_twice(kinds) and not found.has(path_ignored):
-        right = {"fp32": "int8", "int8": "fp32"}[next(iter(kinds))]
-        name = re.compile(right, re.I)
-        hit = next((p for p in source.nodes(ast.Assign) if name.search(ast.unparse(p.node.targets[0])) and isinstance(p.node.value, ast.Call)
-                    and "session" in ast.unparse(p.node.value.func).lower()), None)  # fmt: skip
-        mend = source.replaced(hit, re.sub("fp32|int8", right, source.text(hit)).replace("FP32", right.upper()).replace("INT8", right.upper())) if hit else ""
-        found.name(one_file_opened_twice, listed([o["file"] for o in both["opened"]]), detail=next(iter(kinds)).upper(), at=hit.at if hit else None, mend=mend)
-    elif crossed := files_exchanged(both["named"]):
+    crossed = files_exchanged(both["named"])
+    there = {text.split()[-1] for text in crossed}
+    if found.has(path_ignored, session_not_returned):
+        return
+    if len(there) == 1 or (len(both["opened"]) > 1 and one_file_opened_twice(kinds)):
+        taken = there.pop().lower() if there else next(iter(kinds))
+        right = {"fp32": "int8", "int8": "fp32"}[taken]
+        hit = next((p for p in source.nodes(ast.Assign) if right in ast.unparse(p.node.targets[0]).lower()
+                    and isinstance(p.node.value, ast.Call) and "session" in ast.unparse(p.node.value.func).lower()
+                    and taken in ast.unparse(p.node.value).lower()), None)  # fmt: skip
+        mend = source.replaced(hit, source.text(hit).replace(taken.upper(), right.upper()).replace(taken, right)) if hit else ""
+        found.name(one_file_opened_twice, listed([o["file"] for o in both["opened"]]), detail=taken.upper(), at=hit.at if hit else None, mend=mend)
+    elif crossed:
         hit = source.assignment(crossed[0].split()[0])
         found.name(files_exchanged, listed(crossed), at=hit.at if hit else None, mend="sess_fp32 = build_session(FP32_MODEL, providers)\nsess_int8 = build_session(INT8_MODEL, providers)")

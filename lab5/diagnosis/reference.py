@@ -115,6 +115,7 @@ class Reference:
         model.ir_version = 7
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 4
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             session = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
