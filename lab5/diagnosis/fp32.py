@@ -75,10 +75,11 @@ def relu_before_the_addition() -> Iterator[tuple[Net, str]]:
 
 @cause("1.1", "Another activation stands where the ReLU was trained: {}.", "ReLU 被換成其他激活函數：{}。")
 def another_activation() -> Iterator[tuple[Net, str]]:
-    for alpha in (0.01, 0.1, 0.2, 0.3):
-        yield Net(activation=(("op", "LeakyRelu"), ("alpha", alpha))), f"leaky ReLU ({alpha})"
-    for op in ("Elu", "Selu", "Sigmoid", "Tanh", "Silu", "Softplus"):
-        yield Net(activation=(("op", op),)), op
+    leaky = [((("op", "LeakyRelu"), ("alpha", a)), f"leaky ReLU ({a})") for a in (0.01, 0.1, 0.2, 0.3)]
+    others = [((("op", op),), op) for op in ("Elu", "Selu", "Sigmoid", "Tanh", "Silu", "Softplus")]
+    for how, words in (*leaky, *others):
+        yield Net(ending=how), f"{words} at the end of every block"
+        yield Net(activation=how), f"{words} everywhere"
 
 
 @cause("1.1", "A stride is another: {} for conv1 and layer1 to layer4, not 1, 1, 2, 2, 2.", "stride 不同：conv1、layer1～layer4 為 {}，應為 1, 1, 2, 2, 2。",
@@ -387,19 +388,20 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
         shapes = [layer.weight.shape for layer in file.layers]
         found.name(another_architecture, Text.of(f"{len(shapes)} != 21"), detail=another_architecture(shapes))
         return
-    if not found.has(training_mode):
-        found.tries((*_BODIES, softmax_included, preprocessing_in_the_model))
-        try:
-            logits = e.fp32_parity
-        except Fault:
-            logits = None
-        steps = None if logits is None else computed(logits, Reference(layers, inputs.parity()), inputs.parity())
-        for step, words in steps or []:
-            found.name(step, _agrees(), detail=words)
-        if steps is None:
-            found.unknown.append(
-                Text("The FP32 file computes something that no known cause predicts.", "FP32 檔的計算結果沒有任何已知原因能預測。")
-            )  # fmt: skip
+    if any(map(training_mode, file.nodes)):
+        return  # its statistics are no constants
+    found.tries((*_BODIES, softmax_included, preprocessing_in_the_model))
+    try:
+        logits = e.fp32_parity
+    except Fault:
+        logits = None
+    steps = None if logits is None else computed(logits, Reference(layers, inputs.parity()), inputs.parity())
+    for step, words in steps or []:
+        found.name(step, _agrees(), detail=words)
+    if steps is None:
+        found.unknown.append(
+            Text("The FP32 file computes something that no known cause predicts.", "FP32 檔的計算結果沒有任何已知原因能預測。")
+        )  # fmt: skip
     held(layers, e.handed_out if e.weights else None, e.weights, found)
 
 

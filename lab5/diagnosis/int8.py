@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.diagnosis.core import CAUSES, Findings, cause, listed
-from lab5.diagnosis.fp32 import LAYERS, weights_not_loaded
+from lab5.diagnosis.fp32 import LAYERS, training_mode, weights_not_loaded
 from lab5.diagnosis.source import Place, Source
 from lab5.grading.core import Fault
 from lab5.grading.evidence import inputs
@@ -239,18 +239,21 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     if (left := convolutions_left_out(e.int8.float_layers)):
         at, mend = mended(nodes_to_exclude=None, op_types_to_quantize=None, nodes_to_quantize=None)
         found.name(convolutions_left_out, f"{left} Conv", detail=str(left), at=at, mend=mend)
-    _vnni(e, found, call, mended)
+    _vnni(e, found, source, mended)
+    if e.zip.path("fp32") and any(map(training_mode, e.fp32.nodes)):
+        return  # whose weights are no constants
     if e.zip.path("fp32"):
         _beside_fp32(e, found, source, call)
     else:
         _input_alone(e, found, source, call)
 
 
-def _vnni(e: Evidence, found: Findings, call: Place | None, mended: Callable[..., Any]) -> None:
+def _vnni(e: Evidence, found: Findings, source: Source | None, mended: Callable[..., Any]) -> None:
+    call = source.call("quantize_static") if source else None
     unsafe = other_answers_without_vnni(e.int8.layers)
     if not unsafe or found.has(another_weight_type):
         return
-    if call is not None and _given(call, "reduce_range") is None:
+    if source is not None and _given(call, "reduce_range") is None:
         # as the assignment's own call: right here, and said all the same
         found.remarks.append(CAUSES["other-answers-without-vnni"].sentence(str(unsafe)))
         return

@@ -26,7 +26,7 @@ class Net:
         inner: whether each block has the activation between its convolutions.
         first: whether the stem has the activation.
         early: the activation comes before the addition, not behind it.
-        activation: the ONNX operator and its attributes.
+        activation: the ONNX operator and its attributes; ``ending`` is another one that ends each block.
         strides: of the stem and the four stages.
         second: the stride is at a block's second convolution.
         pool: ``average``, ``max`` or ``stem`` (average, and a maximum behind the stem).
@@ -38,6 +38,7 @@ class Net:
     first: bool = True
     early: bool = False
     activation: tuple[tuple[str, Any], ...] = (("op", "Relu"),)
+    ending: tuple[tuple[str, Any], ...] | None = None
     strides: tuple[int, ...] = (1, 1, 2, 2, 2)
     second: bool = False
     pool: str = "average"
@@ -73,8 +74,8 @@ class Reference:
             pad = (layer.folded.shape[2] - 1) // 2
             return node("Conv", at, put(layer.folded), put(bias), strides=[stride] * 2, pads=[pad] * 4)
 
-        def active(at: str, on: Any) -> str:
-            given = dict(net.activation)
+        def active(at: str, on: Any, how: tuple[tuple[str, Any], ...] = net.activation) -> str:
+            given = dict(how)
             op = given.pop("op")
             if not on:
                 return at
@@ -99,7 +100,7 @@ class Reference:
                 left = node("Add", left, at)
             elif times:
                 left = node("Add", left, node("Mul", at, put(times)))
-            at = active(left, net.last[number] and not net.early)
+            at = active(left, net.last[number] and not net.early, net.ending or net.activation)
         at = node("GlobalMaxPool" if net.pool == "max" else "GlobalAveragePool", at)
         last = self._layers[20]
         bias = np.zeros(len(CLASSES)) if last.bias is None else last.bias.reshape(-1)
