@@ -31,8 +31,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                        help="a zip, a folder, a notebook, a model, a checkpoint / zip、資料夾或單一檔案")  # fmt: skip
     found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 老師的權重檔")
-    found.add_argument("--json", type=Path, metavar="F", help="write the diagnosis there / 輸出 JSON")
-    found.add_argument("--symptom", choices=_SYMPTOMS, help="what the page shows / 網頁上看到的現象")
+    found.add_argument(
+        "--json", type=Path, metavar="F", help="write the diagnosis there / 輸出 JSON"
+    )
+    found.add_argument(
+        "--symptom", choices=_SYMPTOMS, help="what the page shows / 網頁上看到的現象"
+    )
     found.add_argument("--picture", type=Path, action="append", default=[], metavar="F",
                        help="a picture that got a wrong answer; with --answer / 答錯的圖片")  # fmt: skip
     found.add_argument("--answer", action="append", default=[], metavar="NAME",
@@ -54,12 +58,17 @@ def main(argv: list[str] | None = None) -> None:
         run()
         return
     if len(args.picture) != len(args.answer):
-        raise UsageError("Give an --answer for each --picture.", zh="每個 --picture 都要有一個 --answer。")
+        raise UsageError(
+            "Give an --answer for each --picture.", zh="每個 --picture 都要有一個 --answer。"
+        )
     for path in (args.weights, *args.picture):
         if path is not None and not path.is_file():
             raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
     if args.json and not args.json.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {args.json.absolute().parent}.", zh=f"找不到資料夾 {args.json.absolute().parent}。")
+        raise UsageError(
+            f"There is no folder {args.json.absolute().parent}.",
+            zh=f"找不到資料夾 {args.json.absolute().parent}。",
+        )
     if not args.paths:
         args.paths = [Path()]
         args.symptom = args.symptom or _asked(args.lang)
@@ -87,7 +96,9 @@ def main(argv: list[str] | None = None) -> None:
     print(Text(f"\n{seconds:.1f} s", f"\n{seconds:.1f} 秒").say(args.lang))
     if args.json:
         with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
 
 
 def _asked(lang: Any) -> str | None:
@@ -107,8 +118,14 @@ def _asked(lang: Any) -> str | None:
 def _answers(args: argparse.Namespace, given: Given) -> dict[str, Any]:
     from lab5.diagnosis.symptoms import Answer, from_answers
 
-    if not (given.evidence.archive.exists() and (given.evidence.zip.path("fp32") or given.evidence.zip.path("int8"))):
-        raise UsageError("--picture needs a model beside it: give the .onnx file, too.", zh="--picture 需要模型：請一併指定 .onnx 檔。")
+    if not (
+        given.evidence.archive.exists()
+        and (given.evidence.zip.path("fp32") or given.evidence.zip.path("int8"))
+    ):
+        raise UsageError(
+            "--picture needs a model beside it: give the .onnx file, too.",
+            zh="--picture 需要模型：請一併指定 .onnx 檔。",
+        )
     pairs = [(p, Answer.of(a)) for p, a in zip(args.picture, args.answer, strict=True)]
     names, text = from_answers(pairs, given.evidence)
     print("\n" + text.say(args.lang))
@@ -126,7 +143,11 @@ def _layers(args: argparse.Namespace, given: Given) -> None:
         table.add_column(column, justify="right")
     for row in rows:
         figures = ["-" if v is None else f"{v:.1f}" for v in (row.fp32, row.int8)]
-        mark = Text("← jumps here", "← 從這裡開始").say(args.lang) + f" ({row.jump})" if row.jump else ""
+        mark = (
+            Text("← jumps here", "← 從這裡開始").say(args.lang) + f" ({row.jump})"
+            if row.jump
+            else ""
+        )
         table.add_row(row.layer, *figures, mark)
     console.print(table)
     if args.layers != Path():

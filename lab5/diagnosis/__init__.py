@@ -114,7 +114,12 @@ def _unexplained(evidence: Evidence, found: Findings) -> None:
         done[one.name] = judge(one, evidence, done)
     explained = found.items()
     for result in done.values():
-        if result.item in _ITEMS and result.status == "fail" and result.item not in explained and roles:
+        if (
+            result.item in _ITEMS
+            and result.status == "fail"
+            and result.item not in explained
+            and roles
+        ):
             got = f" ({result.got.en})" if result.got else ""
             got_zh = f"（{result.got.zh}）" if result.got else ""
             found.unknown.append(

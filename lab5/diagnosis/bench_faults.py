@@ -171,7 +171,9 @@ _CHW = "arr = arr.transpose(2, 0, 1)"
 _BATCH = "arr = arr[None, ...].astype(np.float32)"
 
 
-def _code(name: str, cause: str, *edits: tuple[str, str], slots: str = "", into: list[Fault] = FAULTS) -> None:
+def _code(
+    name: str, cause: str, *edits: tuple[str, str], slots: str = "", into: list[Fault] = FAULTS
+) -> None:
     def edit(h: HandIn) -> None:
         for old, new in edits:
             h.code(old, new)
@@ -206,28 +208,56 @@ for _name, _cause, _new in (
     _code(f"2.1 {_name}", _cause, (_RGB, _new))
 for _name, _cause, _new in (
     ("no / 255", "not-divided-by-255", "arr = np.asarray(img, dtype=np.float32)"),
-    ("/ 255 twice", "divided-by-255-twice", "arr = np.asarray(img, dtype=np.float32) / 255.0; arr /= 255"),
+    (
+        "/ 255 twice",
+        "divided-by-255-twice",
+        "arr = np.asarray(img, dtype=np.float32) / 255.0; arr /= 255",
+    ),
     ("/ 256", "divided-by-256", "arr = np.array(img).astype(np.float32) / 256"),
-    ("/ 127.5 - 1", "scaled-to-minus-one-one", "arr = np.asarray(img, dtype=np.float32) / 127.5 - 1.0"),
+    (
+        "/ 127.5 - 1",
+        "scaled-to-minus-one-one",
+        "arr = np.asarray(img, dtype=np.float32) / 127.5 - 1.0",
+    ),
     ("// 255", "divided-as-integers", "arr = np.asarray(img) // 255"),
     ("/ 100", "divided-by-another-number", "arr = np.asarray(img, dtype=np.float32) / 100.0"),
 ):
     _code(f"2.1 {_name}", _cause, (_ARRAY, _new))
 for _name, _cause, _new in (
-    ("mean and std exchanged", "mean-and-deviation-exchanged", "arr = (arr - CIFAR10_STD) / CIFAR10_MEAN"),
+    (
+        "mean and std exchanged",
+        "mean-and-deviation-exchanged",
+        "arr = (arr - CIFAR10_STD) / CIFAR10_MEAN",
+    ),
     ("no mean", "mean-not-subtracted", "arr = arr / CIFAR10_STD"),
     ("no std", "not-divided-by-the-deviation", "arr = arr - CIFAR10_MEAN"),
     ("not normalised", "not-normalised", "pass"),
-    ("ImageNet", "other-constants", "arr = (arr - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])"),
+    (
+        "ImageNet",
+        "other-constants",
+        "arr = (arr - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])",
+    ),
     ("0.5", "scaled-to-minus-one-one", "arr = (arr - 0.5) / 0.5"),
     ("MNIST", "other-constants", "arr = (arr - 0.1307) / 0.3081"),
-    ("std of pytorch-cifar", "other-constants", "arr = (arr - CIFAR10_MEAN) / np.float32([0.2023, 0.1994, 0.2010])"),
+    (
+        "std of pytorch-cifar",
+        "other-constants",
+        "arr = (arr - CIFAR10_MEAN) / np.float32([0.2023, 0.1994, 0.2010])",
+    ),
     ("constants BGR", "other-constants", "arr = (arr - CIFAR10_MEAN[::-1]) / CIFAR10_STD[::-1]"),
     ("mean added", "mean-added", "arr = (arr + CIFAR10_MEAN) / CIFAR10_STD"),
     ("times std", "multiplied-by-the-deviation", "arr = (arr - CIFAR10_MEAN) * CIFAR10_STD"),
-    ("twice", "normalised-twice", "arr = ((arr - CIFAR10_MEAN) / CIFAR10_STD - CIFAR10_MEAN) / CIFAR10_STD"),
+    (
+        "twice",
+        "normalised-twice",
+        "arr = ((arr - CIFAR10_MEAN) / CIFAR10_STD - CIFAR10_MEAN) / CIFAR10_STD",
+    ),
     ("precedence", "divided-before-subtracted", "arr = arr / CIFAR10_STD - CIFAR10_MEAN"),
-    ("own statistics", "scaled-by-its-own-statistics", "arr = (arr - arr.mean(axis=(0, 1))) / arr.std(axis=(0, 1))"),
+    (
+        "own statistics",
+        "scaled-by-its-own-statistics",
+        "arr = (arr - arr.mean(axis=(0, 1))) / arr.std(axis=(0, 1))",
+    ),
     ("clipped", "clipped", "arr = np.clip((arr - CIFAR10_MEAN) / CIFAR10_STD, 0, 1)"),
 ):
     _code(f"2.1 {_name}", _cause, (_NORM, _new))
@@ -248,7 +278,11 @@ for _name, _cause, _new in (
     ("float16", "half-precision", "arr = arr[None].astype(np.float16)"),
     ("tensor", "another-type", "arr = torch.from_numpy(arr[None]).float()"),
     ("integers", "rounded-to-integers", "arr = arr[None].astype(np.int32).astype(np.float32)"),
-    ("random flip", "random-augmentation", "arr = (arr + 0.1 * np.random.randn(3, 32, 32))[None].astype(np.float32)"),
+    (
+        "random flip",
+        "random-augmentation",
+        "arr = (arr + 0.1 * np.random.randn(3, 32, 32))[None].astype(np.float32)",
+    ),
 ):
     _code(f"2.1 {_name}", _cause, (_BATCH, _new))
 
@@ -268,11 +302,22 @@ for _name, _cause, _old, _new in (
 ):  # fmt: skip
     if _name != "leaky ReLU":
         _code(f"1.1 {_name}", _cause, (_old, _new), slots="network")
-_code("1.1 linear for fc", "parameters-renamed", ("self.fc = nn", "self.linear = nn"), ("self.fc(out)", "self.linear(out)"), slots="network")
+_code(
+    "1.1 linear for fc",
+    "parameters-renamed",
+    ("self.fc = nn", "self.linear = nn"),
+    ("self.fc(out)", "self.linear(out)"),
+    slots="network",
+)
 _LOAD = "    model.load_state_dict(state)"
 for _name, _cause, _old, _new in (
     ("not loaded", "weights-not-loaded", _LOAD, "    model.state_dict()"),
-    ("loaded into another", "weights-not-loaded", _LOAD, "    ResNet18(BasicBlock).load_state_dict(state)"),
+    (
+        "loaded into another",
+        "weights-not-loaded",
+        _LOAD,
+        "    ResNet18(BasicBlock).load_state_dict(state)",
+    ),
     ("no eval", "training-mode", "    model.eval()", "    model"),
     ("train()", "training-mode", "    model.eval()", "    model.eval(); model.train()"),
     ("eval not called", "training-mode", "    model.eval()", "    model.eval"),
@@ -282,7 +327,9 @@ for _name, _cause, _old, _new in (
 # 1.5, 2.2
 _INT8_RUN = "logits_int8 = sess_int8.run([out_int8], {in_int8: x})[0]"
 _FP32_RUN = "logits_fp32 = sess_fp32.run([out_fp32], {in_fp32: x})[0]"
-_LABELS = "LABELS = ['plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']"
+_LABELS = (
+    "LABELS = ['plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']"
+)
 _SOFTMAX = "    e = np.exp(x - x.max())\n    return e / e.sum()"
 for _name, _cause, _old, _new in (
     ("FP32 twice", "one-session-twice", _INT8_RUN, "logits_int8 = sess_fp32.run([out_fp32], {in_fp32: x})[0]"),
@@ -308,10 +355,23 @@ for _name, _cause, _old, _new in (
     ("providers ignored", "providers-ignored", "providers=providers)  #", "providers=['CPUExecutionProvider'])  #"),
     ("opened twice", "one-file-opened-twice", "sess_int8 = build_session(MODEL_PATH_INT8", "sess_int8 = build_session(MODEL_PATH_FP32"),
 ):  # fmt: skip
-    _code(f"2.2 {_name}", _cause, (_old, _new), slots="session" if "session" in _cause or "path" in _cause or "provider" in _cause or "file" in _cause else f"page {_old}")
+    _code(
+        f"2.2 {_name}",
+        _cause,
+        (_old, _new),
+        slots="session"
+        if "session" in _cause or "path" in _cause or "provider" in _cause or "file" in _cause
+        else f"page {_old}",
+    )
 _code("2.2 seconds", "seconds-for-milliseconds", ("fp32_ms = (time.time() - t0) * 1000", "fp32_ms = time.time() - t0"),
       ("int8_ms = (time.time() - t1) * 1000", "int8_ms = time.time() - t1"), (":.2f} ms\\nINT8: {int8_ms:.2f} ms", ":.5f} ms\\nINT8: {int8_ms:.5f} ms"), slots="times page")  # fmt: skip
-_code("2.2 times exchanged", "times-exchanged", ("FP32: {fp32_ms", "FP32: {int8_ms"), ("INT8: {int8_ms", "INT8: {fp32_ms"), slots="times page")
+_code(
+    "2.2 times exchanged",
+    "times-exchanged",
+    ("FP32: {fp32_ms", "FP32: {int8_ms"),
+    ("INT8: {int8_ms", "INT8: {fp32_ms"),
+    slots="times page",
+)
 
 
 # The models
@@ -327,7 +387,9 @@ def _model(name: str, cause: str, fp32: Callable[[Shop], bytes] | None = None, i
         if int8 is not None:
             h.files[NAMES.int8] = lambda: shop.once(f"{key}-int8", lambda: int8(shop))
         elif requantised and fp32 is not None:
-            h.files[NAMES.int8] = lambda: shop.once(f"{key}-int8", lambda: shop.quantised(shop.once(key, lambda: fp32(shop))))
+            h.files[NAMES.int8] = lambda: shop.once(
+                f"{key}-int8", lambda: shop.quantised(shop.once(key, lambda: fp32(shop)))
+            )
         elif fp32 is not None:
             del h.files[NAMES.int8]
         if lone:
@@ -367,7 +429,9 @@ def _fresh(net: Any, generator: Any, names: Callable[[str], bool]) -> None:
             value.copy_(made[name])
 
 
-def _noisy(net: Any, generator: Any, names: Callable[[str], bool] = lambda name: True, much: float = 0.05) -> None:
+def _noisy(
+    net: Any, generator: Any, names: Callable[[str], bool] = lambda name: True, much: float = 0.05
+) -> None:
     import torch
 
     for name, value in net.named_parameters():
@@ -442,7 +506,9 @@ def _pooled(model: Any, op: str) -> None:
 
 def _strided(model: Any) -> None:
     """layer4 without its stride; the pooling takes the whole."""
-    for node in [n for n in _nodes(model, "Conv") if "layer4/layer4.0" in n.name or "layer4.0" in n.name]:
+    for node in [
+        n for n in _nodes(model, "Conv") if "layer4/layer4.0" in n.name or "layer4.0" in n.name
+    ]:
         for attribute in node.attribute:
             if attribute.name == "strides":
                 attribute.ints[:] = [1, 1]
@@ -455,34 +521,108 @@ def _permuted(net: Any, generator: Any) -> None:
     net.fc.bias.copy_(net.fc.bias[order])
 
 
-_model("1.2 random", "weights-not-loaded", _weights(lambda n, g: _fresh(n, g, lambda _: True)), requantised=True)
-_model("1.2 fc random", "weights-loaded-in-part", _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("fc"))))
-_model("1.2 layer4 random", "weights-loaded-in-part", _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("layer4"))), requantised=True)
-_model("1.2 conv1 random", "weights-loaded-in-part", _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("conv1"))), lone=True)
-_model("1.2 shortcuts random", "weights-loaded-in-part", _weights(lambda n, g: _fresh(n, g, lambda k: "shortcut" in k)))
+_model(
+    "1.2 random",
+    "weights-not-loaded",
+    _weights(lambda n, g: _fresh(n, g, lambda _: True)),
+    requantised=True,
+)
+_model(
+    "1.2 fc random",
+    "weights-loaded-in-part",
+    _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("fc"))),
+)
+_model(
+    "1.2 layer4 random",
+    "weights-loaded-in-part",
+    _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("layer4"))),
+    requantised=True,
+)
+_model(
+    "1.2 conv1 random",
+    "weights-loaded-in-part",
+    _weights(lambda n, g: _fresh(n, g, lambda k: k.startswith("conv1"))),
+    lone=True,
+)
+_model(
+    "1.2 shortcuts random",
+    "weights-loaded-in-part",
+    _weights(lambda n, g: _fresh(n, g, lambda k: "shortcut" in k)),
+)
 _model("1.2 another checkpoint", "another-checkpoint", _weights(_noisy), requantised=True)
-_model("1.2 one layer tuned", "layers-changed", _weights(lambda n, g: _noisy(n, g, lambda k: k == "layer3.1.left.0.weight")))
+_model(
+    "1.2 one layer tuned",
+    "layers-changed",
+    _weights(lambda n, g: _noisy(n, g, lambda k: k == "layer3.1.left.0.weight")),
+)
 _model("1.2 classes permuted", "classes-in-another-order", _weights(_permuted))
-_model("1.3 eps 1e-3", "batch-norm-folded-wrongly", _weights(lambda n, g: _norms(n, lambda m: _set(m, eps=1e-3))))
-_model("1.3 no mean", "batch-norm-folded-wrongly", _weights(lambda n, g: _norms(n, lambda m: m.running_mean.zero_())))
-_model("1.3 no variance", "batch-norm-folded-wrongly", _weights(lambda n, g: _norms(n, lambda m: m.running_var.fill_(1 - 1e-5))))
-_model("1.3 no gamma", "batch-norm-folded-wrongly", _weights(lambda n, g: _norms(n, lambda m: m.weight.data.fill_(1))))
-_model("1.3 variance squared", "batch-norm-folded-wrongly", _weights(lambda n, g: _norms(n, lambda m: m.running_var.copy_((m.running_var + 1e-5) ** 2 - 1e-5))))
-_model("1.3 softmax", "softmax-included", _graph(lambda m: _ending(m, "Softmax", axis=1)), requantised=True)
+_model(
+    "1.3 eps 1e-3",
+    "batch-norm-folded-wrongly",
+    _weights(lambda n, g: _norms(n, lambda m: _set(m, eps=1e-3))),
+)
+_model(
+    "1.3 no mean",
+    "batch-norm-folded-wrongly",
+    _weights(lambda n, g: _norms(n, lambda m: m.running_mean.zero_())),
+)
+_model(
+    "1.3 no variance",
+    "batch-norm-folded-wrongly",
+    _weights(lambda n, g: _norms(n, lambda m: m.running_var.fill_(1 - 1e-5))),
+)
+_model(
+    "1.3 no gamma",
+    "batch-norm-folded-wrongly",
+    _weights(lambda n, g: _norms(n, lambda m: m.weight.data.fill_(1))),
+)
+_model(
+    "1.3 variance squared",
+    "batch-norm-folded-wrongly",
+    _weights(
+        lambda n, g: _norms(n, lambda m: m.running_var.copy_((m.running_var + 1e-5) ** 2 - 1e-5))
+    ),
+)
+_model(
+    "1.3 softmax",
+    "softmax-included",
+    _graph(lambda m: _ending(m, "Softmax", axis=1)),
+    requantised=True,
+)
 _model("1.3 log_softmax", "softmax-included", _graph(lambda m: _ending(m, "LogSoftmax", axis=1)))
 _model("1.3 / 255 inside", "preprocessing-in-the-model", _graph(_beginning))
-_model("1.3 no shortcut in block 0", "shortcut-missing", _graph(lambda m: _bypass(m, _nodes(m, "Add")[0])))
-_model("1.3 no shortcut in block 5", "shortcut-missing", _graph(lambda m: _bypass(m, _nodes(m, "Add")[5])), lone=True)
+_model(
+    "1.3 no shortcut in block 0",
+    "shortcut-missing",
+    _graph(lambda m: _bypass(m, _nodes(m, "Add")[0])),
+)
+_model(
+    "1.3 no shortcut in block 5",
+    "shortcut-missing",
+    _graph(lambda m: _bypass(m, _nodes(m, "Add")[5])),
+    lone=True,
+)
 _model("1.3 shortcut twice in block 3", "shortcut-doubled", _graph(lambda m: _doubled(m, 3)))
 _model("1.3 shortcut twice in block 6", "shortcut-doubled", _graph(lambda m: _doubled(m, 6)))
 _model("1.3 no ReLU", "relu-missing", _graph(lambda m: _bypass(m, _nodes(m, "Relu")[4])))
 _model("1.3 no first ReLU", "relu-missing", _graph(lambda m: _bypass(m, _nodes(m, "Relu")[0])))
 _model("1.3 maximum", "maximum-for-average", _graph(lambda m: _pooled(m, "GlobalMaxPool")))
 _model("1.3 stride of layer4", "another-stride", _graph(_strided), lone=True)
-_model("1.3 opset 17", "another-opset", lambda s: s.exported(s.net, opset_version=17), requantised=True)
-_model("1.3 opset 11", "another-opset", _graph(lambda m: setattr(m.opset_import[0], "version", 11)), code=("opset_version=13", "opset_version=11"))
+_model(
+    "1.3 opset 17", "another-opset", lambda s: s.exported(s.net, opset_version=17), requantised=True
+)
+_model(
+    "1.3 opset 11",
+    "another-opset",
+    _graph(lambda m: setattr(m.opset_import[0], "version", 11)),
+    code=("opset_version=13", "opset_version=11"),
+)
 _model("1.3 opset 18", "another-opset", _graph(lambda m: setattr(m.opset_import[0], "version", 18)))
-_model("1.3 other names", "other-names", lambda s: s.exported(s.net, input_names=["x"], output_names=["y"], dynamic_axes=None))
+_model(
+    "1.3 other names",
+    "other-names",
+    lambda s: s.exported(s.net, input_names=["x"], output_names=["y"], dynamic_axes=None),
+)
 
 
 def _quantised(images: np.ndarray | None = None, **options: Any) -> Callable[[Shop], bytes]:
@@ -503,7 +643,9 @@ def _pixels(count: int = 12) -> np.ndarray:
     from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD
 
     x = inputs.scenes(count, seed=31)
-    return (x * np.array(CIFAR10_STD)[:, None, None] + np.array(CIFAR10_MEAN)[:, None, None]).clip(0, 1) * 255
+    return (x * np.array(CIFAR10_STD)[:, None, None] + np.array(CIFAR10_MEAN)[:, None, None]).clip(
+        0, 1
+    ) * 255
 
 
 def _scaled(model: Any, factor: float, which: slice) -> None:
@@ -536,30 +678,110 @@ def _dynamic(shop: Shop) -> bytes:
 
 
 _rng = np.random.default_rng(8)
-_model("1.4 QDQ by a string", "qdq-format", int8=lambda s: s.quantised(s.fp32, quant_format="QOperator"),
-       code=("quant_format=QuantFormat.QOperator", 'quant_format="QOperator"'))
-_model("1.4 QDQ", "qdq-format", int8=lambda s: s.quantised(s.fp32, quant_format=_types()[0].QDQ), lone=True)
-_model("1.4 int8 activations", "int8-activations", int8=lambda s: s.quantised(s.fp32, activation_type=_types()[1].QInt8),
-       code=("        activation_type=QuantType.QUInt8,", ""))
-_model("1.4 per tensor", "per-tensor-weights", int8=_quantised(per_channel=False), code=("per_channel=True", "per_channel=False"))
-_model("1.4 uint8 weights", "another-weight-type", int8=lambda s: s.quantised(s.fp32, weight_type=_types()[1].QUInt8))
-_model("1.4 first left out", "convolutions-left-out", int8=lambda s: s.quantised(s.fp32, nodes_to_exclude=["/conv1/conv1.0/Conv"]))
-_model("1.4 of an older FP32", "made-from-another-fp32", int8=lambda s: s.quantised(_weights(_noisy)(s)))
-_model("1.4 of random weights", "made-from-another-fp32", int8=lambda s: s.quantised(_weights(lambda n, g: _fresh(n, g, lambda _: True))(s)))
-_model("1.4 one layer's weights", "int8-layers-changed", int8=lambda s: s.edited(_one_weight, "int8"))
-_model("1.4 calibrated 0..1", "calibrated-on-another-range", int8=_quantised(_rng.random((12, 3, 32, 32))),
-       code=("np.random.randn(self.batch_size, 3, 32, 32)", "np.random.rand(self.batch_size, 3, 32, 32)"))
-_model("1.4 calibrated on pixels / 255", "calibrated-on-another-range", int8=_quantised(_pixels() / 255))
+_model(
+    "1.4 QDQ by a string",
+    "qdq-format",
+    int8=lambda s: s.quantised(s.fp32, quant_format="QOperator"),
+    code=("quant_format=QuantFormat.QOperator", 'quant_format="QOperator"'),
+)
+_model(
+    "1.4 QDQ",
+    "qdq-format",
+    int8=lambda s: s.quantised(s.fp32, quant_format=_types()[0].QDQ),
+    lone=True,
+)
+_model(
+    "1.4 int8 activations",
+    "int8-activations",
+    int8=lambda s: s.quantised(s.fp32, activation_type=_types()[1].QInt8),
+    code=("        activation_type=QuantType.QUInt8,", ""),
+)
+_model(
+    "1.4 per tensor",
+    "per-tensor-weights",
+    int8=_quantised(per_channel=False),
+    code=("per_channel=True", "per_channel=False"),
+)
+_model(
+    "1.4 uint8 weights",
+    "another-weight-type",
+    int8=lambda s: s.quantised(s.fp32, weight_type=_types()[1].QUInt8),
+)
+_model(
+    "1.4 first left out",
+    "convolutions-left-out",
+    int8=lambda s: s.quantised(s.fp32, nodes_to_exclude=["/conv1/conv1.0/Conv"]),
+)
+_model(
+    "1.4 of an older FP32",
+    "made-from-another-fp32",
+    int8=lambda s: s.quantised(_weights(_noisy)(s)),
+)
+_model(
+    "1.4 of random weights",
+    "made-from-another-fp32",
+    int8=lambda s: s.quantised(_weights(lambda n, g: _fresh(n, g, lambda _: True))(s)),
+)
+_model(
+    "1.4 one layer's weights", "int8-layers-changed", int8=lambda s: s.edited(_one_weight, "int8")
+)
+_model(
+    "1.4 calibrated 0..1",
+    "calibrated-on-another-range",
+    int8=_quantised(_rng.random((12, 3, 32, 32))),
+    code=(
+        "np.random.randn(self.batch_size, 3, 32, 32)",
+        "np.random.rand(self.batch_size, 3, 32, 32)",
+    ),
+)
+_model(
+    "1.4 calibrated on pixels / 255",
+    "calibrated-on-another-range",
+    int8=_quantised(_pixels() / 255),
+)
 _model("1.4 calibrated 0..255", "calibrated-on-another-range", int8=_quantised(_pixels()))
-_model("1.4 calibrated on zeros", "calibrated-on-another-range", int8=_quantised(np.zeros((4, 3, 32, 32))))
-_model("1.4 calibrated -1..1", "calibrated-on-another-range", int8=_quantised(_pixels() / 127.5 - 1))
-_model("1.4 calibrated on faint noise", "calibrated-on-another-range", int8=_quantised(_rng.standard_normal((8, 3, 32, 32)) / 20), lone=True)
-_model("1.4 calibrated without the mean", "calibrated-on-another-range",
-       int8=lambda s: s.quantised(s.fp32, _pixels() / 255 / np.array([0.2470, 0.2435, 0.2616])[:, None, None]))
-_model("1.4 saturates", "activations-saturate", int8=lambda s: s.edited(lambda m: _scaled(m, 0.15, slice(5, 6)), "int8"))
-_model("1.4 all saturate", "activations-saturate", int8=lambda s: s.edited(lambda m: _scaled(m, 0.2, slice(None)), "int8"))
-_model("1.4 too wide", "range-too-wide", int8=lambda s: s.edited(lambda m: _scaled(m, 25, slice(9, 10)), "int8"))
-_model("1.4 without VNNI", "other-answers-without-vnni", int8=_quantised(reduce_range=False), code=("reduce_range=True", "reduce_range=False"))
+_model(
+    "1.4 calibrated on zeros",
+    "calibrated-on-another-range",
+    int8=_quantised(np.zeros((4, 3, 32, 32))),
+)
+_model(
+    "1.4 calibrated -1..1", "calibrated-on-another-range", int8=_quantised(_pixels() / 127.5 - 1)
+)
+_model(
+    "1.4 calibrated on faint noise",
+    "calibrated-on-another-range",
+    int8=_quantised(_rng.standard_normal((8, 3, 32, 32)) / 20),
+    lone=True,
+)
+_model(
+    "1.4 calibrated without the mean",
+    "calibrated-on-another-range",
+    int8=lambda s: s.quantised(
+        s.fp32, _pixels() / 255 / np.array([0.2470, 0.2435, 0.2616])[:, None, None]
+    ),
+)
+_model(
+    "1.4 saturates",
+    "activations-saturate",
+    int8=lambda s: s.edited(lambda m: _scaled(m, 0.15, slice(5, 6)), "int8"),
+)
+_model(
+    "1.4 all saturate",
+    "activations-saturate",
+    int8=lambda s: s.edited(lambda m: _scaled(m, 0.2, slice(None)), "int8"),
+)
+_model(
+    "1.4 too wide",
+    "range-too-wide",
+    int8=lambda s: s.edited(lambda m: _scaled(m, 25, slice(9, 10)), "int8"),
+)
+_model(
+    "1.4 without VNNI",
+    "other-answers-without-vnni",
+    int8=_quantised(reduce_range=False),
+    code=("reduce_range=True", "reduce_range=False"),
+)
 _model("1.4 copy of FP32", "not-quantised", int8=lambda s: s.fp32)
 _model("1.4 dynamic", "quantised-dynamically", int8=_dynamic)
 
@@ -567,7 +789,13 @@ _model("1.4 dynamic", "quantised-dynamically", int8=_dynamic)
 # Checkpoints
 
 
-def _saved(name: str, cause: str, change: Callable[[dict[str, Any], Any], Any], *, into: list[Fault] = FAULTS) -> None:
+def _saved(
+    name: str,
+    cause: str,
+    change: Callable[[dict[str, Any], Any], Any],
+    *,
+    into: list[Fault] = FAULTS,
+) -> None:
     def edit(h: HandIn) -> None:
         import torch
 
@@ -601,19 +829,33 @@ def _rows(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vgg(torch: Any) -> dict[str, Any]:
-    return {f"features.{i}.weight": torch.zeros(64, 64, 3, 3) for i in range(13)} | {"classifier.weight": torch.zeros(10, 512)}
+    return {f"features.{i}.weight": torch.zeros(64, 64, 3, 3) for i in range(13)} | {
+        "classifier.weight": torch.zeros(10, 512)
+    }
 
 
 _saved("1.2 module.", "keys-prefixed", lambda s, t: {f"module.{k}": v for k, v in s.items()})
 _saved("1.2 net.", "keys-prefixed", lambda s, t: {f"net.{k}": v for k, v in s.items()})
 _saved("1.2 in a dict", "weights-inside", lambda s, t: {"state_dict": s, "epoch": 3})
-_saved("1.2 pytorch-cifar's names", "keys-renamed", lambda s, t: {_cifar(k): v for k, v in s.items()})
-_saved("1.2 body for left", "keys-renamed", lambda s, t: {k.replace("left", "body"): v for k, v in s.items()})
-_saved("1.2 linear for fc in the file", "keys-renamed", lambda s, t: {k.replace("fc.", "linear."): v for k, v in s.items()})
+_saved(
+    "1.2 pytorch-cifar's names", "keys-renamed", lambda s, t: {_cifar(k): v for k, v in s.items()}
+)
+_saved(
+    "1.2 body for left",
+    "keys-renamed",
+    lambda s, t: {k.replace("left", "body"): v for k, v in s.items()},
+)
+_saved(
+    "1.2 linear for fc in the file",
+    "keys-renamed",
+    lambda s, t: {k.replace("fc.", "linear."): v for k, v in s.items()},
+)
 _saved("1.2 rows reversed", "checkpoint-classes-in-another-order", lambda s, t: _rows(s))
 _saved("1.2 VGG", "checkpoint-of-another-architecture", lambda s, t: _vgg(t))
 _saved("1.2 lacks fc.bias", "checkpoint-incomplete", lambda s, t: _without(s, "fc.bias"))
-_saved("1.2 NaN", "checkpoint-incomplete", lambda s, t: s | {"fc.bias": s["fc.bias"] * float("nan")})
+_saved(
+    "1.2 NaN", "checkpoint-incomplete", lambda s, t: s | {"fc.bias": s["fc.bias"] * float("nan")}
+)
 
 
 # Right ones
@@ -655,7 +897,9 @@ for _name, _old, _new in (
 def _unfolded(shop: Shop) -> bytes:
     import torch
 
-    return shop.exported(shop.net, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+    return shop.exported(
+        shop.net, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False
+    )
 
 
 def _by_dynamo(shop: Shop) -> bytes:
@@ -670,17 +914,55 @@ def _documented(model: Any) -> None:
     model.doc_string, model.producer_name = "EAI", "student"
 
 
-_model("right: fixed batch", "", lambda s: s.exported(s.net, dynamic_axes=None), requantised=True, into=RIGHT)
+_model(
+    "right: fixed batch",
+    "",
+    lambda s: s.exported(s.net, dynamic_axes=None),
+    requantised=True,
+    into=RIGHT,
+)
 _model("right: BatchNorm kept", "", _unfolded, into=RIGHT)
 _model("right: dynamo restated", "", _by_dynamo, requantised=True, into=RIGHT)
 _model("right: documented", "", _graph(_documented), into=RIGHT)
 _model("right: calibrated on pictures", "", int8=_quantised(inputs.scenes(24, seed=77)), into=RIGHT)
-_model("right: calibrated on more noise", "", int8=_quantised(np.random.default_rng(9).standard_normal((40, 3, 32, 32))), into=RIGHT)
-_model("right: another seed", "", int8=_quantised(np.random.default_rng(4).standard_normal((8, 3, 32, 32))), into=RIGHT)
+_model(
+    "right: calibrated on more noise",
+    "",
+    int8=_quantised(np.random.default_rng(9).standard_normal((40, 3, 32, 32))),
+    into=RIGHT,
+)
+_model(
+    "right: another seed",
+    "",
+    int8=_quantised(np.random.default_rng(4).standard_normal((8, 3, 32, 32))),
+    into=RIGHT,
+)
 _model("right: FP32 alone", "", lambda s: s.fp32, lone=True, into=RIGHT)
 _model("right: INT8 alone", "", int8=lambda s: s.int8, lone=True, into=RIGHT)
-_model("right: entropy", "", int8=lambda s: s.quantised(s.fp32, calibrate_method=_types()[2].Percentile, extra_options={"CalibPercentile": 99.999}), into=RIGHT)
+_model(
+    "right: entropy",
+    "",
+    int8=lambda s: s.quantised(
+        s.fp32, calibrate_method=_types()[2].Percentile, extra_options={"CalibPercentile": 99.999}
+    ),
+    into=RIGHT,
+)
 _saved("right: checkpoint", "", lambda s, t: s, into=RIGHT)
-_saved("right: thop's counts", "", lambda s, t: {"total_ops": t.zeros(1), "total_params": t.zeros(1), **s}, into=RIGHT)
-_saved("right: no num_batches_tracked", "", lambda s, t: {k: v for k, v in s.items() if "num_batches" not in k}, into=RIGHT)
-_saved("right: half precision", "", lambda s, t: {k: v.half() if v.is_floating_point() else v for k, v in s.items()}, into=RIGHT)
+_saved(
+    "right: thop's counts",
+    "",
+    lambda s, t: {"total_ops": t.zeros(1), "total_params": t.zeros(1), **s},
+    into=RIGHT,
+)
+_saved(
+    "right: no num_batches_tracked",
+    "",
+    lambda s, t: {k: v for k, v in s.items() if "num_batches" not in k},
+    into=RIGHT,
+)
+_saved(
+    "right: half precision",
+    "",
+    lambda s, t: {k: v.half() if v.is_floating_point() else v for k, v in s.items()},
+    into=RIGHT,
+)

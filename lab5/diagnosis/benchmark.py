@@ -106,7 +106,11 @@ def measured(singles: Sequence[Fault], both: Sequence[tuple[Fault, Fault]], righ
         for kind, title, wanted, handin in made:
             tried = bench.diagnosed(title, wanted, handin)
             getattr(outcome, kind).append(tried)
-            mark = "✓" if tried.named == wanted else f"✗ named: {', '.join(sorted(tried.named)) or '-'}"
+            mark = (
+                "✓"
+                if tried.named == wanted
+                else f"✗ named: {', '.join(sorted(tried.named)) or '-'}"
+            )
             say(f"{kind:6} {title:60} {tried.seconds:5.1f} s  {mark}")
         return outcome
 
@@ -155,7 +159,10 @@ class _Bench:
 
 def table(outcome: Outcome) -> str:
     """The figures as Markdown, each item of the rubric a row, and all that went otherwise."""
-    lines = ["| what | hand-ins | named | wrong cause | wanted |", "| --- | ---: | ---: | ---: | --- |"]
+    lines = [
+        "| what | hand-ins | named | wrong cause | wanted |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
     items = sorted({CAUSES[c].item for one in outcome.single for c in one.wanted})
     for item in items:
         mine = [one for one in outcome.single if any(CAUSES[c].item == item for c in one.wanted)]
@@ -163,12 +170,22 @@ def table(outcome: Outcome) -> str:
     lines.append(_row("**single faults**", outcome.single, "named ≥ 97 %"))
     lines.append(_row("**pairs** (both)", outcome.pair, "both ≥ 75 %"))
     none = sum(not one.named for one in outcome.right)
-    lines.append(f"| **right hand-ins** | {len(outcome.right)} | {none} without a cause | {len(outcome.right) - none} | none named |")
-    lines += ["", f"A wrong cause was named for {outcome.wrong:.1%} of all hand-ins (wanted: at most 1 %)."]
-    other = [one for one in (*outcome.single, *outcome.pair, *outcome.right) if one.named != one.wanted]
+    lines.append(
+        f"| **right hand-ins** | {len(outcome.right)} | {none} without a cause | {len(outcome.right) - none} | none named |"
+    )
+    lines += [
+        "",
+        f"A wrong cause was named for {outcome.wrong:.1%} of all hand-ins (wanted: at most 1 %).",
+    ]
+    other = [
+        one for one in (*outcome.single, *outcome.pair, *outcome.right) if one.named != one.wanted
+    ]
     if other:
         lines += ["", "| hand-in | put in | named |", "| --- | --- | --- |"]
-        lines += [f"| {o.name} | {', '.join(sorted(o.wanted)) or '-'} | {', '.join(sorted(o.named)) or '-'} |" for o in other]
+        lines += [
+            f"| {o.name} | {', '.join(sorted(o.wanted)) or '-'} | {', '.join(sorted(o.named)) or '-'} |"
+            for o in other
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -185,7 +202,10 @@ def run() -> None:
     print(text)
     if PAGE.is_file():
         before = PAGE.read_text(encoding="utf-8").partition(_HEADING)[0]
-        PAGE.write_text(f"{before}{_HEADING}\n\nWritten by `lab5 diagnose --benchmark`.\n\n{text}", encoding="utf-8")
+        PAGE.write_text(
+            f"{before}{_HEADING}\n\nWritten by `lab5 diagnose --benchmark`.\n\n{text}",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

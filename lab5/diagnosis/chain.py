@@ -101,7 +101,11 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
 
 def _evidence(value: np.ndarray, dtype: str) -> Text:
     right = (np.asarray(_pictures()[_PLAIN], float)[0, 0] / 255 - p.MEAN) / p.STD
-    got = " ".join(f"{v:.4g}" for v in np.squeeze(value).reshape(3, -1)[:, 0]) if value.size % 3 == 0 else "?"
+    got = (
+        " ".join(f"{v:.4g}" for v in np.squeeze(value).reshape(3, -1)[:, 0])
+        if value.size % 3 == 0
+        else "?"
+    )
     want = " ".join(f"{v:.4g}" for v in right)
     return Text(
         f"Called on a picture of 32x32 it returns {dtype} {value.shape}, first numbers [{got}]; right: "
@@ -183,7 +187,9 @@ def _with_luminance(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([pixels, grey[..., None]], -1)
 
 
-def _lines(pixels: np.ndarray, a: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, np.ndarray] | None:
+def _lines(
+    pixels: np.ndarray, a: np.ndarray
+) -> tuple[tuple[int, ...], np.ndarray, np.ndarray] | None:
     """Of each channel of ``a``: which one of ``pixels`` it is a straight line of, slope and offset."""
     if pixels.shape[:2] != a.shape[:2]:
         return None
@@ -285,7 +291,9 @@ _pictures = functools.cache(inputs.telling_pictures)
 
 
 @functools.cache
-def _framings(step: Step | None, label: str, size: tuple[int, int], how: str) -> list[tuple[np.ndarray, str]]:
+def _framings(
+    step: Step | None, label: str, size: tuple[int, int], how: str
+) -> list[tuple[np.ndarray, str]]:
     """What a geometry makes of a picture, by the filter ``how``; None: the whole is resized."""
     image = _pictures()[label].convert("RGB")
     if step is None:
@@ -293,12 +301,17 @@ def _framings(step: Step | None, label: str, size: tuple[int, int], how: str) ->
     return list(step(image, size, how))
 
 
-def _values(source: tuple[int, ...], slope: np.ndarray, offset: np.ndarray) -> list[tuple[Step, Any]] | None:
+def _values(
+    source: tuple[int, ...], slope: np.ndarray, offset: np.ndarray
+) -> list[tuple[Step, Any]] | None:
     """The fewest causes that make these lines, for pixels in 0..1; None: none does."""
     order: list[tuple[Step, Any]] = []
     for way in p._ways(p._ORDERS, lambda: (0, 1, 2)):
         if way.do == source:
-            order = [(c, "".join("RGB"[s] for s in source) if 3 not in source else "") for c in way.causes]
+            order = [
+                (c, "".join("RGB"[s] for s in source) if 3 not in source else "")
+                for c in way.causes
+            ]
             break
     else:
         return None
@@ -322,7 +335,10 @@ def _values(source: tuple[int, ...], slope: np.ndarray, offset: np.ndarray) -> l
 def _measured(slope: np.ndarray, offset: np.ndarray) -> list[list[tuple[Step, Any]]]:
     """A straight line that is in no table: the divisor or the constants that it must have."""
     divisor = 255 * (1 / p.STD) / slope
-    if np.ptp(divisor) < 0.005 * abs(divisor.mean()) and np.abs(offset + p.MEAN / p.STD).max() < _CLOSE:
+    if (
+        np.ptp(divisor) < 0.005 * abs(divisor.mean())
+        and np.abs(offset + p.MEAN / p.STD).max() < _CLOSE
+    ):
         return [[(p.divided_by_another_number, f"{divisor.mean():.5g}")]]
     std = 1 / slope
     mean = -offset * std
@@ -335,7 +351,9 @@ def _measured(slope: np.ndarray, offset: np.ndarray) -> list[list[tuple[Step, An
 def _bent(value: np.ndarray, dark: Any) -> list[tuple[Step, Any]]:
     """Values that are no straight line of the pixels, alike for two pictures."""
     seen = [np.asarray(_pictures()[label], float) for label in (_PLAIN, _DARK)]
-    for layout, (source, turn) in itertools.product(_layouts(), (((), 1), ((p.channels_reversed,), -1))):
+    for layout, (source, turn) in itertools.product(
+        _layouts(), (((), 1), ((p.channels_reversed,), -1))
+    ):
         found = [_undone(layout.do, np.squeeze(np.asarray(v, float))) for v in (value, dark)]
         if any(a is None or a.shape != g.shape for a, g in zip(found, seen, strict=True)):
             continue
@@ -358,10 +376,15 @@ def _off(known: _Chain, found: np.ndarray | None, made: np.ndarray | None) -> fl
 
 
 def _sizes(known: _Chain, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
-    shapes = {label: np.squeeze(calls[label]["value"]).shape for label in _SIZES if "value" in calls[label]}
+    shapes = {
+        label: np.squeeze(calls[label]["value"]).shape
+        for label in _SIZES
+        if "value" in calls[label]
+    }
     for step in (p.not_resized, p.thumbnail_for_resize):
         if shapes and all(
-            sorted(shape) == sorted((3, *step(_pictures()[label]))) for label, shape in shapes.items()
+            sorted(shape) == sorted((3, *step(_pictures()[label])))
+            for label, shape in shapes.items()
         ):
             return [(step, "")]
     found = {label: known.pixels(np.asarray(calls[label]["value"], float)) for label in shapes}
@@ -375,13 +398,18 @@ def _sizes(known: _Chain, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
     fits: list[tuple[int, float, list[tuple[Step, Any]]]] = []
     for step in (None, *p._GEOMETRIES[1:]):
         for how in sorted(p._HOW, key=lambda how: how != p._RIGHT_FILTER):
-            causes: list[tuple[Step, Any]] = [] if how == p._RIGHT_FILTER else [(p.another_filter, how)]
+            causes: list[tuple[Step, Any]] = (
+                [] if how == p._RIGHT_FILTER else [(p.another_filter, how)]
+            )
             options = _framings(step, _SIZES[0], size, how)
             for place, (_, words) in enumerate(options):
                 off = 0.0
                 for label in _SIZES:
                     made = _framings(step, label, size, how)[place][0]
-                    off = max(off, _off(known, found[label], _scrambled(made) if known.scrambled else made))
+                    off = max(
+                        off,
+                        _off(known, found[label], _scrambled(made) if known.scrambled else made),
+                    )
                     if off > limit:
                         break
                 else:
@@ -402,7 +430,9 @@ def _modes(known: _Chain, calls: dict[str, Any], before: dict[Step, Any]) -> lis
         return []
     labels = [n for n in _pictures() if not n.startswith("RGB ") and "32x32" in n]
     found = {
-        label: known.pixels(np.asarray(calls[label]["value"], float)) if "value" in calls[label] else None
+        label: known.pixels(np.asarray(calls[label]["value"], float))
+        if "value" in calls[label]
+        else None
         for label in labels
     }
 

@@ -20,7 +20,11 @@ from lab5.text import Text
 _COUNTS = ("total_ops", "total_params", "num_batches_tracked")
 
 
-@cause("1.2", "The checkpoint's keys begin with {}: strict loading refuses them all.", "權重檔的鍵都以 {} 開頭：嚴格載入會全部報錯。")
+@cause(
+    "1.2",
+    "The checkpoint's keys begin with {}: strict loading refuses them all.",
+    "權重檔的鍵都以 {} 開頭：嚴格載入會全部報錯。",
+)
 def keys_prefixed(keys: Iterable[str], wanted: Iterable[str]) -> str:
     """What stands before the network's own names."""
     keys = list(keys)
@@ -29,7 +33,11 @@ def keys_prefixed(keys: Iterable[str], wanted: Iterable[str]) -> str:
     return next((p for p in ends if p and {f"{p}{n}" for n in wanted} <= cut), "")
 
 
-@cause("1.2", "The checkpoint's keys hold {}, which a wrapper put there.", "權重檔的鍵中間多了 {}，是包裝模型時加上的。")
+@cause(
+    "1.2",
+    "The checkpoint's keys hold {}, which a wrapper put there.",
+    "權重檔的鍵中間多了 {}，是包裝模型時加上的。",
+)
 def keys_wrapped(keys: Iterable[str], wanted: set[str]) -> str:
     for word in ("module.", "_orig_mod.", "model.", "_fsdp_wrapped_module."):
         if wanted <= {k.replace(word, "") for k in keys}:
@@ -49,7 +57,9 @@ def keys_renamed(state: dict[str, Any], wanted: dict[str, tuple[int, ...]]) -> d
     left = dict(wanted)
     for key, shape in shapes:  # the same order within each shape and kind of value
         end = key.rpartition(".")[2]
-        name = next((n for n, s in left.items() if s == shape and n.rpartition(".")[2] == end), None)
+        name = next(
+            (n for n, s in left.items() if s == shape and n.rpartition(".")[2] == end), None
+        )
         if name is None:
             return {}
         by_stem[key] = name
@@ -64,12 +74,20 @@ def weights_inside(content: Any) -> str:
 
 @cause("1.2", "The checkpoint is of another architecture: {}.", "權重檔屬於另一種架構：{}。")
 def checkpoint_of_another_architecture(reason: Text) -> bool:
-    return bool(re.search(r"\bis of\b|has shape|no name of this network|names begin with", reason.en))
+    return bool(
+        re.search(r"\bis of\b|has shape|no name of this network|names begin with", reason.en)
+    )
 
 
-@cause("1.2", "The checkpoint lacks weights or holds unusable ones: {}.", "權重檔缺少權重，或其中有無法使用的值：{}。")
+@cause(
+    "1.2",
+    "The checkpoint lacks weights or holds unusable ones: {}.",
+    "權重檔缺少權重，或其中有無法使用的值：{}。",
+)
 def checkpoint_incomplete(reason: Text) -> bool:
-    return bool(re.search(r"is missing|not finite|negative variance|no plain tensor|quantised", reason.en))
+    return bool(
+        re.search(r"is missing|not finite|negative variance|no plain tensor|quantised", reason.en)
+    )
 
 
 @cause("1.2", "The file is no checkpoint: {}.", "這個檔案不是權重檔：{}。")
@@ -77,7 +95,11 @@ def no_checkpoint(reason: Text) -> bool:
     return True
 
 
-@cause("1.2", "The classes are in another order in the checkpoint's last layer: {}.", "權重檔最後一層的類別順序不同：{}。")
+@cause(
+    "1.2",
+    "The classes are in another order in the checkpoint's last layer: {}.",
+    "權重檔最後一層的類別順序不同：{}。",
+)
 def checkpoint_classes_in_another_order(weight: np.ndarray, given: np.ndarray) -> list[int] | None:
     return classes_in_another_order(weight, given)
 
@@ -132,22 +154,48 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
         shown = repr(text[0]) if text else statement
         evidence = Text.of("; ".join(note.en for note in checkpoint.notes))
         if "removeprefix" in statement:
-            found.name(keys_prefixed, evidence, detail=shown, at=at, mend=mend(checkpoint.statements))
+            found.name(
+                keys_prefixed, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
+            )
         elif "replace(" in statement:
-            found.name(keys_wrapped, evidence, detail=shown, at=at, mend=mend(checkpoint.statements))
+            found.name(
+                keys_wrapped, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
+            )
         elif re.match(r"state = state\[", statement):
-            found.name(weights_inside, evidence, detail=shown, at=at, mend=mend(checkpoint.statements))
+            found.name(
+                weights_inside, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
+            )
     if reference is not None and reference.resolve() != path.resolve():
         given = read_checkpoint(reference).state
-        order = checkpoint_classes_in_another_order(state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy())
+        order = checkpoint_classes_in_another_order(
+            state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy()
+        )
         if order:
             shown = ", ".join(CLASSES[i] for i in order)
-            mended = [f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(10)]}]" for part in ("weight", "bias")]
-            found.name(checkpoint_classes_in_another_order, Text("Its rows are the handed-out ones in this order.", "各列是老師權重檔的列，只是順序不同。"), detail=shown, at=at, mend=mend(mended))
-        elif any(not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4) for n in state):
+            mended = [
+                f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(10)]}]"
+                for part in ("weight", "bias")
+            ]
+            found.name(
+                checkpoint_classes_in_another_order,
+                Text(
+                    "Its rows are the handed-out ones in this order.",
+                    "各列是老師權重檔的列，只是順序不同。",
+                ),
+                detail=shown,
+                at=at,
+                mend=mend(mended),
+            )
+        elif any(
+            not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4)
+            for n in state
+        ):
             from lab5.diagnosis.fp32 import another_checkpoint
 
-            found.name(another_checkpoint, Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"))
+            found.name(
+                another_checkpoint,
+                Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"),
+            )
 
 
 def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend: Any) -> None:
@@ -160,23 +208,50 @@ def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend:
         wanted = {k: tuple(v.shape) for k, v in ResNet18(BasicBlock).state_dict().items()}
     plain = {n: s for n, s in wanted.items() if not n.endswith("num_batches_tracked")}
     for state in content:
-        kept = {k: v for k, v in state.items() if isinstance(v, torch.Tensor) and k.rpartition(".")[2] not in _COUNTS}
+        kept = {
+            k: v
+            for k, v in state.items()
+            if isinstance(v, torch.Tensor) and k.rpartition(".")[2] not in _COUNTS
+        }
         if renamed := keys_renamed(kept, plain):
             words = mapping(renamed)
             if all(k.endswith(n) for k, n in renamed.items()) and len(words) == 1:
                 break
             table = {k: n for k, n in renamed.items()}
             pairs = _replacements(table)
-            lines = [f"names = {pairs!r}", "for a, b in names.items():", "    state = {k.replace(a, b): v for k, v in state.items()}"]
+            lines = [
+                f"names = {pairs!r}",
+                "for a, b in names.items():",
+                "    state = {k.replace(a, b): v for k, v in state.items()}",
+            ]
             if any(_replaced(k, pairs) != n for k, n in renamed.items()):
-                lines = ["state = dict(zip(model.state_dict(), state.values()))  # the order is the same, the names are not"]
-            found.name(keys_renamed, Text.of(listed([f"{k} → {n}" for k, n in renamed.items()], 3)), detail=listed(words, 8), at=at, mend=mend(lines))
+                lines = [
+                    "state = dict(zip(model.state_dict(), state.values()))  # the order is the same, the names are not"
+                ]
+            found.name(
+                keys_renamed,
+                Text.of(listed([f"{k} → {n}" for k, n in renamed.items()], 3)),
+                detail=listed(words, 8),
+                at=at,
+                mend=mend(lines),
+            )
             return
-    reason = Text(error.text.en.split(": " + str(path))[0].split("\n")[0], error.text.zh.split("：" + str(path))[0].split("\n")[0])
+    reason = Text(
+        error.text.en.split(": " + str(path))[0].split("\n")[0],
+        error.text.zh.split("：" + str(path))[0].split("\n")[0],
+    )
     full = error.text
     for step in (checkpoint_incomplete, checkpoint_of_another_architecture, no_checkpoint):
         if step(reason):
-            found.name(step, full, detail=Text(reason.en[:160], reason.zh[:160]), mend=Text("Use the best_model.pth that was handed out.", "請使用老師提供的 best_model.pth。"))
+            found.name(
+                step,
+                full,
+                detail=Text(reason.en[:160], reason.zh[:160]),
+                mend=Text(
+                    "Use the best_model.pth that was handed out.",
+                    "請使用老師提供的 best_model.pth。",
+                ),
+            )
             return
 
 

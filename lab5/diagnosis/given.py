@@ -40,7 +40,9 @@ def opened(paths: list[Path], weights: Path | None = None) -> Iterator[Given]:
     with tempfile.TemporaryDirectory(prefix="lab5-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         archives = [p for p in files if p.suffix.lower() in (".zip", ".tar", ".tgz")]
-        archive = archives[0] if archives and len(archives) == len(files) - len(checkpoints) else None
+        archive = (
+            archives[0] if archives and len(archives) == len(files) - len(checkpoints) else None
+        )
         if archive is None:
             archive = _packed(files, folder / "N00000000_lab5.zip")
         if archive is None and not checkpoints:

@@ -36,7 +36,9 @@ def compared(e: Evidence, weights: Path | None) -> list[Row]:
     x = inputs.scenes(8, seed=9)
     mine = _outputs(e.fp32, x) if e.zip.path("fp32") else None
     theirs = _torch(weights, x) if weights is not None else None
-    fp32 = [_db(a, b) for a, b in zip(theirs, mine, strict=True)] if mine and theirs else [None] * 21
+    fp32 = (
+        [_db(a, b) for a, b in zip(theirs, mine, strict=True)] if mine and theirs else [None] * 21
+    )
     int8: dict[str, float | None] = {}
     if mine and e.zip.path("int8") and "QLinearConv" in e.int8.operators:
         int8 = _int8(e, x)
@@ -59,9 +61,13 @@ def _marked(rows: list[Row]) -> list[Row]:
             value = getattr(row, kind)
             if value is None:
                 continue
-            jumps = value < _SAME if kind == "fp32" else value < min(least - _JUMP, 20) or value < _LOST
+            jumps = (
+                value < _SAME if kind == "fp32" else value < min(least - _JUMP, 20) or value < _LOST
+            )
             if jumps:
-                found[place] = Row(row.layer, row.fp32, row.int8, f"{found[place].jump} {kind}".strip())
+                found[place] = Row(
+                    row.layer, row.fp32, row.int8, f"{found[place].jump} {kind}".strip()
+                )
                 break
             least = min(least, value)
     return found
@@ -81,7 +87,13 @@ def _nodes(file: Any) -> list[Any] | None:
     """The nodes of the 21 layers in the order of LAYERS."""
     pairs = [(n, layer) for n in file.nodes if (layer := file._layer(n)) is not None]
     threes = [n for n, layer in pairs if layer.weight.shape[2:] == (3, 3)]
-    ones = sorted(((layer.weight.shape[0], i, n) for i, (n, layer) in enumerate(pairs) if layer.weight.shape[2:] == (1, 1)))
+    ones = sorted(
+        (
+            (layer.weight.shape[0], i, n)
+            for i, (n, layer) in enumerate(pairs)
+            if layer.weight.shape[2:] == (1, 1)
+        )
+    )
     last = [n for n, layer in pairs if layer.weight.ndim == 2]
     found = [*threes, *(n for *_, n in ones), *last]
     return found if len(found) == len(LAYERS) else None
@@ -130,7 +142,9 @@ def _int8(e: Evidence, x: np.ndarray) -> dict[str, float | None]:
     if nodes is None:
         return {}
     by_output = {n.name: layer for n, layer in zip(nodes, LAYERS, strict=True)}
-    weighted = [row for row in sqnr(e.fp32.path, e.int8.path, x) if row.operator in ("QLinearConv", "QGemm")]
+    weighted = [
+        row for row in sqnr(e.fp32.path, e.int8.path, x) if row.operator in ("QLinearConv", "QGemm")
+    ]
     names = list(by_output.values())
     if len(weighted) != len(names):
         return {row.layer: row.activation for row in weighted}
@@ -147,11 +161,17 @@ def svg(rows: list[Row]) -> str:
     ]
     for place, row in enumerate(rows):
         y = height * (place + 1)
-        parts.append(f'<text x="{left - 6}" y="{y + 14}" text-anchor="end">{html.escape(row.layer)}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 14}" text-anchor="end">{html.escape(row.layer)}</text>'
+        )
         for number, (kind, colour) in enumerate((("fp32", "#4472c4"), ("int8", "#70ad47"))):
             value = getattr(row, kind)
             if value is not None:
                 fill = "#c00000" if kind in row.jump.split() else colour
-                parts.append(f'<rect x="{left}" y="{y + 2 + 10 * number}" width="{max(1.0, value * width):.1f}" height="8" fill="{fill}"/>')
-                parts.append(f'<text x="{left + max(1.0, value * width) + 4:.1f}" y="{y + 10 + 10 * number}" font-size="9">{value:.1f}</text>')
+                parts.append(
+                    f'<rect x="{left}" y="{y + 2 + 10 * number}" width="{max(1.0, value * width):.1f}" height="8" fill="{fill}"/>'
+                )
+                parts.append(
+                    f'<text x="{left + max(1.0, value * width) + 4:.1f}" y="{y + 10 + 10 * number}" font-size="9">{value:.1f}</text>'
+                )
     return "\n".join([*parts, "</svg>\n"])

@@ -82,7 +82,9 @@ def _wrong_constants(source: Source) -> list[tuple[Place, str]]:
                    if isinstance(n, ast.Constant) and isinstance(n.value, float)]  # fmt: skip
         if len(numbers) == 3 and max(abs(a - b) for a, b in zip(numbers, want, strict=True)) > 1e-3:
             right = ", ".join(f"{v:.4f}" for v in want)
-            found.append((Place(place.cell, place.node), f"{name} = np.array([{right}], dtype=np.float32)"))
+            found.append(
+                (Place(place.cell, place.node), f"{name} = np.array([{right}], dtype=np.float32)")
+            )
     return found
 
 
@@ -94,16 +96,24 @@ def _steps(place: Place) -> list[tuple[ast.stmt, set[str]]]:
         steps = {name for name, pattern, _ in _STEPS if re.search(pattern, text)}
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue
-        if isinstance(statement, ast.If) and any(isinstance(n, ast.Raise) for n in ast.walk(statement)):
+        if isinstance(statement, ast.If) and any(
+            isinstance(n, ast.Raise) for n in ast.walk(statement)
+        ):
             continue
         if "array" in steps:  # whose dtype= is no step of its own
             steps -= {"batch"} if not re.search(r"\[None|newaxis|expand|unsqueeze", text) else set()
-            steps -= {"layout"} if "transpose" not in text and "reshape" not in text and "::-1" not in text else set()
+            steps -= (
+                {"layout"}
+                if "transpose" not in text and "reshape" not in text and "::-1" not in text
+                else set()
+            )
         found.append((statement, steps))
     return found
 
 
-def _mend(source: Source, place: Place, body: list[tuple[ast.stmt, set[str]]], causes: Sequence[Any]) -> str:
+def _mend(
+    source: Source, place: Place, body: list[tuple[ast.stmt, set[str]]], causes: Sequence[Any]
+) -> str:
     """The faulty steps' lines anew; where they are no plain lines, all from the first one on."""
     if not body:
         return ""
@@ -112,8 +122,11 @@ def _mend(source: Source, place: Place, body: list[tuple[ast.stmt, set[str]]], c
     argument = place.node.args.args[0].arg if place.node.args.args else "image"
     work = [one for one in body if not isinstance(one[0], ast.Return)]
     plain = all(
-        isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name) for s, _ in work
-    ) and [isinstance(s, ast.Return) and isinstance(s.value, ast.Name) for s, _ in body][-1:] == [True]
+        isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name)
+        for s, _ in work
+    ) and [isinstance(s, ast.Return) and isinstance(s.value, ast.Name) for s, _ in body][-1:] == [
+        True
+    ]
     order = [name for name, _, _ in _STEPS]
     line_of = {name: line for name, _, line in _STEPS}
     done = [name for _, steps in work for name in order if name in steps]

@@ -72,7 +72,9 @@ class Reference:
             assert layer.folded is not None
             bias = np.zeros(len(layer.folded)) if layer.folded_bias is None else layer.folded_bias
             pad = (layer.folded.shape[2] - 1) // 2
-            return node("Conv", at, put(layer.folded), put(bias), strides=[stride] * 2, pads=[pad] * 4)
+            return node(
+                "Conv", at, put(layer.folded), put(bias), strides=[stride] * 2, pads=[pad] * 4
+            )
 
         def active(at: str, on: Any, how: tuple[tuple[str, Any], ...] = net.activation) -> str:
             given = dict(how)

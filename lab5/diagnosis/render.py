@@ -22,7 +22,12 @@ def as_text(diagnosis: Diagnosis, lang: Language) -> str:
     for text in diagnosis.remarks:
         lines += ["", "i " + text.say(lang)]
     if not diagnosis.causes and not diagnosis.unknown:
-        lines += ["", Text("Nothing that is known to go wrong is wrong here.", "沒有發現已知的錯誤原因。").say(lang)]
+        lines += [
+            "",
+            Text(
+                "Nothing that is known to go wrong is wrong here.", "沒有發現已知的錯誤原因。"
+            ).say(lang),
+        ]
     if diagnosis.ruled_out and diagnosis.unknown:
         lines += ["", Text("Ruled out:", "已排除：").say(lang)]
         by_topic: dict[str, list[str]] = {}
@@ -37,7 +42,13 @@ def _details(one: Named, lang: Language) -> list[str]:
     if one.evidence:
         found.append(f"  {_WORDS['evidence'].say(lang)}: {one.evidence.say(lang)}")
     if one.cell is not None:
-        found.append("  " + Text(f"place: cell {one.cell}, line {one.line}", f"位置：第 {one.cell} 個 cell，第 {one.line} 行").say(lang))
+        found.append(
+            "  "
+            + Text(
+                f"place: cell {one.cell}, line {one.line}",
+                f"位置：第 {one.cell} 個 cell，第 {one.line} 行",
+            ).say(lang)
+        )
     if one.mend:
         found.append(f"  {_WORDS['mend'].say(lang)}:")
         found += [f"    {line}" for line in one.mend.say(lang).split("\n")]

@@ -33,7 +33,9 @@ class Source:
     """The code cells of a notebook."""
 
     def __init__(self, cells: list[Cell]) -> None:
-        self._text = {i: c.source.replace("\r\n", "\n") for i, c in enumerate(cells) if c.kind == "code"}
+        self._text = {
+            i: c.source.replace("\r\n", "\n") for i, c in enumerate(cells) if c.kind == "code"
+        }
 
     @functools.cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -64,7 +66,9 @@ class Source:
     def call(self, name: str) -> Place | None:
         """The last call of something whose name ends so."""
         wanted = re.compile(rf"(^|\.){name}$")
-        return next((p for p in self.nodes(ast.Call) if wanted.search(ast.unparse(p.node.func))), None)
+        return next(
+            (p for p in self.nodes(ast.Call) if wanted.search(ast.unparse(p.node.func))), None
+        )
 
     def assignment(self, name: str) -> Place | None:
         for place in self.nodes(ast.Assign):

@@ -31,9 +31,19 @@ def guided(symptom: str, e: Evidence, diagnosis: Diagnosis) -> list[Text]:
     fits = [one for one in diagnosis.causes if symptom in CAUSES[one.name].symptoms]
     others = [one for one in diagnosis.causes if one not in fits]
     for one in fits:
-        lines.append(Text(f"It comes from {one.name}: {one.sentence.en}", f"原因是 {one.name}：{one.sentence.zh}"))
+        lines.append(
+            Text(
+                f"It comes from {one.name}: {one.sentence.en}",
+                f"原因是 {one.name}：{one.sentence.zh}",
+            )
+        )
     for one in [] if fits else others:
-        lines.append(Text(f"It may come from {one.name}: {one.sentence.en}", f"可能是 {one.name}：{one.sentence.zh}"))
+        lines.append(
+            Text(
+                f"It may come from {one.name}: {one.sentence.en}",
+                f"可能是 {one.name}：{one.sentence.zh}",
+            )
+        )
     if not diagnosis.causes:
         tried = [n for n in diagnosis.ruled_out if symptom in CAUSES[n].symptoms]
         left = [n for n, c in CAUSES.items() if symptom in c.symptoms and n not in tried]
@@ -41,7 +51,12 @@ def guided(symptom: str, e: Evidence, diagnosis: Diagnosis) -> list[Text]:
             Text(f"I do not know. Ruled out: {', '.join(tried) or '-'}.", f"不知道原因。已排除：{', '.join(tried) or '-'}。")
         )  # fmt: skip
         if left:
-            lines.append(Text(f"Not looked at, as its file is missing: {', '.join(left)}.", f"缺少檔案而未檢查：{', '.join(left)}。"))
+            lines.append(
+                Text(
+                    f"Not looked at, as its file is missing: {', '.join(left)}.",
+                    f"缺少檔案而未檢查：{', '.join(left)}。",
+                )
+            )
         if symptom == "photos-wrong":
             lines.append(
                 Text("A photograph has 32x32 pixels for the network: crop it to the object. That is no fault of the code.",
@@ -55,12 +70,18 @@ def _measured(symptom: str, e: Evidence) -> Iterator[Text]:
     try:
         if symptom == "int8-slow":
             times = e.slowdown(1.5)
-            yield Text(f"On one thread INT8 takes {times:.2f} times as long as FP32 here.", f"在這台機器上，單一執行緒的 INT8 時間是 FP32 的 {times:.2f} 倍。")
+            yield Text(
+                f"On one thread INT8 takes {times:.2f} times as long as FP32 here.",
+                f"在這台機器上，單一執行緒的 INT8 時間是 FP32 的 {times:.2f} 倍。",
+            )
             return
         if symptom == "int8-wrong":
             fp32, int8 = e.held_out
             same = float((fp32.argmax(1) == int8.argmax(1)).mean())
-            yield Text(f"On {len(fp32)} pictures they agree in {same:.0%}.", f"{len(fp32)} 張圖片中有 {same:.0%} 一致。")
+            yield Text(
+                f"On {len(fp32)} pictures they agree in {same:.0%}.",
+                f"{len(fp32)} 張圖片中有 {same:.0%} 一致。",
+            )
             return
         for words, x in _fed(e):
             z = e.fp32.logits(x).astype(np.float64)
@@ -76,9 +97,16 @@ def _fed(e: Evidence) -> Iterator[tuple[Text, np.ndarray]]:
     yield Text("rightly preprocessed pictures", "正確前處理的圖片"), inputs.scenes(12, seed=3)
     if e.zip.path("notebook"):
         calls = e.probe("diagnosis")["calls"].values()
-        own = [c["value"] for c in calls if "value" in c and c["value"].shape == (1, 3, IMAGE_SIZE, IMAGE_SIZE)]
+        own = [
+            c["value"]
+            for c in calls
+            if "value" in c and c["value"].shape == (1, 3, IMAGE_SIZE, IMAGE_SIZE)
+        ]
         if own:
-            yield Text("the notebook's preprocess", "notebook 的 preprocess"), np.concatenate(own).astype(np.float32)
+            yield (
+                Text("the notebook's preprocess", "notebook 的 preprocess"),
+                np.concatenate(own).astype(np.float32),
+            )
 
 
 # A picture with the answer that it got
@@ -98,7 +126,11 @@ class Answer:
         sure = next((w for w in words if w.rstrip("%").replace(".", "", 1).isdigit()), None)
         known = dict(zip(TEMPLATE_CLASSES, CLASSES, strict=True))
         name = next((w.lower().strip(",") for w in words if w != sure), "")
-        value = None if sure is None else float(sure.rstrip("%")) / (100 if "%" in sure or float(sure) > 1 else 1)
+        value = (
+            None
+            if sure is None
+            else float(sure.rstrip("%")) / (100 if "%" in sure or float(sure) > 1 else 1)
+        )
         return cls(known.get(name, name), value)
 
 
@@ -108,7 +140,9 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
     rgb = image.convert("RGB")
     plain = p._resize(rgb, size, p._RIGHT_FILTER)
 
-    def line(pixels: np.ndarray, slope: Any = 1 / p.STD / 255, offset: Any = -p.MEAN / p.STD) -> np.ndarray:
+    def line(
+        pixels: np.ndarray, slope: Any = 1 / p.STD / 255, offset: Any = -p.MEAN / p.STD
+    ) -> np.ndarray:
         return pixels * slope + offset
 
     def put(values: np.ndarray) -> np.ndarray:
@@ -159,7 +193,9 @@ def from_answers(pictures: list[tuple[Path, Answer]], e: Evidence) -> tuple[list
         for name, x in named:
             probabilities = softmax(model.logits(x).astype(np.float64))[0]
             sure = probabilities.max()
-            if CLASSES[probabilities.argmax()] == answer.name and (answer.sure is None or abs(sure - answer.sure) < 0.012):
+            if CLASSES[probabilities.argmax()] == answer.name and (
+                answer.sure is None or abs(sure - answer.sure) < 0.012
+            ):
                 fits.add(name)
         fitting = fits if fitting is None else fitting & fits
     found = sorted(fitting or ())
@@ -167,8 +203,14 @@ def from_answers(pictures: list[tuple[Path, Answer]], e: Evidence) -> tuple[list
         return [], Text("Rightly preprocessed the model gives these answers: it is not the preprocessing.",
                         "正確前處理時模型就會給這些答案：不是前處理的問題。")  # fmt: skip
     if len(found) == 1:
-        return found, Text(f"Of all ways to preprocess, only {found[0]} gives these answers.", f"所有前處理方式中，只有 {found[0]} 會得到這些答案。")
+        return found, Text(
+            f"Of all ways to preprocess, only {found[0]} gives these answers.",
+            f"所有前處理方式中，只有 {found[0]} 會得到這些答案。",
+        )
     if found:
         return found, Text(f"These would give it: {', '.join(found)}. More pictures with their answers tell them apart.",
                            f"可能是：{', '.join(found)}。再給幾張圖片與答案即可分辨。")  # fmt: skip
-    return [], Text("I do not know: no single cause of preprocessing gives these answers.", "不知道原因：沒有任何單一的前處理原因會得到這些答案。")
+    return [], Text(
+        "I do not know: no single cause of preprocessing gives these answers.",
+        "不知道原因：沒有任何單一的前處理原因會得到這些答案。",
+    )

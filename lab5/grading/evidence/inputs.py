@@ -99,7 +99,9 @@ def telling_pictures() -> dict[str, Picture]:
 
     def veiled(width: int, height: int) -> Picture:
         picture = made(width, height).convert("RGBA")
-        picture.putalpha(made(width, height).convert("L").point(lambda v: min(255, max(0, 2 * v - 128))))
+        picture.putalpha(
+            made(width, height).convert("L").point(lambda v: min(255, max(0, 2 * v - 128)))
+        )
         return picture
 
     def see_through(picture: Picture) -> Picture:

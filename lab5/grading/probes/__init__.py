@@ -1,6 +1,15 @@
 """What only running the notebook's code shows, observed in the sandbox's child."""
 
-from lab5.grading.probes import compare, diagnosis, export, network, page, preprocess, quantize, session
+from lab5.grading.probes import (
+    compare,
+    diagnosis,
+    export,
+    network,
+    page,
+    preprocess,
+    quantize,
+    session,
+)
 from lab5.grading.probes.registry import PROBES, observe, preload
 
 __all__ = [
