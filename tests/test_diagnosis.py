@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import xml.etree.ElementTree as ET
 
@@ -42,11 +43,8 @@ def folder(good_files, tmp_path_factory):
 
 
 def test_the_table_of_causes_is_whole():
-    causes_of.__module__  # every topic registers when it is first used
-    import lab5.diagnosis.chain
-    import lab5.diagnosis.checkpoint
-    import lab5.diagnosis.page  # noqa: F401
-
+    for topic in ("chain", "checkpoint", "int8", "page"):  # each registers when it is first used
+        importlib.import_module(f"lab5.diagnosis.{topic}")
     assert len(CAUSES) > 100
     for name, one in CAUSES.items():
         assert one.says.en, name
@@ -144,6 +142,31 @@ def _without_a_shortcut(data: bytes) -> bytes:
         node.input[:] = [add.input[0] if n == add.output[0] else n for n in node.input]
     model.graph.node.remove(add)
     return bytes(model.SerializeToString())
+
+
+STORY = {
+    "first-public-hand-in": {"another-opset", "qdq-format", "int8-activations"},
+    "second-public-hand-in": {
+        "another-opset", "qdq-format", "int8-activations", "not-converted-to-rgb",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STORY)
+def test_the_story_of_two_hand_ins(name, model, good_files, once, weights, tmp_path):
+    """Every deviation that matters is named, and nothing else."""
+    from tests.mutants import HARMLESS, HandIn, Variants
+
+    varied = HandIn(Variants(model, good_files, once("variants", lambda folder: None)))
+    if "not-converted-to-rgb" in STORY[name]:
+        varied.code('image.convert("RGB").resize((32, 32))', "image.resize((32, 32))")
+    HARMLESS[name].edit(varied)
+    with opened([varied.write(tmp_path)], weights) as given:
+        found = causes_of(given.evidence)
+    assert {one.name for one in found.causes} == STORY[name]
+    assert all(one.cell is not None and one.mend for one in found.causes)
+    assert found.unknown == ()
 
 
 def test_the_benchmark_has_what_it_promises():

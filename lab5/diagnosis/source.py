@@ -84,7 +84,9 @@ class Source:
             if id(place.node) in seen:
                 continue
             seen.add(id(place.node))
-            hits = [n for n in ast.walk(place.node) if hasattr(n, "lineno") and fits(n)]
+            hits: list[Any] = [
+                n for n in ast.walk(place.node) if hasattr(n, "lineno") and fits(n)
+            ]
             if hits:
                 return Place(place.cell, max(hits, key=lambda n: (n.lineno, n.col_offset)))
             for node in ast.walk(place.node):
