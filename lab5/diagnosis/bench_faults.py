@@ -116,7 +116,7 @@ class Shop:
                                  "dynamic_axes": {"input": {0: "N"}, "output": {0: "N"}}, "dynamo": False}  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), buffer, **{**given, **options})
+            torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), buffer, **{**given, **options})  # type: ignore[arg-type]
         path = self.folder / "exported.onnx"
         path.write_bytes(buffer.getvalue())
         restore_initializers(path)  # an untrained network has equal ones
@@ -493,7 +493,7 @@ def _beginning(model: Any) -> None:
 
     first = next(n for n in model.graph.node if "input" in n.input)
     first.input[0] = "scaled"
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(255), "many"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "many"))
     model.graph.node.insert(0, helper.make_node("Div", ["input", "many"], ["scaled"]))
 
 

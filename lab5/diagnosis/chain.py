@@ -95,7 +95,7 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
                 )
             )
             continue
-        at, mend = mended_preprocess(source, function, step, [s for s, _ in chain if s])
+        at, mend = mended_preprocess(source, function, step, [s for s, _ in chain if s is not None])
         found.name(step, _evidence(value, plain["dtype"]), detail=detail, at=at, mend=mend)
 
 
@@ -209,11 +209,11 @@ def _lines(
 def _chain(value: np.ndarray, dark: Any) -> _Chain | None:
     """The chain with the fewest causes that gives these numbers of two pictures of 32x32."""
     core = np.squeeze(value)
-    layouts = []
+    layouts: list[tuple[Way, np.ndarray, np.ndarray]] = []
     for way in _layouts():
         both = [_undone(way.do, np.squeeze(np.asarray(v, float))) for v in (value, dark)]
         if both[0] is not None and both[1] is not None and both[0].shape == both[1].shape:
-            layouts.append((way, *both))
+            layouts.append((way, both[0], both[1]))
     fits: list[tuple[int, float, _Chain]] = []
     for geometry, seen in _geometries(core):
         scrambled = p.reshape_for_transpose in geometry.causes
@@ -396,16 +396,16 @@ def _sizes(known: _Chain, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
     size = (first.shape[1], first.shape[0])
     limit = 3 if known.source == (3, 3, 3) else 0.8  # grey before or after
     fits: list[tuple[int, float, list[tuple[Step, Any]]]] = []
-    for step in (None, *p._GEOMETRIES[1:]):
+    for frame in (None, *p._GEOMETRIES[1:]):
         for how in sorted(p._HOW, key=lambda how: how != p._RIGHT_FILTER):
             causes: list[tuple[Step, Any]] = (
                 [] if how == p._RIGHT_FILTER else [(p.another_filter, how)]
             )
-            options = _framings(step, _SIZES[0], size, how)
+            options = _framings(frame, _SIZES[0], size, how)
             for place, (_, words) in enumerate(options):
                 off = 0.0
                 for label in _SIZES:
-                    made = _framings(step, label, size, how)[place][0]
+                    made = _framings(frame, label, size, how)[place][0]
                     off = max(
                         off,
                         _off(known, found[label], _scrambled(made) if known.scrambled else made),
@@ -413,7 +413,7 @@ def _sizes(known: _Chain, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
                     if off > limit:
                         break
                 else:
-                    every = [*causes, *([(step, words)] if step else [])]
+                    every = [*causes, *([] if frame is None else [(frame, words)])]
                     fits.append((len(every), off, every))
             if fits and not fits[0][0]:
                 return []

@@ -217,8 +217,7 @@ def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend:
             words = mapping(renamed)
             if all(k.endswith(n) for k, n in renamed.items()) and len(words) == 1:
                 break
-            table = {k: n for k, n in renamed.items()}
-            pairs = _replacements(table)
+            pairs = _replacements(renamed)
             lines = [
                 f"names = {pairs!r}",
                 "for a, b in names.items():",

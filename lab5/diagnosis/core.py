@@ -151,7 +151,8 @@ class Findings:
         """Name the cause of ``function``; found twice, it is told once, with its line if any has one."""
         name = name_of(function)
         sentence = CAUSES[name].sentence(detail)
-        new = Named(name, sentence, Text.of(evidence), *(at or (None, None)), Text.of(mend))
+        cell, line = at or (None, None)
+        new = Named(name, sentence, Text.of(evidence), cell, line, Text.of(mend))
         for place, old in enumerate(self.causes):
             if old.name == name:
                 if old.cell is None and new.cell is not None:

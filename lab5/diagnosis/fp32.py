@@ -160,7 +160,7 @@ def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     symptoms=("same-class",),
 )
 def preprocessing_in_the_model(x: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    mean, std = (np.float32(v)[None, :, None, None] for v in (CIFAR10_MEAN, CIFAR10_STD))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (CIFAR10_MEAN, CIFAR10_STD))
     yield x / 255, "/ 255"
     yield (x - mean) / std, "(x - mean) / std"
     yield (x / 255 - mean) / std, "(x / 255 - mean) / std"
@@ -661,12 +661,12 @@ def look_at_code(e: Evidence, found: Findings, source: Source) -> None:
     call = source.call("load_state_dict")
     found.tries((weights_not_loaded, training_mode, another_opset))
     if export["loaded"] and not any(one["loaded"] for one in export["loaded"]):
-        at, mend = _load(source, call)
+        at, lines = _load(source, call)
         found.name(
             weights_not_loaded,
             Text("The model that is exported does not hold the weights.", "匯出的模型沒有權重。"),
             at=at,
-            mend=mend,
+            mend=lines,
         )
     elif export.get("spoiled"):
         found.remarks.append(
@@ -709,11 +709,11 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
     at = place.at if place else None
     if got is not None and got != want:
         for step in names:
-            if words := step(got, want):
+            if differing := step(got, want):
                 found.name(
                     step,
-                    Text.of(listed(words)),
-                    detail=listed(words, 3),
+                    Text.of(listed(differing)),
+                    detail=listed(differing, 3),
                     at=at,
                     mend=_classes(source, probe),
                 )
@@ -731,6 +731,7 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
     output = probe.get("output")
     if got is None or (isinstance(output, np.ndarray) and _close_to(output, e.reference["output"])):
         return
+    steps: list[tuple[Callable[..., Any], str]] | None
     if isinstance(output, np.ndarray):
         layers, x = _seeded()
         steps = computed(output, Reference(layers, x), x)
@@ -838,10 +839,10 @@ def _network_mend(
         return (forward.cell, hit.lineno), source.diff(
             forward.cell, body[0].lineno, body[-1].end_lineno, [indent + line for line in lines]
         )
-    place = source.class_(
+    whole = source.class_(
         probe.get("block" if step is not relu_missing or "conv1" not in words else "network")
     )
-    return (place.at if place else None), _classes(source, probe)
+    return (whole.at if whole else None), _classes(source, probe)
 
 
 _SAYS: Final = {

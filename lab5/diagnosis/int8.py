@@ -561,6 +561,7 @@ def _name_range(
                 place, ast.unparse(place.node).replace("np.random.rand(", "np.random.randn(", 1)
             )
         )
+    where = place or call
     found.name(
         calibrated_on_another_range,
         Text(
@@ -568,7 +569,7 @@ def _name_range(
             f"檔案的輸入範圍是 {low:.4g}～{high:.4g}；常態亂數約 ±4.4，正規化的圖片為 -1.99～2.13。",
         ),
         detail=detail,
-        at=(place or call).at if place or call else None,
+        at=where.at if where else None,
         mend=mend,
     )  # type: ignore[union-attr]
     return True

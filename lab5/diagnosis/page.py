@@ -463,7 +463,9 @@ def _answers(
                 per_model.append(options)
             for one in per_model[0]:
                 for two in per_model[1]:
-                    causes = [(s, w) for s, w in dict.fromkeys((one, two)) if s]
+                    causes: list[tuple[Step, str]] = [
+                        (s, w) for s, w in dict.fromkeys((one, two)) if s is not None
+                    ]
                     causes += [(which, words)] if which else []
                     causes += [(listing, "")] if listing else []
                     fits.append(causes)
@@ -508,6 +510,7 @@ def _shows(
 def _answer_mend(
     step: Step, words: str, source: Source, place: Place | None
 ) -> tuple[tuple[int, int] | None, str]:
+    hit: Place | None
     if step in (one_session_twice, models_exchanged):
         other = {"FP32": "int8", "INT8": "fp32"}.get(words, "int8")
         runs = [p for p in source.nodes(ast.Call) if place and p.cell == place.cell and place.node.lineno <= p.node.lineno <= place.node.end_lineno
@@ -832,7 +835,7 @@ def _sessions(e: Evidence, found: Findings, source: Source) -> None:
             )
             at, mend = (
                 (function.cell, last.lineno),
-                source.diff(function.cell, last.lineno, last.end_lineno, [text]),
+                source.diff(function.cell, last.lineno, last.end_lineno or 0, [text]),
             )
     opened = [call["opened"][-1]["kind"] for call in calls if call["opened"]]
     if any(map(session_not_returned, calls)):

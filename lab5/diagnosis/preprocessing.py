@@ -11,7 +11,6 @@ causes that gives what was observed is named.
 
 from __future__ import annotations
 
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,10 +20,7 @@ import numpy as np
 from PIL import Image
 
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE
-
 from lab5.diagnosis.core import cause
-
-
 from lab5.text import Text
 
 MEAN, STD = np.array(CIFAR10_MEAN), np.array(CIFAR10_STD)
@@ -461,7 +457,7 @@ def cropped(
     side, short = size[0], min(image.size)
     yield _resize(_square(image, short), size, how), "the middle square"
     scale = side / short
-    whole = tuple(max(side, int(n * scale)) for n in image.size)
+    whole = (max(side, int(image.width * scale)), max(side, int(image.height * scale)))
     yield _cut(_resize(image, whole, how), side), "the middle, the shorter side resized"
     if how == _RIGHT_FILTER:
         yield np.asarray(image.crop((0, 0, *size)), float), "the upper left corner"
@@ -472,7 +468,7 @@ def cropped(
                 _cut(_resize(image, (larger, larger), how), side),
                 f"resized to {larger}, then cropped",
             )
-            whole = tuple(int(n * larger / short) for n in image.size)
+            whole = (int(image.width * larger / short), int(image.height * larger / short))
             yield _cut(_resize(image, whole, how), side), f"shorter side {larger}, then cropped"
 
 
@@ -493,7 +489,7 @@ def padded(image: Image.Image, size: tuple[int, int], how: str) -> Iterator[tupl
         for put in (math.floor, math.ceil, lambda _: 0):  # in the middle, or in the corner
             square = np.full((long, long, 3), colour, np.uint8)
             top, left = (int(put((long - n) / 2)) for n in (image.height, image.width))
-            square[top : top + image.height, left : left + image.width] = image
+            square[top : top + image.height, left : left + image.width] = np.asarray(image)
             yield _resize(Image.fromarray(square), size, how), f"grey level {colour}"
             for rounded in (int, round):
                 w, h = (max(1, rounded(n * side / long)) for n in image.size)

@@ -53,7 +53,7 @@ class Source:
     def nodes(self, *kinds: type) -> Iterator[Place]:
         """All nodes of these kinds, the notebook's last ones first."""
         for number in reversed(self.trees):
-            found = [n for n in ast.walk(self.trees[number]) if isinstance(n, kinds)]
+            found: list[Any] = [n for n in ast.walk(self.trees[number]) if isinstance(n, kinds)]
             yield from (Place(number, n) for n in sorted(found, key=lambda n: -n.lineno))
 
     def function(self, name: str | None) -> Place | None:
@@ -84,9 +84,7 @@ class Source:
             if id(place.node) in seen:
                 continue
             seen.add(id(place.node))
-            hits: list[Any] = [
-                n for n in ast.walk(place.node) if hasattr(n, "lineno") and fits(n)
-            ]
+            hits: list[Any] = [n for n in ast.walk(place.node) if hasattr(n, "lineno") and fits(n)]
             if hits:
                 return Place(place.cell, max(hits, key=lambda n: (n.lineno, n.col_offset)))
             for node in ast.walk(place.node):

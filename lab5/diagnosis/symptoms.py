@@ -170,9 +170,8 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
         for pixels, _ in step(rgb, size, p._RIGHT_FILTER):  # type: ignore[misc]
             if pixels.shape == (*size, 3):
                 yield name_of(step), put(line(pixels))  # type: ignore[arg-type]
-    for step in (p.laid_on_a_background, p.palette_taken_for_grey):
-        for way in p._ways((step,), lambda a: a, image):
-            yield _name(way), put(line(p._resize(way.do, size, p._RIGHT_FILTER)))
+    for way in p._ways((p.laid_on_a_background, p.palette_taken_for_grey), lambda a: a, image):
+        yield _name(way), put(line(p._resize(way.do, size, p._RIGHT_FILTER)))
 
 
 def _name(way: p.Way) -> str:
