@@ -13,6 +13,7 @@ VERBS: Final = {
     "package": Text("make the hand-in <student id>_lab5.zip", "製作 <學號>_lab5.zip"),
     "app": Text("serve the page", "啟動網頁"),
     "grade": Text("grade hand-ins", "評分繳交檔"),
+    "diagnose": Text("which line made a hand-in wrong", "找出是哪一行造成錯誤"),
     "report": Text("only the report", "只產生報告"),
     "screenshots": Text("the page on emulated devices", "在模擬裝置上拍攝網頁"),
     "quantize": Text("only the quantisation", "只做量化"),

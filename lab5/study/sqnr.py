@@ -30,7 +30,7 @@ IMAGES: Final = 100
 _BATCH: Final = 25
 
 # Where a quantised operator of QOperator has its output's scale; the zero point is the next input.
-_OUTPUT_SCALE: Final = {
+OUTPUT_SCALE: Final = {
     "QuantizeLinear": 1,
     "QLinearConv": 6,
     "QLinearAdd": 6,
@@ -43,7 +43,7 @@ _OUTPUT_SCALE: Final = {
     "QGemm": 7,
 }
 _WEIGHTED: Final = ("QLinearConv", "QLinearMatMul", "QGemm")  # weights, scale, zero: inputs 3 to 5
-_SUFFIX: Final = "_quantized"  # what onnxruntime appends to a tensor's name
+SUFFIX: Final = "_quantized"  # what onnxruntime appends to a tensor's name
 _FOLDED: Final = ("Relu", "Clip")  # what it folds into the range of the tensor before
 
 
@@ -87,8 +87,8 @@ def sqnr(fp32: Path, int8: Path, x: np.ndarray) -> list[Sqnr]:
             "Give an FP32 file and the QOperator file that was made from it.",
             zh=f"{int8.name} 與 {fp32.name} 沒有對應的張量。請提供 FP32 檔及由它量化出的 QOperator 檔。",
         )
-    run_first = _runner(first, [pair.fp32 for pair in pairs])
-    run_second = _runner(second, [pair.node.output[0] for pair in pairs])
+    run_first = runner(first, [pair.fp32 for pair in pairs])
+    run_second = runner(second, [pair.node.output[0] for pair in pairs])
     sums = [[0.0, 0.0, 0.0] for _ in pairs]  # signal, noise of the step alone, noise in all
     for i in range(0, len(x), _BATCH):
         batch = x[i : i + _BATCH]
@@ -133,8 +133,8 @@ def _pairs(first: onnx.ModelProto, second: onnx.ModelProto) -> list[_Tensor]:
     quantized = {name for node in second.graph.node for name in node.output}
     pairs = []
     for node in second.graph.node:
-        place = _OUTPUT_SCALE.get(node.op_type)
-        name = node.output[0].removesuffix(_SUFFIX)
+        place = OUTPUT_SCALE.get(node.op_type)
+        name = node.output[0].removesuffix(SUFFIX)
         if place is None or name not in known:
             continue
         maker, weight = makers.get(name), None
@@ -157,7 +157,7 @@ def _behind(name: str, fp32: onnx.ModelProto, quantized: set[str]) -> str:
     readers = [node for node in fp32.graph.node if name in node.input]
     if len(readers) == 1 and readers[0].op_type in _FOLDED:
         folded: str = readers[0].output[0]
-        if not {folded, folded + _SUFFIX} & quantized:
+        if not {folded, folded + SUFFIX} & quantized:
             return folded
     return name
 
@@ -221,7 +221,7 @@ def _db(signal: float, noise: float) -> float | None:
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
-def _runner(model: onnx.ModelProto, tensors: list[str]) -> Callable[[np.ndarray], list[np.ndarray]]:
+def runner(model: onnx.ModelProto, tensors: list[str]) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Run ``model`` and give these tensors; image by image when its batch axis is fixed."""
     import numpy as np
     import onnx

@@ -38,6 +38,14 @@ def checkpoint_layers(path: Path) -> list[Layer]:
         return layers_of({name: value.numpy() for name, value in state.items()})
 
 
+def is_plain(path: Path) -> bool:
+    """Whether ``torch.load`` gives the network's weights as they are, thop's counts left out."""
+    try:
+        return bool(_plain(_read(path)))
+    except Exception:  # as above
+        return False
+
+
 def _shapes() -> dict[str, tuple[int, ...]]:
     """The assignment's names, without the ``num_batches_tracked``."""
     shapes: dict[str, tuple[int, ...]] = {}

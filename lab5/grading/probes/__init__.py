@@ -1,9 +1,19 @@
 """What only running the notebook's code shows, observed in the sandbox's child."""
 
-from lab5.grading.probes import compare, export, network, page, preprocess, quantize, session
+from lab5.grading.probes import (
+    compare,
+    diagnosis,
+    export,
+    network,
+    page,
+    preprocess,
+    quantize,
+    session,
+)
 from lab5.grading.probes.registry import GRADED, PROBES, observe, preload
 
 __all__ = [
-    "GRADED", "PROBES", "compare", "export", "network", "observe", "page", "preload", "preprocess", "quantize",
+    "GRADED", "PROBES", "compare", "diagnosis", "export", "network", "observe", "page", "preload",
+    "preprocess", "quantize",
     "session",
 ]  # fmt: skip

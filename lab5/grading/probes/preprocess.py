@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,18 @@ from lab5.grading.stand_ins.given import Given
 from lab5.grading.stand_ins.pictures import pictures
 from lab5.grading.stand_ins.sessions import Sessions
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 
 @probe
 def preprocess(program: Program, given: Given) -> dict[str, Any]:
     """Call ``preprocess`` on many kinds of picture."""
+    return called(program, given, pictures(given.seed))
+
+
+def called(program: Program, given: Given, shown: dict[str, Picture]) -> dict[str, Any]:
+    """What ``preprocess`` makes of these pictures."""
     name = find_function(program, "preprocess", "preprocess_image", "preprocess_input")
     found: dict[str, Any] = {"function": name, "calls": {}}
     if name is None:
@@ -27,7 +35,7 @@ def preprocess(program: Program, given: Given) -> dict[str, Any]:
     gradio.install()
     space = Sessions(program, given).space()
     found["errors"] = program.run(program.bindings(name), space, missing=Anything)
-    for label, picture in pictures(given.seed).items():
+    for label, picture in shown.items():
         try:
             value = space[name](picture)
             kind = type(value).__name__

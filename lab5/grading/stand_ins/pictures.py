@@ -46,6 +46,52 @@ def pictures(seed: int) -> dict[str, Picture]:
     }
 
 
+def telling_pictures() -> dict[str, Picture]:
+    """Pictures on which no two ways of preprocessing give the same; the name says mode and size."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(11)
+
+    def made(width: int, height: int, darkest: int = 0, brightest: int = 255) -> Picture:
+        coarse = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        noise = rng.integers(-40, 41, (height, width, 3))
+        pixels = (np.asarray(smooth) + noise).clip(0, 255) / 255 * (brightest - darkest) + darkest
+        return Image.fromarray(pixels.astype(np.uint8))
+
+    def veiled(width: int, height: int) -> Picture:
+        picture = made(width, height).convert("RGBA")
+        picture.putalpha(
+            made(width, height).convert("L").point(lambda v: min(255, max(0, 2 * v - 128)))
+        )
+        return picture
+
+    def see_through(picture: Picture) -> Picture:
+        picture.info["transparency"] = 3
+        return picture
+
+    plain = made(32, 32)
+    return {
+        "RGB 32x32": plain,
+        "RGB 32x32 again": plain.copy(),
+        "RGB 32x32 dark": made(32, 32, 20, 90),
+        "RGB 60x40": made(60, 40),
+        "RGB 40x72": made(40, 72),
+        "RGB 16x16": made(16, 16),
+        "RGB 300x200": made(300, 200),
+        "RGBA 32x32": veiled(32, 32),
+        "LA 32x32": veiled(32, 32).convert("LA"),
+        "L 32x32": made(32, 32).convert("L"),
+        "1 32x32": made(32, 32).convert("1"),
+        "P 32x32": made(32, 32).quantize(64),
+        "P 32x32 see-through": see_through(made(32, 32).quantize(16)),
+        "CMYK 32x32": made(32, 32).convert("CMYK"),
+        "RGBA 50x40": veiled(50, 40),
+        "P 50x40": made(50, 40).quantize(64),
+    }
+
+
 def comparison_pictures(seed: int) -> list[Picture]:
     """Three pictures on which the stand-in models disagree."""
     found = pictures(seed)

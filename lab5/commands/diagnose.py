@@ -1,0 +1,168 @@
+"""``lab5 diagnose``: which line made a hand-in wrong.
+
+Exit status 0 whatever was found; 2 when what is given cannot be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab5.cli import command, console
+from lab5.errors import UsageError
+from lab5.files import replacing
+from lab5.text import LANGUAGES, Text
+
+if TYPE_CHECKING:
+    from lab5.diagnosis.given import Given
+
+_SYMPTOMS = ("same-class", "ten-percent", "int8-wrong", "photos-wrong", "int8-slow")
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="lab5 diagnose",
+        description="Which line made it wrong / 找出是哪一行造成錯誤",
+    )
+    found.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                       help="a zip, a folder, a notebook, a model, a checkpoint / zip、資料夾或單一檔案")  # fmt: skip
+    found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 老師的權重檔")
+    found.add_argument(
+        "--json", type=Path, metavar="F", help="write the diagnosis there / 輸出 JSON"
+    )
+    found.add_argument(
+        "--symptom", choices=_SYMPTOMS, help="what the page shows / 網頁上看到的現象"
+    )
+    found.add_argument("--picture", type=Path, action="append", default=[], metavar="F",
+                       help="a picture that got a wrong answer; with --answer / 答錯的圖片")  # fmt: skip
+    found.add_argument("--answer", action="append", default=[], metavar="NAME",
+                       help='the answer that it got, as "car 100%%" / 網頁的答案')  # fmt: skip
+    found.add_argument("--layers", type=Path, metavar="SVG", nargs="?", const=Path(),
+                       help="where the signal is lost, as a table, and a chart there / 逐層比較")  # fmt: skip
+    found.add_argument("--benchmark", action="store_true",
+                       help="measure the diagnosis on faults put in; writes docs/diagnosis.md / 評測")  # fmt: skip
+    found.add_argument(
+        "--run-code",
+        choices=("walled", "unsafe", "never"),
+        default="walled",
+        help="as lab5 grade has it / 如何執行其程式",
+    )
+    found.add_argument(
+        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
+    )
+    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    if args.benchmark:
+        from lab5.diagnosis.benchmark import run
+
+        run()
+        return
+    if len(args.picture) != len(args.answer):
+        raise UsageError(
+            "Give an --answer for each --picture.", zh="每個 --picture 都要有一個 --answer。"
+        )
+    for path in (args.weights, *args.picture):
+        if path is not None and not path.is_file():
+            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise UsageError(
+            f"There is no folder {args.json.absolute().parent}.",
+            zh=f"找不到資料夾 {args.json.absolute().parent}。",
+        )
+    if not args.paths:
+        args.paths = [Path()]
+        args.symptom = args.symptom or _asked(args.lang)
+    from lab5.diagnosis import causes_of
+    from lab5.diagnosis.given import opened
+    from lab5.diagnosis.render import as_text
+
+    start = time.monotonic()
+    with opened(args.paths, args.weights, args.run_code) as given:
+        with console.status("…"):
+            found = causes_of(given.evidence, tuple(given.checkpoints))
+        result = found.as_dict(args.lang)
+        print(as_text(found, args.lang), end="")
+        if args.symptom:
+            from lab5.diagnosis.symptoms import guided
+
+            lines = guided(args.symptom, given.evidence, found)
+            result["symptom"] = [line.say(args.lang) for line in lines]
+            print("\n" + "\n".join(result["symptom"]))
+        if args.picture:
+            result["answers"] = _answers(args, given)
+        if args.layers is not None:
+            _layers(args, given)
+    seconds = time.monotonic() - start
+    print(Text(f"\n{seconds:.1f} s", f"\n{seconds:.1f} 秒").say(args.lang))
+    if args.json:
+        with replacing(args.json) as temporary:
+            temporary.write_text(
+                json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
+
+
+def _asked(lang: Any) -> str | None:
+    """The symptom that somebody at a terminal chooses; None elsewhere."""
+    if not sys.stdin.isatty():
+        return None
+    from lab5.diagnosis import SYMPTOMS
+
+    print(Text("What does the page show?", "網頁上看到什麼？").say(lang))
+    for number, text in enumerate(SYMPTOMS.values(), 1):
+        print(f"  {number}  {text.say(lang)}")
+    chosen = input("> ").strip()
+    names = list(SYMPTOMS)
+    return names[int(chosen) - 1] if chosen.isdigit() and 0 < int(chosen) <= len(names) else None
+
+
+def _answers(args: argparse.Namespace, given: Given) -> dict[str, Any]:
+    from lab5.diagnosis.symptoms import Answer, from_answers
+
+    if not (
+        given.evidence.archive.exists()
+        and (given.evidence.zip.path("fp32") or given.evidence.zip.path("int8"))
+    ):
+        raise UsageError(
+            "--picture needs a model beside it: give the .onnx file, too.",
+            zh="--picture 需要模型：請一併指定 .onnx 檔。",
+        )
+    pairs = [(p, Answer.of(a)) for p, a in zip(args.picture, args.answer, strict=True)]
+    names, text = from_answers(pairs, given.evidence)
+    print("\n" + text.say(args.lang))
+    return {"causes": names, "says": text.say(args.lang)}
+
+
+def _layers(args: argparse.Namespace, given: Given) -> None:
+    from rich.table import Table
+
+    from lab5.diagnosis.layers import compared, svg
+
+    rows = compared(given.evidence, given.evidence.weights)
+    table = Table("layer", title="SQNR (dB)")
+    for column in ("FP32 / PyTorch", "INT8 / FP32", ""):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = ["-" if v is None else f"{v:.1f}" for v in (row.fp32, row.int8)]
+        mark = (
+            Text("← jumps here", "← 從這裡開始").say(args.lang) + f" ({row.jump})"
+            if row.jump
+            else ""
+        )
+        table.add_row(row.layer, *figures, mark)
+    console.print(table)
+    if args.layers != Path():
+        with replacing(args.layers) as temporary:
+            temporary.write_text(svg(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,865 @@
+"""1.1 to 1.3: what makes the FP32 file, or the notebook's network, compute or hold something else.
+
+What it computes is compared with the reference network with the same weights and one thing done wrongly;
+what it holds, layer by layer, with the checkpoint.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.diagnosis.core import Findings, cause, listed
+from lab5.diagnosis.reference import ALL, BLOCKS, Net, Reference, softmax
+from lab5.diagnosis.source import Place, Source
+from lab5.grading.core import Fault
+from lab5.grading.evidence import inputs
+from lab5.grading.evidence.onnx_file import Layer, in_order
+from lab5.text import Text
+
+if TYPE_CHECKING:
+    from lab5.grading.handin import Evidence
+
+_SAME: Final = 2e-4  # of the largest logit
+_CLOSE: Final = 1e-3  # of the largest weight of a layer
+LAYERS: Final = (
+    "conv1.0", *(f"{block}.left.{n}" for block in BLOCKS for n in (0, 3)),
+    *(f"layer{stage}.0.shortcut.0" for stage in (2, 3, 4)), "fc",
+)  # fmt: skip
+
+# What it computes: Net -> what it would be
+
+
+def _each(what: tuple[float, ...], number: float) -> Iterator[tuple[tuple[float, ...], str]]:
+    """``number`` for all blocks, for those with and without a convolution in the shortcut, for each."""
+    with_ = {2, 4, 6}
+    chosen = [set(range(8)), set(range(8)) - with_, with_, *({i} for i in range(8))]
+    for blocks in chosen:
+        names = "every block" if len(blocks) == 8 else listed([BLOCKS[i] for i in sorted(blocks)])
+        yield tuple(number if i in blocks else one for i, one in enumerate(what)), names
+
+
+@cause(
+    "1.1",
+    "The shortcut is not added in {}: the residual connection is missing.",
+    "{} 沒有加上 shortcut：少了殘差連接。",
+    symptoms=("same-class", "ten-percent"),
+)
+def shortcut_missing() -> Iterator[tuple[Net, str]]:
+    for blocks, names in _each(ALL, 0):
+        yield Net(shortcut=blocks), names
+
+
+@cause(
+    "1.1",
+    "The shortcut is added twice in {}.",
+    "{} 的 shortcut 加了兩次。",
+    symptoms=("same-class",),
+)
+def shortcut_doubled() -> Iterator[tuple[Net, str]]:
+    for blocks, names in _each(ALL, 2):
+        yield Net(shortcut=blocks), names
+
+
+@cause("1.1", "A ReLU is missing: {}.", "缺少 ReLU：{}。", symptoms=("same-class",))
+def relu_missing() -> Iterator[tuple[Net, str]]:
+    for blocks, names in _each(ALL, 0):
+        yield Net(last=blocks), f"at the end of {names}"
+        yield Net(inner=blocks), f"between the convolutions of {names}"
+    yield Net(first=False), "behind conv1"
+
+
+@cause(
+    "1.1",
+    "The ReLU stands before the shortcut is added, not behind it.",
+    "ReLU 放在加 shortcut 之前，應該在之後。",
+)
+def relu_before_the_addition() -> Iterator[tuple[Net, str]]:
+    yield Net(early=True), ""
+
+
+@cause(
+    "1.1",
+    "Another activation stands where the ReLU was trained: {}.",
+    "ReLU 被換成其他激活函數：{}。",
+)
+def another_activation() -> Iterator[tuple[Net, str]]:
+    leaky = [
+        ((("op", "LeakyRelu"), ("alpha", a)), f"leaky ReLU ({a})") for a in (0.01, 0.1, 0.2, 0.3)
+    ]
+    others = [((("op", op),), op) for op in ("Elu", "Selu", "Sigmoid", "Tanh", "Silu", "Softplus")]
+    for how, words in (*leaky, *others):
+        yield Net(ending=how), f"{words} at the end of every block"
+        yield Net(activation=how), f"{words} everywhere"
+
+
+@cause(
+    "1.1",
+    "A stride is another: {} for conv1 and layer1 to layer4, not 1, 1, 2, 2, 2.",
+    "stride 不同：conv1、layer1～layer4 為 {}，應為 1, 1, 2, 2, 2。",
+    symptoms=("same-class", "ten-percent"),
+)
+def another_stride() -> Iterator[tuple[Net, str]]:
+    right = Net().strides
+    others = [s for s in itertools.product((1, 2), repeat=5) if s != right and s[1] == 1]
+    for strides in sorted(others, key=lambda s: sum(a != b for a, b in zip(s, right, strict=True))):
+        yield Net(strides=strides), ", ".join(map(str, strides))
+    yield Net(second=True), "at the second convolution"
+
+
+@cause("1.1", "Maximum pooling stands in place of average pooling.", "用了最大池化，應為平均池化。")
+def maximum_for_average() -> Iterator[tuple[Net, str]]:
+    yield Net(pool="max"), ""
+
+
+@cause(
+    "1.1",
+    "A maximum pooling stands behind conv1, as in ImageNet's ResNet18.",
+    "conv1 之後多了最大池化，像 ImageNet 的 ResNet18。",
+)
+def pooling_behind_the_stem() -> Iterator[tuple[Net, str]]:
+    yield Net(pool="stem"), ""
+
+
+# logits -> what is returned
+
+
+@cause(
+    "1.3",
+    "The model ends with {}: the page takes the softmax again, and all classes look alike.",
+    "模型最後多了 {}：網頁又做一次 softmax，各類別機率因此接近。",
+    symptoms=("ten-percent",),
+)
+def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    yield softmax(z), "softmax"
+    yield (
+        z
+        - z.max(1, keepdims=True)
+        - np.log(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)),
+        "log_softmax",
+    )
+    yield 1 / (1 + np.exp(-z.clip(-500, 500))), "sigmoid"
+    yield softmax(z, 0), "softmax over the batch"
+    yield softmax(softmax(z)), "two softmax"
+    yield z.clip(0), "ReLU"
+    yield np.tanh(z), "tanh"
+
+
+@cause(
+    "1.3",
+    "The model changes its input once more: {}.",
+    "模型對輸入又做了一次處理：{}。",
+    symptoms=("same-class",),
+)
+def preprocessing_in_the_model(x: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (CIFAR10_MEAN, CIFAR10_STD))
+    yield x / 255, "/ 255"
+    yield (x - mean) / std, "(x - mean) / std"
+    yield (x / 255 - mean) / std, "(x / 255 - mean) / std"
+    yield x[:, ::-1], "channels reversed"
+    yield x.transpose(0, 1, 3, 2), "height and width exchanged"
+    yield x * 255, "* 255"
+    yield x * 2 - 1, "* 2 - 1"
+    yield x * std + mean, "x * std + mean"
+
+
+_BODIES: Final = (
+    shortcut_missing, shortcut_doubled, relu_missing, relu_before_the_addition, maximum_for_average,
+    pooling_behind_the_stem, another_activation, another_stride,
+)  # fmt: skip
+
+
+def computed(
+    found: np.ndarray, reference: Reference, x: np.ndarray
+) -> list[tuple[Callable[..., Any], str]] | None:
+    """The fewest causes with which the reference gives ``found``; None: nothing does."""
+
+    def fits(z: np.ndarray | None) -> bool:
+        return z is not None and z.shape[1:] == found.shape[1:] and bool(
+            np.abs(z - found[: len(z)]).max() <= _SAME * max(1.0, float(np.abs(found).max()))
+        )  # fmt: skip
+
+    def heads(z: np.ndarray | None) -> str | None:
+        options = [] if z is None else softmax_included(z.astype(np.float64))
+        return next((words for made, words in options if fits(made)), None)
+
+    plain = reference.logits()
+    if fits(plain):
+        return []
+    if words := heads(plain):
+        return [(softmax_included, words)]
+    for other, words in preprocessing_in_the_model(x):
+        z = reference.logits(x=np.ascontiguousarray(other, np.float32))
+        if fits(z):
+            return [(preprocessing_in_the_model, words)]
+        if head := heads(z):
+            return [(preprocessing_in_the_model, words), (softmax_included, head)]
+    options = [(step, words, net) for step in _BODIES for net, words in step()]
+    whole = [one for one in options if one[1] in ("", "every block", "at the end of every block")]
+    for step, words, net in [*whole, *(one for one in options if one not in whole)]:
+        z = reference.logits(net, x[:1])  # one image will do: ten numbers to four digits
+        if fits(z):
+            return [(step, words)]
+        if head := heads(z):
+            return [(step, words), (softmax_included, head)]
+    for (one, first, a), (two, second, b) in itertools.combinations(whole, 2):
+        changed = {k: v for k, v in vars(b).items() if v != vars(Net())[k]}
+        if one is not two and fits(reference.logits(replace(a, **changed), x[:1])):
+            return [(one, first), (two, second)]
+    return None
+
+
+# What it holds
+
+
+@cause(
+    "1.2",
+    "The weights were never loaded: every layer is as the network was made, random.",
+    "權重完全沒有載入：每一層都還是隨機初始值。",
+    symptoms=("same-class", "ten-percent"),
+)
+def weights_not_loaded(layer: Layer) -> bool:
+    """As nn.Conv2d and nn.Linear make it: uniform within 1 / sqrt(fan in), no BatchNorm trained."""
+    assert layer.folded is not None
+    bound = 1 / np.sqrt(layer.weight[0].size)
+    most = float(np.abs(layer.folded).max())
+    spread = float(layer.folded.std()) / bound
+    bias = layer.folded_bias
+    still = bias is None or not layer.is_convolution or float(np.abs(bias).max()) < 1e-6
+    return still and 0.9 * bound < most < 1.0001 * bound and abs(spread - 3**-0.5) < 0.03
+
+
+@cause(
+    "1.2",
+    "The weights were loaded in part; as they were made, random, are: {}.",
+    "權重只載入了一部分，仍為隨機值的有：{}。",
+    symptoms=("same-class", "ten-percent"),
+)
+def weights_loaded_in_part(layer: Layer) -> bool:
+    return weights_not_loaded(layer)
+
+
+@cause(
+    "1.2",
+    "The weights are of another checkpoint than best_model.pth.",
+    "權重來自另一個權重檔，不是 best_model.pth。",
+)
+def another_checkpoint(mine: Layer, given: Layer) -> bool:
+    return not same(mine, given)
+
+
+@cause(
+    "1.2",
+    "These layers hold other numbers than best_model.pth, all others the same: {}.",
+    "這些層的數值與 best_model.pth 不同，其餘都相同：{}。",
+)
+def layers_changed(mine: Layer, given: Layer) -> bool:
+    return not same(mine, given)
+
+
+@cause(
+    "1.2", "The classes are in another order in the last layer: {}.", "最後一層的類別順序不同：{}。"
+)
+def classes_in_another_order(weight: np.ndarray, given: np.ndarray) -> list[int] | None:
+    """Which class of the checkpoint each output is; None: they are other classes."""
+    apart = np.abs(weight[:, None] - given[None]).max(2)
+    order = [int(i) for i in apart.argmin(1)]
+    fits = apart[range(len(order)), order].max() <= _CLOSE * np.abs(given).max()
+    return (
+        order
+        if fits and sorted(order) == list(range(len(given))) and order != sorted(order)
+        else None
+    )
+
+
+@cause(
+    "1.3",
+    "BatchNorm is folded wrongly into the convolutions: {}.",
+    "BatchNorm 合併到卷積時算錯：{}。",
+    symptoms=("same-class",),
+)
+def batch_norm_folded_wrongly(
+    w: np.ndarray, g: np.ndarray, b: np.ndarray, m: np.ndarray, v: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    f = g / np.sqrt(v + 1e-5)
+
+    def scaled(factor: np.ndarray) -> np.ndarray:
+        return w * factor[:, None, None, None]
+
+    yield scaled(f), b * np.ones_like(m), "the mean is left out"
+    yield scaled(f), -m * f, "the shift (beta) is left out"
+    yield scaled(f), b + m * f, "the mean is added"
+    yield scaled(f), np.zeros_like(m), "the bias is left out"
+    yield scaled(f), b - m, "the mean is not scaled"
+    yield w, b - m * f, "the weights are not scaled"
+    yield w, np.zeros_like(m), "it is left out"
+    yield w / np.sqrt(1 + 1e-5), np.zeros_like(m), "its statistics were not loaded"
+    yield scaled(1 / np.sqrt(v + 1e-5)), b - m / np.sqrt(v + 1e-5), "the scale (gamma) is left out"
+    yield scaled(g), b - m * g, "the variance is left out"
+    h = g / (v + 1e-5)
+    yield scaled(h), b - m * h, "the variance in place of its square root"
+    h = g * np.sqrt(v + 1e-5)
+    yield scaled(h), b - m * h, "multiplied by the deviation"
+    for epsilon in (0.0, 1e-3, 1e-2, 1e-1, 1.0):
+        h = g / np.sqrt(v + epsilon)
+        yield scaled(h), b - m * h, f"epsilon is {epsilon:g}, not 1e-05"
+
+
+@cause(
+    "1.2",
+    "The model was exported in training mode: BatchNorm uses the statistics of the picture at hand.",
+    "匯出時是訓練模式：BatchNorm 用的是當下圖片的統計值。",
+    symptoms=("same-class",),
+)
+def training_mode(node: Any) -> bool:
+    return node.op_type == "BatchNormalization" and (
+        sum(map(bool, node.output)) > 1
+        or any(a.name == "training_mode" and a.i for a in node.attribute)
+    )
+
+
+@cause(
+    "1.1",
+    "It is another architecture than the assignment's ResNet18: {}.",
+    "不是本作業的 ResNet18 架構：{}。",
+)
+def another_architecture(shapes: list[tuple[int, ...]]) -> Text:
+    """What these weights' shapes are of."""
+    threes = sum(len(s) == 4 for s in shapes)
+    first = next((s for s in shapes if len(s) == 4), ())
+    if first and first[2:] != (3, 3):
+        return Text(
+            f"its first convolution is {first[2]}x{first[3]}, as ImageNet's",
+            f"第一個卷積是 {first[2]}x{first[3]}，像 ImageNet 的",
+        )
+    last = next((s for s in reversed(shapes) if len(s) == 2), ())
+    if last and 10 not in last:
+        return Text(f"it has {min(last)} classes", f"類別數為 {min(last)}")
+    depth = {36: "ResNet34", 53: "ResNet50", 104: "ResNet101", 13: "VGG16", 12: "ResNet10"}.get(
+        threes, ""
+    )
+    return Text.of(f"{threes} Conv {depth}".strip())
+
+
+@cause("1.3", "The FP32 file is opset {}.", "FP32 檔為 opset {}。")
+def another_opset(opset: int) -> bool:
+    return opset != OPSET
+
+
+@cause("1.3", "The input and the output have other names: {}.", "輸入與輸出的名稱不同：{}。")
+def other_names(names: list[str]) -> bool:
+    return names != [INPUT_NAME, OUTPUT_NAME]
+
+
+@cause("1.3", "The FP32 file is quantised.", "FP32 檔是量化過的。")
+def quantised_fp32(operators: dict[str, int]) -> bool:
+    return any("Quantize" in op or op.startswith("QLinear") for op in operators)
+
+
+@cause(
+    "1.3", "The FP32 file computes in half precision (float16).", "FP32 檔以半精度（float16）計算。"
+)
+def half_precision_model(types: set[int]) -> bool:
+    return 10 in types
+
+
+def same(mine: Layer, given: Layer) -> bool:
+    pairs = ((mine.folded, given.folded), (mine.folded_bias, given.folded_bias))
+    return all(_alike(a, b) for a, b in pairs)
+
+
+def _alike(a: Any, b: Any, close: float = _CLOSE) -> bool:
+    a = (
+        np.zeros_like(b)
+        if a is None
+        else np.asarray(a).reshape(np.shape(b))
+        if np.size(a) == np.size(b)
+        else a
+    )
+    return np.shape(a) == np.shape(b) and float(np.abs(a - b).max()) <= close * max(
+        float(np.abs(b).max()), 1e-6
+    )
+
+
+def held(
+    layers: list[Layer], given: list[Layer] | None, weights: Path | None, found: Findings
+) -> None:
+    """Name what the 21 layers ``in_order`` hold in place of the checkpoint's weights."""
+    found.tries((weights_not_loaded, weights_loaded_in_part))
+    still = [name for name, layer in zip(LAYERS, layers, strict=True) if weights_not_loaded(layer)]
+    if len(still) == len(LAYERS):
+        found.name(weights_not_loaded, _spread(layers[0]))
+        return
+    if given is None:
+        if still:
+            found.name(
+                weights_loaded_in_part,
+                _spread(layers[LAYERS.index(still[0])]),
+                detail=listed(still),
+            )
+        return
+    found.tries(
+        (another_checkpoint, layers_changed, classes_in_another_order, batch_norm_folded_wrongly)
+    )
+    differ = [n for n, a, b in zip(LAYERS, layers, given, strict=True) if not same(a, b)]
+    if not differ:
+        return
+    order = classes_in_another_order(layers[20].weight, given[20].weight)
+    if order is not None:
+        shown = ", ".join(CLASSES[i] for i in order)
+        found.name(
+            classes_in_another_order,
+            Text(
+                "Its rows are the checkpoint's in this order.", "各列是權重檔的列，只是順序不同。"
+            ),
+            detail=shown,
+        )
+        differ.remove("fc")
+    if differ and weights is not None and (words := _folding(layers, differ, weights)):
+        found.name(
+            batch_norm_folded_wrongly,
+            Text(f"This predicts {listed(differ)}.", f"可預測 {listed(differ)} 的數值。"),
+            detail=words,
+        )
+        return
+    if still:
+        found.name(
+            weights_loaded_in_part, _spread(layers[LAYERS.index(still[0])]), detail=listed(still)
+        )
+        differ = [name for name in differ if name not in still]
+    if not differ:
+        return
+    evidence = Text(
+        f"{len(LAYERS) - len(differ)} of {len(LAYERS)} layers are the checkpoint's.",
+        f"{len(LAYERS)} 層中有 {len(LAYERS) - len(differ)} 層與權重檔相同。",
+    )
+    if len(differ) > len(LAYERS) // 2:
+        found.name(another_checkpoint, evidence)
+    else:
+        found.name(layers_changed, evidence, detail=listed(differ))
+
+
+def _spread(layer: Layer) -> Text:
+    bound = 1 / np.sqrt(layer.weight[0].size)
+    most = float(np.abs(layer.weight).max())
+    return Text(
+        f"Uniform within ±{bound:.4f} as PyTorch makes it (largest {most:.4f}), BatchNorm untouched.",
+        f"均勻分布於 ±{bound:.4f}，正是 PyTorch 的初始值（最大 {most:.4f}），BatchNorm 未動過。",
+    )
+
+
+def _folding(layers: list[Layer], differ: list[str], weights: Path) -> str | None:
+    """Which wrong folding gives all layers that differ."""
+    from lab5.checkpoint import read_checkpoint
+
+    state = {k: v.float().numpy() for k, v in read_checkpoint(weights).state.items()}
+    convolutions = [name for name in differ if name != "fc"]
+    if len(convolutions) < len(differ) or not convolutions:
+        return None
+    options: list[set[str]] = []
+    for name in convolutions:
+        stem, _, number = name.rpartition(".")
+        norm = [
+            state[f"{stem}.{int(number) + 1}.{part}"]
+            for part in ("weight", "bias", "running_mean", "running_var")
+        ]
+        layer = layers[LAYERS.index(name)]
+        options.append({
+            words for w, b, words in batch_norm_folded_wrongly(state[f"{name}.weight"], *norm)
+            if _alike(layer.folded, w, 2e-4) and _alike(layer.folded_bias, b, 2e-4)
+        })  # fmt: skip
+    common = set.intersection(*options)
+    return min(common) if common else None
+
+
+# Looking
+
+
+def look(e: Evidence, found: Findings, source: Source | None) -> None:
+    """Name what is wrong with the FP32 file."""
+    file = e.fp32
+    found.tries(
+        (
+            another_opset,
+            other_names,
+            quantised_fp32,
+            half_precision_model,
+            training_mode,
+            another_architecture,
+        )
+    )
+    graph = file.model.graph
+    export = source.call("export") if source else None
+    if quantised_fp32(file.operators):
+        found.name(quantised_fp32, listed(sorted(file.operators)))
+        return
+    if half_precision_model({t.data_type for t in graph.initializer}):
+        found.name(half_precision_model, "FLOAT16")
+    if another_opset(file.opset):
+        at, mend = _export(source, export, opset_version=str(OPSET), dynamo="False")
+        found.name(
+            another_opset,
+            Text.of(f"{file.model.producer_name} {file.model.producer_version}"),
+            detail=_why_opset(file, source, export),
+            at=at,
+            mend=mend,
+        )
+    stored = {t.name for t in graph.initializer}
+    names = [v.name for v in (*graph.input, *graph.output) if v.name not in stored]
+    if other_names(names):
+        at, mend = _export(source, export, input_names='["input"]', output_names='["output"]')
+        found.name(other_names, ", ".join(names), detail=", ".join(names), at=at, mend=mend)
+    if any(map(training_mode, file.nodes)):
+        at, mend = _eval(source, export)
+        found.name(training_mode, "BatchNormalization(training_mode=1)", at=at, mend=mend)
+    layers = in_order(file.layers)
+    if layers is None:
+        shapes = [layer.weight.shape for layer in file.layers]
+        found.name(
+            another_architecture,
+            Text.of(f"{len(shapes)} != 21"),
+            detail=another_architecture(shapes),
+        )
+        return
+    if any(map(training_mode, file.nodes)):
+        return  # its statistics are no constants
+    found.tries((*_BODIES, softmax_included, preprocessing_in_the_model))
+    try:
+        logits = e.fp32_parity
+    except Fault:
+        logits = None
+    steps = (
+        None
+        if logits is None
+        else computed(logits, Reference(layers, inputs.parity()), inputs.parity())
+    )
+    for step, words in steps or []:
+        found.name(step, _agrees(), detail=words)
+    if steps is None:
+        found.unknown.append(
+            Text("The FP32 file computes something that no known cause predicts.", "FP32 檔的計算結果沒有任何已知原因能預測。")
+        )  # fmt: skip
+    held(layers, e.handed_out if e.weights else None, e.weights, found)
+
+
+def _agrees() -> Text:
+    return Text(
+        "With the same weights, the reference network changed so gives the same logits; unchanged, others.",
+        "權重相同時，參考網路這樣改就得到相同的 logits；不改則不同。",
+    )
+
+
+def _why_opset(file: Any, source: Source | None, export: Place | None) -> Text:
+    asked = _keyword(export, "opset_version")
+    dynamo = any(
+        p.key.startswith("pkg.torch") for n in file.nodes for p in n.metadata_props
+    ) or any(n.name.startswith("node_") for n in file.nodes)
+    number, exporter = (
+        file.opset,
+        f"{file.model.producer_name} {file.model.producer_version}".strip(),
+    )
+    if isinstance(asked, int) and asked != OPSET and asked == number:
+        return Text(f"{number}: the notebook asks for it", f"{number}：notebook 就是這樣指定的")
+    if dynamo or number >= 18:
+        return Text(
+            f"{number}, though {asked or OPSET} was wanted: torch's dynamo exporter ({exporter}; the default since torch 2.9) "
+            "knows none below 18, fails to convert and says nothing; dynamo=False writes a true 13",
+            f"{number}，而不是 {asked or OPSET}：torch 的 dynamo 匯出器（{exporter}，torch 2.9 起的預設）最低只有 18，轉換失敗也不報錯；加上 dynamo=False 才會真的寫成 13",
+        )
+    return Text(
+        f"{number}, written by {exporter} (opset_version={number})",
+        f"{number}，由 {exporter} 寫成（opset_version={number}）",
+    )
+
+
+def _keyword(call: Place | None, name: str) -> Any:
+    if call is None:
+        return None
+    value = next((k.value for k in call.node.keywords if k.arg == name), None)
+    return value.value if isinstance(value, ast.Constant) else None
+
+
+def _export(
+    source: Source | None, export: Place | None, **keywords: str
+) -> tuple[tuple[int, int] | None, Text | str]:
+    if source is None or export is None:
+        shown = ", ".join(f"{k}={v}" for k, v in keywords.items())
+        return None, f"torch.onnx.export(…, {shown})"
+    return export.at, source.with_keywords(export, **keywords)
+
+
+def _eval(source: Source | None, export: Place | None) -> tuple[tuple[int, int] | None, Text | str]:
+    if source is None or export is None:
+        return None, "model.eval()"
+    if wrong := _training_call(source):
+        return wrong.at, source.replaced(wrong, "model.eval()")
+    name = export.node.args[0] if export.node.args else None
+    shown = ast.unparse(name) if name is not None else "model"
+    return export.at, source.with_keywords(export, before=f"{shown}.eval()")
+
+
+def _training_call(source: Source) -> Place | None:
+    for place in source.nodes(ast.Expr):
+        if ast.unparse(place.node.value).endswith(
+            (".train()", ".eval", ".eval(False)", ".train(True)")
+        ):
+            return place
+    return None
+
+
+# The notebook's own code
+
+
+@cause(
+    "1.1",
+    "The network's parameters have other names, so the checkpoint does not load: {}.",
+    "網路的參數名稱不同，權重檔無法載入：{}。",
+)
+def parameters_renamed(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
+    """The first names that differ, if the shapes are the same in their order."""
+    if len(found) != len(wanted) or any(
+        a != b for a, b in zip(found.values(), wanted.values(), strict=True)
+    ):
+        return []
+    return [f"{a} ≠ {b}" for a, b in zip(found, wanted, strict=True) if a != b]
+
+
+@cause(
+    "1.1",
+    "The convolutions have biases ({}), which the checkpoint does not have: bias=False is missing.",
+    "卷積有 bias（{}），權重檔沒有：缺少 bias=False。",
+)
+def convolutions_with_bias(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
+    more = [n for n in found if n not in wanted]
+    return (
+        more
+        if more and all(n.endswith(".bias") for n in more) and set(wanted) <= set(found)
+        else []
+    )
+
+
+@cause("1.1", "A BatchNorm is missing: {}.", "缺少 BatchNorm：{}。")
+def batch_norm_missing(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
+    less = [n for n in wanted if n not in found]
+    gone = {n.rpartition(".")[0] for n in less}
+    whole = all(f"{stem}.running_var" in wanted for stem in gone)
+    return sorted(gone) if less and whole and set(found) <= set(wanted) else []
+
+
+def look_at_code(e: Evidence, found: Findings, source: Source) -> None:
+    """Name what is wrong with the notebook's network and with what leads to its export."""
+    _network(e, found, source)
+    export = e.probe("export")
+    call = source.call("load_state_dict")
+    found.tries((weights_not_loaded, training_mode, another_opset))
+    if export["loaded"] and not any(one["loaded"] for one in export["loaded"]):
+        at, lines = _load(source, call)
+        found.name(
+            weights_not_loaded,
+            Text("The model that is exported does not hold the weights.", "匯出的模型沒有權重。"),
+            at=at,
+            mend=lines,
+        )
+    elif export.get("spoiled"):
+        found.remarks.append(
+            Text("Loading is not strict: a misnamed tensor would be left random without a word.", "權重不是嚴格載入：名稱不符的張量會保持隨機值而不報錯。")
+        )  # fmt: skip
+    if export["loaded"] and all(one["training"] for one in export["loaded"]):
+        at, mend = _eval(source, source.call("export"))
+        found.name(training_mode, "model.training == True", at=at, mend=mend)
+    asked = _keyword(source.call("export"), "opset_version")
+    if isinstance(asked, int) and asked != OPSET and not found.has(another_opset):
+        at, mend = _export(source, source.call("export"), opset_version=str(OPSET), dynamo="False")
+        found.name(another_opset, f"opset_version={asked}", detail=str(asked), at=at, mend=mend)
+
+
+def _load(source: Source, call: Place | None) -> tuple[tuple[int, int] | None, str]:
+    filtered = (
+        'state = {k: v for k, v in state.items() if not k.endswith(("total_ops", "total_params"))}'
+    )
+    loaded = source.call(r"torch\.load")
+    if loaded is None:
+        return (call.at if call else None), f"{filtered}\nmodel.load_state_dict(state)"
+    rows = source.lines(loaded.cell)
+    end = loaded.node.end_lineno
+    indent = rows[loaded.node.lineno - 1][
+        : len(rows[loaded.node.lineno - 1]) - len(rows[loaded.node.lineno - 1].lstrip())
+    ]
+    new = [indent + filtered, f"{indent}model.load_state_dict(state)"]
+    edits = [(end + 1, end, new)]
+    if call is not None and call.cell == loaded.cell:
+        edits.append((call.node.lineno, call.node.end_lineno, []))
+    return (call or loaded).at, source.edited(loaded.cell, edits)
+
+
+def _network(e: Evidence, found: Findings, source: Source) -> None:
+    probe = e.probe("network")
+    got, want = probe.get("parameters"), e.reference["parameters"]
+    names = (parameters_renamed, convolutions_with_bias, batch_norm_missing)
+    found.tries((*names, another_architecture, *_BODIES, softmax_included))
+    place = source.class_(probe.get("network"))
+    at = place.at if place else None
+    if got is not None and got != want:
+        for step in names:
+            if differing := step(got, want):
+                found.name(
+                    step,
+                    Text.of(listed(differing)),
+                    detail=listed(differing, 3),
+                    at=at,
+                    mend=_classes(source, probe),
+                )
+                return
+        shapes = [tuple(s) for n, s in got.items() if n.endswith("weight") and len(s) > 1]
+        differ = [f"{n} {got.get(n)}" for n in {**want, **got} if want.get(n) != got.get(n)]
+        found.name(
+            another_architecture,
+            Text.of(listed(differ, 3)),
+            detail=another_architecture(shapes),
+            at=at,
+            mend=_classes(source, probe),
+        )
+        return
+    output = probe.get("output")
+    if got is None or (isinstance(output, np.ndarray) and _close_to(output, e.reference["output"])):
+        return
+    steps: list[tuple[Callable[..., Any], str]] | None
+    if isinstance(output, np.ndarray):
+        layers, x = _seeded()
+        steps = computed(output, Reference(layers, x), x)
+    elif "multiplied" in str(probe.get("error")) or "too small" in str(probe.get("error")):
+        steps = [(another_stride, _literal_strides(source))]
+    else:
+        return
+    for step, words in steps or []:
+        where, mend = _network_mend(source, probe, step, words)
+        evidence = _agrees() if isinstance(output, np.ndarray) else Text.of(probe["error"])
+        found.name(step, evidence, detail=words, at=where or at, mend=mend)
+    if steps is None:
+        found.unknown.append(
+            Text("The notebook's network computes something that no known cause predicts.", "notebook 的網路計算結果沒有任何已知原因能預測。")
+        )  # fmt: skip
+
+
+def _close_to(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and float(np.abs(a - b).max()) <= _CLOSE * max(
+        1.0, float(np.abs(b).max())
+    )
+
+
+def _seeded() -> tuple[list[Layer], np.ndarray]:
+    """The layers of the network with seeded weights that the probe runs, and its input."""
+    import tempfile
+
+    import torch
+
+    from lab5.grading.evidence.checkpoint import checkpoint_layers
+    from lab5.grading.probes.seeded import INPUT, NET
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seeded.pth"
+        torch.save(NET.state_dict(), path)
+        return checkpoint_layers(path), INPUT.numpy()
+
+
+def _literal_strides(source: Source) -> str:
+    found = ["1"]
+    calls = [
+        p.node for p in source.nodes(ast.Call) if ast.unparse(p.node.func).endswith("make_layer")
+    ]
+    for node in sorted(calls, key=lambda n: n.lineno):
+        value = next((k.value for k in node.keywords if k.arg == "stride"), node.args[-1])
+        found.append(ast.unparse(value))
+    return ", ".join(found) if len(found) == 5 else "?"
+
+
+_FORWARD: Final = "return F.relu(self.left(x) + self.shortcut(x))"
+_IN_BLOCK: Final = (
+    shortcut_missing,
+    shortcut_doubled,
+    relu_missing,
+    relu_before_the_addition,
+    another_activation,
+)
+
+
+def _method(source: Source, class_: str | None, name: str) -> Place | None:
+    place = source.class_(class_)
+    nodes = place.node.body if place else []
+    found = next((n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == name), None)
+    return Place(place.cell, found) if place and found else None
+
+
+def _network_mend(
+    source: Source, probe: dict[str, Any], step: Any, words: str
+) -> tuple[tuple[int, int] | None, str]:
+    """The lines of the network that are at fault, in the assignment's words."""
+    forward = _method(source, probe.get("block"), "forward")
+    if step in _IN_BLOCK and "conv1" not in words and "convolutions" not in words and forward:
+        body = forward.node.body
+        new = " " * body[0].col_offset + _FORWARD
+        hit = next((n for n in reversed(body) if re.search(_SAYS[step], ast.unparse(n))), body[-1])
+        return (forward.cell, hit.lineno), source.diff(
+            forward.cell, body[0].lineno, body[-1].end_lineno, [new]
+        )
+    if step is another_stride:
+        wrong = []
+        calls = [
+            p for p in source.nodes(ast.Call) if ast.unparse(p.node.func).endswith("make_layer")
+        ]
+        for place, right in zip(reversed(calls), ("1", "2", "2", "2"), strict=False):
+            value = (
+                next((k.value for k in place.node.keywords if k.arg == "stride"), None)
+                or place.node.args[-1]
+            )
+            if ast.unparse(value) != right:
+                wrong.append((Place(place.cell, value), right))
+        if wrong:
+            return wrong[0][0].at, "\n".join(
+                source.replaced(place, right) for place, right in wrong
+            )
+    forward = _method(source, probe.get("network"), "forward")
+    if step in (softmax_included, maximum_for_average, pooling_behind_the_stem) and forward:
+        body = forward.node.body
+        indent = " " * body[0].col_offset
+        argument = forward.node.args.args[1].arg
+        lines = [f"out = self.conv1({argument})", *(f"out = self.layer{n}(out)" for n in (1, 2, 3, 4)),
+                 "out = F.avg_pool2d(out, 4)", "out = out.view(out.size(0), -1)", "out = self.fc(out)", "return out"]  # fmt: skip
+        hit = next(
+            (n for n in reversed(body) if re.search(_SAYS[step], ast.unparse(n), re.I)), body[-1]
+        )
+        return (forward.cell, hit.lineno), source.diff(
+            forward.cell, body[0].lineno, body[-1].end_lineno, [indent + line for line in lines]
+        )
+    whole = source.class_(
+        probe.get("block" if step is not relu_missing or "conv1" not in words else "network")
+    )
+    return (whole.at if whole else None), _classes(source, probe)
+
+
+_SAYS: Final = {
+    shortcut_missing: "left|conv|bn", shortcut_doubled: "shortcut", relu_missing: "return", relu_before_the_addition: "relu",
+    another_activation: r"F\.|act", softmax_included: "softmax|sigmoid|return", maximum_for_average: "max|pool",
+    pooling_behind_the_stem: "max",
+}  # fmt: skip
+
+
+def _classes(source: Source, probe: dict[str, Any]) -> str:
+    """Both classes as the assignment has them, as a diff of what differs."""
+    from lab5.notebook.source import module
+
+    diffs = []
+    for name, ours in ((probe.get("block"), "BasicBlock"), (probe.get("network"), "ResNet18")):
+        place = source.class_(name)
+        if place is not None:
+            new = module("model").source(ours).split("\n")
+            diffs.append(source.diff(place.cell, place.node.lineno, place.node.end_lineno, new))
+    return "\n".join(diff for diff in diffs if diff)

@@ -1,0 +1,896 @@
+"""1.5, 2.2: what the page's function does with the two models' answers and times.
+
+The notebook ran on stand-in models whose logits and times are known, so each cause predicts numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lab5.assignment import CLASSES, TEMPLATE_CLASSES, TOP_K
+from lab5.diagnosis.core import Findings, cause, listed
+from lab5.diagnosis.reference import softmax
+from lab5.diagnosis.source import Place, Source
+from lab5.grading.stand_ins.sessions import PREPROCESSING, logits_of
+from lab5.text import Text
+
+if TYPE_CHECKING:
+    from lab5.grading.handin import Evidence
+
+KINDS: Final = ("fp32", "int8")
+_CLOSE: Final = 6e-3
+Step = Callable[..., Any]
+
+# Logits (10,) -> what is shown as probabilities
+
+
+@cause(
+    "2.2",
+    "The softmax is missing: logits are shown as probabilities.",
+    "缺少 softmax：把 logits 當成機率顯示。",
+)
+def softmax_missing(z: np.ndarray) -> np.ndarray:
+    return z
+
+
+@cause(
+    "2.2",
+    "The softmax is taken twice: all classes look alike.",
+    "softmax 做了兩次：各類別機率因此接近。",
+    symptoms=("ten-percent",),
+)
+def softmax_twice(z: np.ndarray) -> np.ndarray:
+    return softmax(softmax(z))
+
+
+@cause(
+    "2.2",
+    "The softmax is taken over the wrong axis, the batch's: every class comes out as 1.",
+    "softmax 的軸錯了（batch 軸）：每一類都是 1。",
+    symptoms=("same-class",),
+)
+def softmax_over_the_wrong_axis(z: np.ndarray) -> np.ndarray:
+    return np.ones_like(z)
+
+
+@cause(
+    "2.2",
+    "Another function stands in place of the softmax: {}.",
+    "用了其他函數代替 softmax：{}。",
+    symptoms=("ten-percent",),
+)
+def another_function_for_softmax(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    yield 1 / (1 + np.exp(-z.clip(-500, 500))), "sigmoid"
+    yield z / z.sum(), "x / sum(x)"
+    yield np.exp(z), "exp"
+    yield np.exp(z - z.max()), "exp(x - max)"
+    yield np.log(softmax(z)), "log_softmax"
+    yield softmax(-z), "softmax(-x)"
+    yield (z - z.min()) / (z.max() - z.min()), "(x - min) / (max - min)"
+    yield np.abs(z) / np.abs(z).sum(), "|x| / sum(|x|)"
+    for base in (2.0, 10.0):
+        yield softmax(z * np.log(base)), f"{base:g} ** x"
+    for temperature in (0.1, 0.5, 2.0, 5.0, 10.0):
+        yield softmax(z / temperature), f"softmax(x / {temperature:g})"
+
+
+@cause(
+    "2.2",
+    "The probabilities are given in per cent; gr.Label takes 0 to 1.",
+    "機率以百分比表示；gr.Label 要的是 0～1。",
+)
+def probabilities_in_per_cent(z: np.ndarray) -> np.ndarray:
+    return softmax(z) * 100
+
+
+@cause(
+    "2.2",
+    "The least likely classes are listed: argsort is not reversed.",
+    "列出的是機率最低的類別：argsort 沒有反轉。",
+)
+def least_likely_listed(p: np.ndarray) -> np.ndarray:
+    return np.argsort(p)[:TOP_K]
+
+
+# Which model
+
+
+@cause("2.2", "One session is used for both results: {}.", "兩個結果都用了同一個 session：{}。")
+def one_session_twice() -> Iterator[tuple[tuple[str, str], str]]:
+    yield ("fp32", "fp32"), "FP32"
+    yield ("int8", "int8"), "INT8"
+
+
+@cause(
+    "2.2",
+    "FP32's result comes from the INT8 model and the other way round.",
+    "FP32 與 INT8 的結果對調了。",
+)
+def models_exchanged() -> Iterator[tuple[tuple[str, str], str]]:
+    yield ("int8", "fp32"), ""
+
+
+@cause("1.5", "Both sessions are opened on one file: {}.", "兩個 session 開的是同一個檔案：{}。")
+def one_file_opened_twice(kinds: set[str]) -> bool:
+    return len(kinds) == 1
+
+
+@cause("1.5", "The sessions are opened on each other's files.", "兩個 session 開的檔案對調了。")
+def files_exchanged(named: list[list[str]]) -> list[str]:
+    return [
+        f"{name} = {kind.upper()}" for name, kind in named
+        if any(other in name.lower() for other in KINDS if other != kind) and kind not in name.lower()
+    ]  # fmt: skip
+
+
+@cause(
+    "1.5",
+    "build_session opens {} whatever path it is given.",
+    "build_session 不管給什麼路徑，都開啟 {}。",
+)
+def path_ignored(opened: set[str]) -> bool:
+    return len(opened) == 1
+
+
+@cause("1.5", "build_session does not return its session.", "build_session 沒有傳回 session。")
+def session_not_returned(call: dict[str, Any]) -> bool:
+    return (
+        bool(call["opened"]) and not call.get("is_session") and "NoneType" in str(call.get("error"))
+    )
+
+
+@cause(
+    "1.5",
+    "build_session does not use the providers that it is given.",
+    "build_session 沒有使用指定的 providers。",
+)
+def providers_ignored(call: dict[str, Any]) -> bool:
+    return bool(call["opened"]) and call["opened"][-1]["providers"] != call["providers"]
+
+
+# Labels
+
+
+@cause(
+    "2.2",
+    "The classes are in another order: {}.",
+    "類別名稱的順序不同：{}。",
+    symptoms=("same-class",),
+)
+def labels_permuted(labels: list[str]) -> bool:
+    return sorted(labels) == sorted(CLASSES) and labels != list(CLASSES)
+
+
+# The batch axis and names
+
+
+@cause(
+    "2.2",
+    "The picture reaches the model with {} axes, not 4: the batch axis is lost or added twice in the comparison.",
+    "送進模型的圖片有 {} 軸，應為 4 軸：比較函式中少了或多了 batch 軸。",
+)
+def batch_axis_in_the_comparison(error: str) -> str | None:
+    match = re.search(
+        r"Invalid rank for input.*Got: (\d+) Expected: 4|Got invalid dimensions.*Got: (\d+)", error
+    )
+    return match and (match[1] or "?")
+
+
+@cause(
+    "2.2",
+    "The batch axis of the logits (1, 10) is not taken off: the ten classes are looked for along an axis of length 1.",
+    "logits (1, 10) 的 batch 軸沒有去掉：在長度 1 的軸上找十個類別。",
+)
+def batch_axis_of_the_logits(error: str) -> bool:
+    return bool(re.search(r"index \d+ is out of bounds for axis 0 with size 1|only (length-1|0-dimensional|integer scalar)|can only convert an array of size 1|"
+                          r"unsupported format string passed to numpy.ndarray|unhashable type|setting an array element", error))  # fmt: skip
+
+
+@cause(
+    "2.2",
+    "{} is assigned inside the function, and so cannot be read before: every picture ends in UnboundLocalError.",
+    "{} 在函式內被賦值，賦值前就不能讀取：每張圖片都會出現 UnboundLocalError。",
+)
+def name_assigned_before_it_is_read(mended: list[str]) -> list[str]:
+    return mended
+
+
+# Times: seconds of a run of either model, and how many runs -> what is shown in ms
+
+
+@dataclass(frozen=True)
+class Clock:
+    fp32: float
+    int8: float
+    fp32_runs: int
+    int8_runs: int
+
+
+def _right_times(c: Clock) -> tuple[float, float]:
+    return c.fp32 * 1e3, c.int8 * 1e3
+
+
+@cause(
+    "2.2",
+    "Seconds are shown as milliseconds: * 1000 is missing.",
+    "秒被當成毫秒顯示：缺少 * 1000。",
+)
+def seconds_for_milliseconds(c: Clock) -> tuple[float, float]:
+    return c.fp32, c.int8
+
+
+@cause(
+    "2.2",
+    "Microseconds are shown as milliseconds: it is multiplied by 1000 twice.",
+    "微秒被當成毫秒顯示：乘了兩次 1000。",
+)
+def microseconds_for_milliseconds(c: Clock) -> tuple[float, float]:
+    return c.fp32 * 1e6, c.int8 * 1e6
+
+
+@cause("2.2", "The times of FP32 and INT8 are exchanged.", "FP32 與 INT8 的時間對調了。")
+def times_exchanged(c: Clock) -> tuple[float, float]:
+    return c.int8 * 1e3, c.fp32 * 1e3
+
+
+@cause(
+    "2.2",
+    "The clock is not started again: INT8's time includes FP32's.",
+    "沒有重新計時：INT8 的時間包含了 FP32 的時間。",
+    symptoms=("int8-slow",),
+)
+def clock_started_once(c: Clock) -> tuple[float, float]:
+    return c.fp32 * c.fp32_runs * 1e3, (c.fp32 * c.fp32_runs + c.int8 * c.int8_runs) * 1e3
+
+
+@cause("2.2", "The time of {} includes preprocessing.", "{} 的時間包含了前處理。")
+def preprocessing_is_timed(c: Clock) -> Iterator[tuple[tuple[float, float], str]]:
+    for f, i, words in ((1, 0, "FP32"), (0, 1, "INT8"), (1, 1, "FP32, INT8")):
+        yield ((c.fp32 + f * PREPROCESSING) * 1e3, (c.int8 + i * PREPROCESSING) * 1e3), words
+
+
+@cause(
+    "2.2",
+    "The time of all runs is shown as that of one: it is not divided by their number.",
+    "顯示的是所有次數的總時間：沒有除以次數。",
+)
+def not_divided_by_the_runs(c: Clock) -> Iterator[tuple[float, float]]:
+    for less in (0, 1, 2, 3, 5, 10):
+        if min(c.fp32_runs, c.int8_runs) > less + 1:
+            yield c.fp32 * (c.fp32_runs - less) * 1e3, c.int8 * (c.int8_runs - less) * 1e3
+
+
+@cause(
+    "2.2", "The times of one model are shown for both: {}.", "兩個模型顯示的都是同一個時間：{}。"
+)
+def one_time_twice(c: Clock) -> Iterator[tuple[tuple[float, float], str]]:
+    yield (c.fp32 * 1e3, c.fp32 * 1e3), "FP32"
+    yield (c.int8 * 1e3, c.int8 * 1e3), "INT8"
+
+
+@cause(
+    "2.2",
+    "The speed-up is upside down: INT8's time over FP32's.",
+    "加速倍數算反了：用 INT8 時間除以 FP32 時間。",
+    symptoms=("int8-slow",),
+)
+def speedup_upside_down(fp32: float, int8: float) -> float:
+    return int8 / fp32
+
+
+@cause(
+    "2.2",
+    "The speed-up is the difference of the times, not their quotient.",
+    "加速倍數是兩個時間的差，應該相除。",
+)
+def difference_for_quotient(fp32: float, int8: float) -> Iterator[float]:
+    yield from (fp32 - int8, int8 - fp32)
+
+
+@cause(
+    "2.2",
+    "The times or the speed-up are constants, not measured: {}.",
+    "時間或加速倍數是固定值，不是測量的：{}。",
+)
+def constant_figures(texts: list[str]) -> str | None:
+    return (
+        texts[0] if len(set(texts)) == 1 and len(texts) > 1 and re.search(r"\d", texts[0]) else None
+    )
+
+
+_FUNCTIONS: Final = (
+    None,
+    softmax_missing,
+    softmax_twice,
+    softmax_over_the_wrong_axis,
+    probabilities_in_per_cent,
+    another_function_for_softmax,
+)
+_TIMES: Final = (
+    None, seconds_for_milliseconds, microseconds_for_milliseconds, clock_started_once, times_exchanged,
+    preprocessing_is_timed, not_divided_by_the_runs, one_time_twice,
+)  # fmt: skip
+_SPEEDUPS: Final = (speedup_upside_down, difference_for_quotient)
+
+
+def _options(step: Step | None, right: Step, *args: Any) -> list[tuple[Any, str]]:
+    made = right(*args) if step is None else step(*args)
+    if not isinstance(made, Iterator):
+        return [(made, "")]
+    return [
+        one if isinstance(one, tuple) and isinstance(one[1], str) else (one, "") for one in made
+    ]
+
+
+# Looking
+
+
+def look(e: Evidence, found: Findings, source: Source) -> None:
+    """Name what is wrong with the sessions and the comparison."""
+    _sessions(e, found, source)
+    probe = e.probe("compare")
+    function = probe["function"]
+    place = source.function(function)
+    found.tries((*_FUNCTIONS[1:], least_likely_listed, one_session_twice, models_exchanged, labels_permuted,
+                 batch_axis_in_the_comparison, batch_axis_of_the_logits, name_assigned_before_it_is_read,
+                 *_TIMES[1:], *_SPEEDUPS, constant_figures))  # fmt: skip
+    labels = _labels(found, source)
+    calls = probe["calls"]
+    if mended := name_assigned_before_it_is_read(probe.get("mended") or []):
+        hit = _within(
+            source,
+            place,
+            lambda n: (
+                isinstance(n, ast.Assign) and any(ast.unparse(t) in mended for t in n.targets)
+            ),
+        )
+        mend = (
+            source.replaced(
+                hit,
+                ast.unparse(hit.node).replace(
+                    f"{mended[-1]} =", f"{mended[-1].replace('out', 'logits')} =", 1
+                ),
+            )
+            if hit
+            else ""
+        )
+        found.name(
+            name_assigned_before_it_is_read,
+            "UnboundLocalError",
+            detail=listed(mended),
+            at=hit.at if hit else None,
+            mend=mend,
+        )
+    if not calls or any("error" in call or "message" in call for call in calls):
+        error = " ".join(str(call.get("error") or call.get("message") or "") for call in calls)
+        _failed(error, found, source, place)
+        return
+    if not all(_labelled(call) for call in calls):
+        return
+    if found.has(one_file_opened_twice, files_exchanged, path_ignored):
+        return  # what the comparison shows follows from that
+    _answers(calls, found, source, place, labels, e.seed)
+    if not found.has(one_session_twice):
+        _figures(calls, found, source, place)
+
+
+def _failed(error: str, found: Findings, source: Source, place: Place | None) -> None:
+    run = _within(
+        source, place, lambda n: isinstance(n, ast.Call) and ast.unparse(n.func).endswith(".run")
+    )
+    at = run.at if run else None
+    if axes := batch_axis_in_the_comparison(error):
+        found.name(batch_axis_in_the_comparison, Text.of(error[:200]), detail=axes, at=at,
+                   mend="logits = sess.run(None, {sess.get_inputs()[0].name: x})[0]  # x: (1, 3, 32, 32)")  # fmt: skip
+    elif batch_axis_of_the_logits(error):
+        found.name(
+            batch_axis_of_the_logits, Text.of(error[:200]), at=at, mend="softmax_np(logits[0])"
+        )
+
+
+def _labelled(call: dict[str, Any]) -> bool:
+    value = call.get("value")
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(_label(v) for v in value[:2])
+        and isinstance(value[2], str)
+    )
+
+
+def _label(value: Any) -> list[tuple[str, float]]:
+    pairs = value.get("dict", []) if isinstance(value, dict) else []
+    good = all(isinstance(v, int | float) and not isinstance(v, bool) for _, v in pairs)
+    return [(str(k), float(v)) for k, v in pairs] if good else []
+
+
+def _same(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    return a.shape == b.shape and bool(
+        (np.abs(a - b) <= _CLOSE * np.maximum(1, np.abs(b) / 10)).all()
+    )
+
+
+def _within(source: Source, place: Place | None, fits: Callable[[ast.AST], bool]) -> Place | None:
+    return source.within(place, fits) if place else None
+
+
+def _answers(
+    calls: list[dict[str, Any]],
+    found: Findings,
+    source: Source,
+    place: Place | None,
+    labels: list[str],
+    seed: int = 0,
+) -> None:
+    """Which models, which function of their logits, which end of the list gives these labels."""
+    xs = [call[k].get("x") for call in calls for k in KINDS if call[k].get("x") is not None]
+    if not xs:
+        return
+    logits = []
+    for call in calls:
+        x = call["fp32"].get("x", call["int8"].get("x"))
+        if x is None or x.shape[-3:] != (3, 32, 32):
+            return
+        logits.append(
+            {
+                kind: logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(float)
+                for kind in KINDS
+            }
+        )
+    fits: list[list[tuple[Step, str]]] = []
+    choices: list[tuple[Step | None, tuple[str, str], str]] = [(None, ("fp32", "int8"), "")]
+    choices += [
+        (step, kinds, words)
+        for step in (one_session_twice, models_exchanged)
+        for kinds, words in step()
+    ]
+    for which, kinds, words in choices:
+        for listing in (None, least_likely_listed):
+            per_model = []
+            for place_, kind in enumerate(kinds):
+                options = []
+                for function in _FUNCTIONS:
+                    made = [_options(function, softmax, z[kind]) for z in logits]
+                    for number in range(len(made[0])):
+                        if all(
+                            _shows(_label(c["value"][place_]), m[number][0], listing, labels)
+                            for c, m in zip(calls, made, strict=True)
+                        ):
+                            options.append((function, made[0][number][1]))
+                per_model.append(options)
+            for one in per_model[0]:
+                for two in per_model[1]:
+                    causes: list[tuple[Step, str]] = [
+                        (s, w) for s, w in dict.fromkeys((one, two)) if s is not None
+                    ]
+                    causes += [(which, words)] if which else []
+                    causes += [(listing, "")] if listing else []
+                    fits.append(causes)
+    if not fits:
+        found.unknown.append(
+            Text("The comparison shows probabilities that no known cause predicts.", "比較函式顯示的機率沒有任何已知原因能預測。")
+        )  # fmt: skip
+        return
+    for step, words in min(fits, key=len):
+        z = logits[0]["fp32"]
+        evidence = Text(
+            f"For logits {z.max():.3f} (largest) of FP32 it shows {_label(calls[0]['value'][0])[:1]}; so computed, it would just so.",
+            f"FP32 最大的 logit 為 {z.max():.3f}，顯示 {_label(calls[0]['value'][0])[:1]}；這樣計算正好得到。",
+        )
+        at, mend = _answer_mend(step, words, source, place)
+        found.name(step, evidence, detail=words, at=at, mend=mend)
+
+
+def _shows(
+    label: list[tuple[str, float]], p: np.ndarray, listing: Step | None, labels: list[str]
+) -> bool:
+    """Whether this label is of these ten numbers; the names count where they are known."""
+    count = len(label)
+    if count > len(p):
+        return False
+    chosen = (
+        np.argsort(-p, kind="stable")[:count]
+        if listing is None
+        else np.argsort(p, kind="stable")[:count]
+    )
+    values = sorted(v for _, v in label)
+    if not _same(values, sorted(p[chosen])):
+        return False
+    if np.ptp(p) < 1e-9:
+        return True
+    return (
+        all(name not in labels or _same(value, p[labels.index(name)]) for name, value in label)
+        or len(set(labels)) < 10
+    )
+
+
+def _answer_mend(
+    step: Step, words: str, source: Source, place: Place | None
+) -> tuple[tuple[int, int] | None, str]:
+    hit: Place | None
+    if step in (one_session_twice, models_exchanged):
+        other = {"FP32": "int8", "INT8": "fp32"}.get(words, "int8")
+        runs = [p for p in source.nodes(ast.Call) if place and p.cell == place.cell and place.node.lineno <= p.node.lineno <= place.node.end_lineno
+                and any(k in ast.unparse(p.node).lower() for k in KINDS) and ("run" in ast.unparse(p.node.func))]  # fmt: skip
+        wrong = {"int8": "fp32", "fp32": "int8"}[other]
+        hits = [p for p in runs if f"sess_{wrong}" in ast.unparse(p.node)]
+        if len(hits) > 1 and step is one_session_twice:
+            hit = hits[0] if other == "int8" else hits[-1]  # the last ones come first
+            return hit.at, source.replaced(hit, re.sub(wrong, other, source.text(hit)))
+        hit = _within(source, place, lambda n: isinstance(n, ast.Return))
+        return (hit.at if hit else None), "return top3_fp32, top3_int8, summary"
+    if step is least_likely_listed:
+        hit = _within(
+            source, place, lambda n: isinstance(n, ast.Call) and "argsort" in ast.unparse(n.func)
+        )
+        return (hit.at if hit else None), source.replaced(
+            hit, f"{ast.unparse(hit.node)}[::-1]"
+        ) if hit else ""
+    if step is probabilities_in_per_cent:
+        hit = _within(
+            source,
+            place,
+            lambda n: (
+                isinstance(n, ast.BinOp)
+                and re.fullmatch(r".*\* 100(\.0)?", ast.unparse(n)) is not None
+            ),
+        )
+        return (hit.at if hit else None), source.replaced(
+            hit, ast.unparse(hit.node.left)
+        ) if hit else ""
+    name = next(
+        (p for p in source.nodes(ast.FunctionDef) if "softmax" in p.node.name.lower()), None
+    )
+    calls = _within(
+        source,
+        place,
+        lambda n: isinstance(n, ast.Call) and "softmax" in ast.unparse(n.func).lower(),
+    )
+    if name is not None and step is not softmax_missing and (step is not softmax_twice):
+        argument = name.node.args.args[0].arg
+        indent = " " * name.node.body[0].col_offset
+        body = [
+            f"{argument} = np.asarray({argument}).reshape(-1)",
+            f"e = np.exp({argument} - {argument}.max())",
+            "return e / e.sum()",
+        ]
+        return name.at, source.diff(
+            name.cell, name.node.body[0].lineno, name.node.end_lineno, [indent + b for b in body]
+        )
+    hit = calls or name or place
+    return (
+        hit.at if hit else None
+    ), "p_fp32 = softmax_np(logits_fp32)\np_int8 = softmax_np(logits_int8)"
+
+
+# Labels
+
+
+def _labels(found: Findings, source: Source) -> list[str]:
+    """The class names of the notebook in their order, in the assignment's words."""
+    words = dict(zip(TEMPLATE_CLASSES, CLASSES, strict=True))
+    for place in source.nodes(ast.Assign):
+        try:
+            value = ast.literal_eval(place.node.value)
+        except (ValueError, TypeError, SyntaxError):
+            continue
+        if isinstance(value, dict) and set(value) == set(range(10)):
+            value = [value[i] for i in range(10)]
+        if (
+            not isinstance(value, list | tuple)
+            or len(value) != 10
+            or not all(isinstance(v, str) for v in value)
+        ):
+            continue
+        labels = [words.get(v.strip().lower(), v.strip().lower()) for v in value]
+        if labels_permuted(labels):
+            order = ", ".join(
+                f"{i}: {a} → {b}"
+                for i, (a, b) in enumerate(zip(labels, CLASSES, strict=True))
+                if a != b
+            )
+            right = {b: v for v, b in zip(value, labels, strict=True)}
+            mend = source.replaced(
+                Place(place.cell, place.node.value), repr([right[c] for c in CLASSES])
+            )
+            found.name(
+                labels_permuted, Text.of(", ".join(value)), detail=order, at=place.at, mend=mend
+            )
+        return [v.strip() for v in value]
+    return list(CLASSES)
+
+
+# Times and speed-up
+
+
+_NUMBER: Final = re.compile(
+    r"(?<![A-Za-z0-9_.])([x×]?)(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([A-Za-zµμ]+|毫秒|微秒|秒|倍|[×%％])?"
+)
+_UNITS: Final = {
+    **dict.fromkeys(("ms", "msec", "毫秒"), 1.0),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒"), 1e3),
+    **dict.fromkeys(("us", "µs", "μs", "微秒"), 1e-3),
+}
+
+
+@dataclass(frozen=True)
+class _Figure:
+    value: float
+    fine: float  # half of the last digit
+    unit: str
+
+    def is_(self, wanted: float, factor: float = 1.0) -> bool:
+        return abs(self.value * factor - wanted) <= 1.05 * self.fine * factor + 1e-3 * abs(wanted)
+
+
+def _numbers(text: str) -> list[_Figure]:
+    found = []
+    for before, number, unit in _NUMBER.findall(text):
+        digits = len(number.partition(".")[2]) if "e" not in number else 6
+        found.append(_Figure(float(number), 0.5 * 10**-digits, (unit or before).lower()))
+    return found
+
+
+def _figures(
+    calls: list[dict[str, Any]], found: Findings, source: Source, place: Place | None
+) -> None:
+    texts = [call["value"][2] for call in calls]
+    clocks = []
+    for call in calls:
+        fp32, int8 = call["fp32"]["seconds"], call["int8"]["seconds"]
+        if not fp32 or not int8:
+            return
+        clocks.append(Clock(fp32[0], int8[0], len(fp32), len(int8)))
+    if constant := constant_figures(texts):
+        hit = _within(
+            source,
+            place,
+            lambda n: (
+                isinstance(n, ast.Assign)
+                and isinstance(n.value, ast.Constant)
+                and isinstance(n.value.value, int | float)
+            ),
+        )
+        found.name(
+            constant_figures,
+            Text.of(constant),
+            detail=constant[:80],
+            at=hit.at if hit else None,
+            mend="fp32_ms = (time.time() - t0) * 1000",
+        )
+        return
+    fitting: list[tuple[Step | None, str, list[tuple[float, float]]]] = []
+    for step in _TIMES:
+        made = [_options(step, _right_times, clock) for clock in clocks]
+        for number in range(min(map(len, made))):
+            times = [m[number][0] for m in made]
+            if all(
+                _shown(text, pair, strictly=step is not None)
+                for text, pair in zip(texts, times, strict=True)
+            ):
+                fitting.append((step, made[0][number][1], times))
+        if fitting:
+            break
+    if not fitting:
+        return
+    step, words, times = fitting[0]
+    if step is not None:
+        at, mend = _time_mend(step, source, place)
+        found.name(step, Text.of(texts[0]), detail=words, at=at, mend=mend)
+    _speedup(texts, times, clocks, found, source, place)
+
+
+def _shown(text: str, times: tuple[float, float], *, strictly: bool) -> bool:
+    """Whether both times stand in the text, each behind its model's name where that stands there."""
+    for name, other, wanted in (("fp32", "int8", times[0]), ("int8", "fp32", times[1])):
+        mine = [
+            _numbers(part)[:1]
+            for part in re.findall(
+                rf"{name}(?:(?!{other})[^\d\n]){{0,25}}?(\d[^\n]{{0,14}})", text, re.I
+            )
+        ]
+        figures = [f for one in mine for f in one] or _numbers(text)
+        timed = [f for f in figures if f.unit in _UNITS or f.unit == ""]
+        if not any(f.is_(wanted, factor) for f in timed for factor in _factors(f, strictly)):
+            return False
+    return True
+
+
+def _factors(figure: _Figure, strictly: bool) -> tuple[float, ...]:
+    """What its unit stands for; without one, ms or s."""
+    if figure.unit in _UNITS:
+        return (_UNITS[figure.unit],)
+    return (1.0,) if strictly else (1.0, 1e3)
+
+
+def _speedup(
+    texts: list[str],
+    times: list[tuple[float, float]],
+    clocks: list[Clock],
+    found: Findings,
+    source: Source,
+    place: Place | None,
+) -> None:
+    every = [[f for f in _numbers(text) if f.unit not in _UNITS] for text in texts]
+    right = [[a / b, c.fp32 / c.int8] for (a, b), c in zip(times, clocks, strict=True)]
+
+    def stands(wanted: list[list[float]], close: float) -> bool:
+        return all(
+            any(abs(f.value - w) <= f.fine * 1.05 + close * abs(w) for f in figures for w in want)
+            for figures, want in zip(every, wanted, strict=True)
+        )
+
+    percent = [[(a / b - 1) * 100, (1 - b / a) * 100] for a, b in times]
+    if stands(right, 0.03) or stands(percent, 0.03) or not all(every):
+        return
+    for step in _SPEEDUPS:
+        made = [[o for o, _ in _options(step, step, a, b)] for a, b in times]
+        seconds = [[o for o, _ in _options(step, step, a / 1e3, b / 1e3)] for a, b in times]
+        if stands(made, 0.01) or stands(seconds, 0.01):
+            hit = _within(
+                source,
+                place,
+                lambda n: (
+                    isinstance(n, ast.Assign)
+                    and re.search(r"speed|ratio|faster", ast.unparse(n.targets[0]), re.I)
+                    is not None
+                ),
+            )
+            mend = (
+                source.replaced(Place(hit.cell, hit.node.value), "fp32_ms / int8_ms")
+                if hit
+                else "speedup = fp32_ms / int8_ms"
+            )
+            found.name(step, Text.of(texts[0]), at=hit.at if hit else None, mend=mend)
+            return
+    tails = [{f.value for f in figures} for figures in every]
+    if common := set.intersection(*tails) - {1.0}:
+        hit = _within(
+            source,
+            place,
+            lambda n: (
+                isinstance(n, ast.Assign)
+                and isinstance(n.value, ast.Constant)
+                and n.value.value in common
+            ),
+        )
+        if hit:
+            found.name(
+                constant_figures,
+                Text.of(texts[0]),
+                detail=f"{ast.unparse(hit.node)}",
+                at=hit.at,
+                mend=source.replaced(Place(hit.cell, hit.node.value), "fp32_ms / int8_ms"),
+            )
+
+
+def _time_mend(
+    step: Step, source: Source, place: Place | None
+) -> tuple[tuple[int, int] | None, str]:
+    def measured(node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Sub)
+            and (
+                "time" in ast.unparse(node)
+                or "clock" in ast.unparse(node)
+                or "counter" in ast.unparse(node)
+            )
+        )
+
+    hit = _within(source, place, measured)
+    if hit is None:
+        return (place.at if place else None), "ms = (time.perf_counter() - t0) * 1000"
+    if step is seconds_for_milliseconds:
+        rows = source.lines(hit.cell)
+        edits = []
+        for p in source.nodes(ast.BinOp):
+            if (
+                p.cell == hit.cell
+                and measured(p.node)
+                and "1000" not in rows[p.node.lineno - 1]
+                and "1e3" not in rows[p.node.lineno - 1]
+            ):
+                row, node = rows[p.node.lineno - 1].encode(), p.node
+                start, end = node.col_offset, node.end_col_offset
+                if row[start - 1 : start] == b"(" and row[end : end + 1] == b")":
+                    start, end = start - 1, end + 1
+                text = row[:start].decode() + f"({ast.unparse(node)}) * 1000" + row[end:].decode()
+                edits.append((node.lineno, node.lineno, [text]))
+        return hit.at, source.edited(hit.cell, edits) if edits else "ms = (time.time() - t0) * 1000"
+    if step is clock_started_once:
+        return hit.at, "t0 = time.time()  # again, before INT8 is run"
+    return hit.at, "t0 = time.time(); logits = sess.run(…); ms = (time.time() - t0) * 1000"
+
+
+# Sessions
+
+
+def _sessions(e: Evidence, found: Findings, source: Source) -> None:
+    found.tries(
+        (
+            one_file_opened_twice,
+            files_exchanged,
+            path_ignored,
+            session_not_returned,
+            providers_ignored,
+        )
+    )
+    probe = e.probe("session")
+    function = source.function(probe["function"])
+    at, calls = (function.at if function else None), probe["calls"]
+    mend: Text | str = "return ort.InferenceSession(model_path, providers=providers)"
+    if function is not None:
+        arguments = [a.arg for a in function.node.args.args]
+        if len(arguments) == 2 and isinstance(
+            function.node.body[-1], ast.Return | ast.Assign | ast.Expr
+        ):
+            last = function.node.body[-1]
+            text = (
+                " " * last.col_offset
+                + f"return ort.InferenceSession({arguments[0]}, providers={arguments[1]})"
+            )
+            at, mend = (
+                (function.cell, last.lineno),
+                source.diff(function.cell, last.lineno, last.end_lineno or 0, [text]),
+            )
+    opened = [call["opened"][-1]["kind"] for call in calls if call["opened"]]
+    if any(map(session_not_returned, calls)):
+        found.name(session_not_returned, Text.of(calls[0].get("error", "")), at=at, mend=mend)
+    elif len(opened) == 2 and path_ignored(set(opened)):
+        found.name(
+            path_ignored,
+            listed([c["opened"][-1]["file"] for c in calls]),
+            detail=opened[0].upper(),
+            at=at,
+            mend=mend,
+        )
+    elif any(map(providers_ignored, calls)):
+        got = next(c for c in calls if providers_ignored(c))
+        found.name(
+            providers_ignored,
+            Text.of(f"{got['providers']} → {got['opened'][-1]['providers']}"),
+            at=at,
+            mend=mend,
+        )
+    both = e.probe("opened")
+    kinds = {one["kind"] for one in both["opened"]}
+    crossed = files_exchanged(both["named"])
+    there = {text.split()[-1] for text in crossed}
+    if found.has(path_ignored, session_not_returned):
+        return
+    if len(there) == 1 or (len(both["opened"]) > 1 and one_file_opened_twice(kinds)):
+        taken = there.pop().lower() if there else next(iter(kinds))
+        right = {"fp32": "int8", "int8": "fp32"}[taken]
+        hit = next((p for p in source.nodes(ast.Assign) if right in ast.unparse(p.node.targets[0]).lower()
+                    and isinstance(p.node.value, ast.Call) and "session" in ast.unparse(p.node.value.func).lower()
+                    and taken in ast.unparse(p.node.value).lower()), None)  # fmt: skip
+        mend = (
+            source.replaced(
+                hit, source.text(hit).replace(taken.upper(), right.upper()).replace(taken, right)
+            )
+            if hit
+            else ""
+        )
+        found.name(
+            one_file_opened_twice,
+            listed([o["file"] for o in both["opened"]]),
+            detail=taken.upper(),
+            at=hit.at if hit else None,
+            mend=mend,
+        )
+    elif crossed:
+        hit = source.assignment(crossed[0].split()[0])
+        found.name(
+            files_exchanged,
+            listed(crossed),
+            at=hit.at if hit else None,
+            mend="sess_fp32 = build_session(FP32_MODEL, providers)\nsess_int8 = build_session(INT8_MODEL, providers)",
+        )

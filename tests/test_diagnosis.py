@@ -1,0 +1,199 @@
+"""The diagnosis of whole hand-ins: files alone and together, the verb, symptoms, layers, the benchmark."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab5.assignment import CLASSES
+from lab5.commands.diagnose import main
+from lab5.diagnosis import CAUSES, SYMPTOMS, causes_of
+from lab5.diagnosis.bench_faults import FAULTS, RIGHT
+from lab5.diagnosis.benchmark import PAIRS, measured, pairs, table
+from lab5.diagnosis.given import opened
+from lab5.diagnosis.symptoms import Answer, from_answers, ways
+from lab5.grading.evidence.onnx_file import OnnxFile
+from tests import handin
+from tests.conftest import FIXTURES
+from tests.handin import FP32, INT8, NOTEBOOK
+
+FAST = ("1.3 softmax", "1.4 calibrated 0..255", "1.2 module.", "1.2 pytorch-cifar's names",
+        "1.4 QDQ", "right: FP32 alone", "right: INT8 alone", "right: thop's counts")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(good_files, tmp_path_factory):
+    """A hand-in as a folder, its notebook with two faults."""
+    path = tmp_path_factory.mktemp("handin")
+    for name, content in good_files.items():
+        (path / name).write_bytes(content)
+    content = json.loads(good_files[NOTEBOOK])
+    for cell in content["cells"]:
+        text = "".join(cell["source"])
+        text = text.replace("arr.transpose(2, 0, 1)", "arr[..., ::-1].transpose(2, 0, 1)")
+        text = text.replace("speedup = fp32_ms / int8_ms", "speedup = int8_ms / fp32_ms")
+        cell["source"] = text
+    (path / NOTEBOOK).write_bytes(handin.notebook_bytes(content))
+    return path
+
+
+def test_the_table_of_causes_is_whole():
+    for topic in ("chain", "checkpoint", "int8", "page"):  # each registers when it is first used
+        importlib.import_module(f"lab5.diagnosis.{topic}")
+    assert len(CAUSES) > 100
+    for name, one in CAUSES.items():
+        assert one.says.en, name
+        assert one.says.zh, name
+        assert one.says.en.count("{}") == one.says.zh.count("{}"), name
+        assert one.item in ("1.1", "1.2", "1.3", "1.4", "1.5", "2.1", "2.2"), name
+    assert {s for one in CAUSES.values() for s in one.symptoms} == set(SYMPTOMS)
+
+
+def test_both_faults_of_a_folder_and_nothing_else(folder, tmp_path, capsys):
+    out = tmp_path / "found.json"
+    arguments = [str(folder), "--json", str(out), "--lang", "en"]
+    assert main([*arguments, "--weights", str(FIXTURES / "best_model.pth")]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert [one["name"] for one in found["causes"]] == ["channels-reversed", "speedup-upside-down"]
+    for one in found["causes"]:
+        assert set(one) == {"name", "item", "sentence", "evidence", "cell", "line", "mend"}
+        assert one["cell"] == 10
+        assert one["mend"].startswith("--- cell 10")
+    assert found["unknown"] == []
+    assert "channels-last" in found["ruled_out"]
+    assert "BGR" in capsys.readouterr().out
+
+
+def test_a_model_alone(good_files, tmp_path):
+    path = tmp_path / "model.onnx"  # told by what it is, not by its name
+    path.write_bytes(good_files[INT8])
+    with opened([path]) as given:
+        assert given.evidence.zip.path("int8")
+        assert not given.evidence.zip.path("fp32")
+
+
+def test_a_symptom_is_answered_from_the_models(good_files, tmp_path, capsys):
+    path = tmp_path / FP32
+    path.write_bytes(good_files[FP32])
+    assert main([str(path), "--symptom", "same-class", "--lang", "en"]) == 0
+    said = capsys.readouterr().out
+    assert "classes for 12 pictures" in said
+    assert "Ruled out" in said
+
+
+@pytest.mark.parametrize("arguments", [["nothing.zip"], ["."], ["x", "--picture", "y"]])
+def test_wrong_usage_is_told(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+
+
+def test_answers_that_pictures_got_tell_the_preprocessing(good_files, tmp_path):
+    model = tmp_path / FP32
+    model.write_bytes(good_files[FP32])
+    rng = np.random.default_rng(2)
+    cases = []
+    file = OnnxFile(model)
+    for number in range(4):
+        coarse = rng.integers(0, 256, (5, 4, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((70, 50), Image.Resampling.BICUBIC)
+        path = tmp_path / f"{number}.png"
+        picture.save(path)
+        wrong = next(x for name, x in ways(picture) if name == "not-divided-by-255")
+        logits = file.logits(wrong)[0].astype(float)
+        powers = np.exp(logits - logits.max())
+        name = CLASSES[logits.argmax()]
+        cases.append((path, Answer.of(f"{name} {100 * powers.max() / powers.sum():.1f}%")))
+    with opened([model]) as given:
+        names, _ = from_answers(cases, given.evidence)
+    assert "not-divided-by-255" in names
+
+
+def test_answers_are_read_as_people_write_them():
+    assert Answer.of("car: 100%") == Answer("automobile", 1.0)
+    assert Answer.of("cat 0.42") == Answer("cat", 0.42)
+    assert Answer.of("ship") == Answer("ship")
+
+
+def test_layers_are_compared_and_the_first_jump_is_marked(good_files, tmp_path):
+    from lab5.diagnosis.layers import compared, svg
+
+    edited = _without_a_shortcut(good_files[FP32])
+    (tmp_path / FP32).write_bytes(edited)
+    (tmp_path / INT8).write_bytes(good_files[INT8])
+    with opened([tmp_path / FP32, tmp_path / INT8]) as given:
+        rows = compared(given.evidence, FIXTURES / "best_model.pth")
+    assert len(rows) == 21
+    (first,) = [row.layer for row in rows if "fp32" in row.jump.split()]
+    assert first == "layer2.1.left.0"  # the layer behind the block that lacks its shortcut
+    ET.fromstring(svg(rows))
+
+
+def _without_a_shortcut(data: bytes) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(data)
+    add = [n for n in model.graph.node if n.op_type == "Add"][2]
+    for node in model.graph.node:
+        node.input[:] = [add.input[0] if n == add.output[0] else n for n in node.input]
+    model.graph.node.remove(add)
+    return bytes(model.SerializeToString())
+
+
+STORY = {
+    "first-public-hand-in": {"another-opset", "qdq-format", "int8-activations"},
+    "second-public-hand-in": {
+        "another-opset", "qdq-format", "int8-activations", "not-converted-to-rgb",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STORY)
+def test_the_story_of_two_hand_ins(name, model, good_files, once, weights, tmp_path):
+    """Every deviation that matters is named, and nothing else."""
+    from tests.mutants import HARMLESS, HandIn, Variants
+
+    varied = HandIn(Variants(model, good_files, once("variants", lambda folder: None)))
+    if "not-converted-to-rgb" in STORY[name]:
+        varied.code('image.convert("RGB").resize((32, 32))', "image.resize((32, 32))")
+    HARMLESS[name].edit(varied)
+    with opened([varied.write(tmp_path)], weights) as given:
+        found = causes_of(given.evidence)
+    assert {one.name for one in found.causes} == STORY[name]
+    assert all(one.cell is not None and one.mend for one in found.causes)
+    assert found.unknown == ()
+
+
+def test_the_benchmark_has_what_it_promises():
+    assert len(FAULTS) >= 100
+    assert len(pairs()) == PAIRS
+    assert len(RIGHT) >= 40
+    assert len({one.name for one in (*FAULTS, *RIGHT)}) == len(FAULTS) + len(RIGHT)
+    assert pairs() == pairs()
+    assert all(one.causes for one in FAULTS)
+    assert not any(one.causes for one in RIGHT)
+
+
+def test_a_sample_of_the_benchmark(once):
+    every = [one for one in (*FAULTS, *RIGHT) if one.name in FAST]
+    assert len(every) == len(FAST)
+    outcome = measured([f for f in every if f.causes], [], [f for f in every if not f.causes],
+                       made_in=once("bench", lambda folder: None))  # fmt: skip
+    for one in (*outcome.single, *outcome.right):
+        assert one.named == one.wanted, one.name
+    assert "named ≥ 97 %" in table(outcome)
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark(once):
+    outcome = measured(FAULTS, pairs(), RIGHT, made_in=once("bench", lambda folder: None))
+    assert np.mean([one.found for one in outcome.single]) >= 0.97
+    assert np.mean([one.found for one in outcome.pair]) >= 0.75
+    assert [one.name for one in outcome.right if one.named] == []
+    assert outcome.wrong <= 0.01
+    assert max(one.seconds for one in outcome.single) < 60  # 10 on a core that is free
