@@ -571,7 +571,7 @@ def _name_range(
         detail=detail,
         at=where.at if where else None,
         mend=mend,
-    )  # type: ignore[union-attr]
+    )
     return True
 
 

@@ -167,9 +167,9 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
         if how != p._RIGHT_FILTER:
             yield name_of(p.another_filter), put(line(p._resize(rgb, size, how)))
     for step in p._GEOMETRIES[1:]:
-        for pixels, _ in step(rgb, size, p._RIGHT_FILTER):  # type: ignore[misc]
+        for pixels, _ in step(rgb, size, p._RIGHT_FILTER):
             if pixels.shape == (*size, 3):
-                yield name_of(step), put(line(pixels))  # type: ignore[arg-type]
+                yield name_of(step), put(line(pixels))
     for way in p._ways((p.laid_on_a_background, p.palette_taken_for_grey), lambda a: a, image):
         yield _name(way), put(line(p._resize(way.do, size, p._RIGHT_FILTER)))
 
