@@ -85,10 +85,4 @@ class SandboxError(Lab5Error):
 
 
 class NoWallError(SandboxError):
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"No wall can be built here ({reason}), so no code of hand-ins is run. Give --static for what "
-            "can be seen without running it, or --run-code unsafe for a hand-in that you trust.",
-            zh=f"這裡無法建立隔離環境（{reason}），因此不執行繳交的程式。請加 --static 只檢查不需執行的部分；"
-            "若信任這份繳交，請加 --run-code unsafe。",
-        )
+    pass

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lab5.cli import command, console
 from lab5.errors import UsageError
 from lab5.files import replacing
-from lab5.text import LANGUAGES, Text
+from lab5.text import LANGUAGES, Language, Text
 
 if TYPE_CHECKING:
     from lab5.diagnosis.given import Given
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
             )
 
 
-def _asked(lang: Any) -> str | None:
+def _asked(lang: Language) -> str | None:
     """The symptom that somebody at a terminal chooses; None elsewhere."""
     if not sys.stdin.isatty():
         return None

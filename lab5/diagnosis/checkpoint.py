@@ -22,8 +22,10 @@ _COUNTS = ("total_ops", "total_params", "num_batches_tracked")
 
 @cause(
     "1.2",
-    "The checkpoint's keys begin with {}: strict loading refuses them all.",
-    "權重檔的鍵都以 {} 開頭：嚴格載入會全部報錯。",
+    Text(
+        "The checkpoint's keys begin with {}: strict loading refuses them all.",
+        "權重檔的鍵都以 {} 開頭：嚴格載入會全部報錯。",
+    ),
 )
 def keys_prefixed(keys: Iterable[str], wanted: Iterable[str]) -> str:
     """What stands before the network's own names."""
@@ -35,8 +37,10 @@ def keys_prefixed(keys: Iterable[str], wanted: Iterable[str]) -> str:
 
 @cause(
     "1.2",
-    "The checkpoint's keys hold {}, which a wrapper put there.",
-    "權重檔的鍵中間多了 {}，是包裝模型時加上的。",
+    Text(
+        "The checkpoint's keys hold {}, which a wrapper put there.",
+        "權重檔的鍵中間多了 {}，是包裝模型時加上的。",
+    ),
 )
 def keys_wrapped(keys: Iterable[str], wanted: set[str]) -> str:
     for word in ("module.", "_orig_mod.", "model.", "_fsdp_wrapped_module."):
@@ -45,7 +49,7 @@ def keys_wrapped(keys: Iterable[str], wanted: set[str]) -> str:
     return ""
 
 
-@cause("1.2", "The checkpoint's keys are called otherwise: {}.", "權重檔的鍵名稱不同：{}。")
+@cause("1.2", Text("The checkpoint's keys are called otherwise: {}.", "權重檔的鍵名稱不同：{}。"))
 def keys_renamed(state: dict[str, Any], wanted: dict[str, tuple[int, ...]]) -> dict[str, str]:
     """{key: the network's name} if the shapes are the network's in its order, or name by name by their parts."""
     shapes = [(k, tuple(np.shape(v))) for k, v in state.items()]
@@ -67,12 +71,12 @@ def keys_renamed(state: dict[str, Any], wanted: dict[str, tuple[int, ...]]) -> d
     return {k: n for k, n in by_stem.items() if k != n}
 
 
-@cause("1.2", "The weights lie inside the file, under {}.", "權重放在檔案裡的 {} 之下。")
+@cause("1.2", Text("The weights lie inside the file, under {}.", "權重放在檔案裡的 {} 之下。"))
 def weights_inside(content: Any) -> str:
     return ""
 
 
-@cause("1.2", "The checkpoint is of another architecture: {}.", "權重檔屬於另一種架構：{}。")
+@cause("1.2", Text("The checkpoint is of another architecture: {}.", "權重檔屬於另一種架構：{}。"))
 def checkpoint_of_another_architecture(reason: Text) -> bool:
     return bool(
         re.search(r"\bis of\b|has shape|no name of this network|names begin with", reason.en)
@@ -81,8 +85,10 @@ def checkpoint_of_another_architecture(reason: Text) -> bool:
 
 @cause(
     "1.2",
-    "The checkpoint lacks weights or holds unusable ones: {}.",
-    "權重檔缺少權重，或其中有無法使用的值：{}。",
+    Text(
+        "The checkpoint lacks weights or holds unusable ones: {}.",
+        "權重檔缺少權重，或其中有無法使用的值：{}。",
+    ),
 )
 def checkpoint_incomplete(reason: Text) -> bool:
     return bool(
@@ -90,15 +96,17 @@ def checkpoint_incomplete(reason: Text) -> bool:
     )
 
 
-@cause("1.2", "The file is no checkpoint: {}.", "這個檔案不是權重檔：{}。")
+@cause("1.2", Text("The file is no checkpoint: {}.", "這個檔案不是權重檔：{}。"))
 def no_checkpoint(reason: Text) -> bool:
     return True
 
 
 @cause(
     "1.2",
-    "The classes are in another order in the checkpoint's last layer: {}.",
-    "權重檔最後一層的類別順序不同：{}。",
+    Text(
+        "The classes are in another order in the checkpoint's last layer: {}.",
+        "權重檔最後一層的類別順序不同：{}。",
+    ),
 )
 def checkpoint_classes_in_another_order(weight: np.ndarray, given: np.ndarray) -> list[int] | None:
     return classes_in_another_order(weight, given)

@@ -52,7 +52,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def cause(
-    item: str, en: str, zh: str, *, symptoms: tuple[str, ...] = ()
+    item: str, says: Text, *, symptoms: tuple[str, ...] = ()
 ) -> Callable[[_Function], _Function]:
     """Register a function as the cause of its name."""
     assert set(symptoms) <= set(SYMPTOMS), symptoms
@@ -61,7 +61,7 @@ def cause(
         name = name_of(function)
         assert name not in CAUSES, f"{name} is there twice"
         topic = function.__module__.rpartition(".")[2]
-        CAUSES[name] = Cause(name, item, Text(en, zh), topic, symptoms, function)
+        CAUSES[name] = Cause(name, item, says, topic, symptoms, function)
         return function
 
     return register

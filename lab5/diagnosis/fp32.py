@@ -51,8 +51,10 @@ def _each(what: tuple[float, ...], number: float) -> Iterator[tuple[tuple[float,
 
 @cause(
     "1.1",
-    "The shortcut is not added in {}: the residual connection is missing.",
-    "{} 沒有加上 shortcut：少了殘差連接。",
+    Text(
+        "The shortcut is not added in {}: the residual connection is missing.",
+        "{} 沒有加上 shortcut：少了殘差連接。",
+    ),
     symptoms=("same-class", "ten-percent"),
 )
 def shortcut_missing() -> Iterator[tuple[Net, str]]:
@@ -62,8 +64,7 @@ def shortcut_missing() -> Iterator[tuple[Net, str]]:
 
 @cause(
     "1.1",
-    "The shortcut is added twice in {}.",
-    "{} 的 shortcut 加了兩次。",
+    Text("The shortcut is added twice in {}.", "{} 的 shortcut 加了兩次。"),
     symptoms=("same-class",),
 )
 def shortcut_doubled() -> Iterator[tuple[Net, str]]:
@@ -71,7 +72,7 @@ def shortcut_doubled() -> Iterator[tuple[Net, str]]:
         yield Net(shortcut=blocks), names
 
 
-@cause("1.1", "A ReLU is missing: {}.", "缺少 ReLU：{}。", symptoms=("same-class",))
+@cause("1.1", Text("A ReLU is missing: {}.", "缺少 ReLU：{}。"), symptoms=("same-class",))
 def relu_missing() -> Iterator[tuple[Net, str]]:
     for blocks, names in _each(ALL, 0):
         yield Net(last=blocks), f"at the end of {names}"
@@ -81,8 +82,10 @@ def relu_missing() -> Iterator[tuple[Net, str]]:
 
 @cause(
     "1.1",
-    "The ReLU stands before the shortcut is added, not behind it.",
-    "ReLU 放在加 shortcut 之前，應該在之後。",
+    Text(
+        "The ReLU stands before the shortcut is added, not behind it.",
+        "ReLU 放在加 shortcut 之前，應該在之後。",
+    ),
 )
 def relu_before_the_addition() -> Iterator[tuple[Net, str]]:
     yield Net(early=True), ""
@@ -90,8 +93,9 @@ def relu_before_the_addition() -> Iterator[tuple[Net, str]]:
 
 @cause(
     "1.1",
-    "Another activation stands where the ReLU was trained: {}.",
-    "ReLU 被換成其他激活函數：{}。",
+    Text(
+        "Another activation stands where the ReLU was trained: {}.", "ReLU 被換成其他激活函數：{}。"
+    ),
 )
 def another_activation() -> Iterator[tuple[Net, str]]:
     leaky = [
@@ -105,8 +109,10 @@ def another_activation() -> Iterator[tuple[Net, str]]:
 
 @cause(
     "1.1",
-    "A stride is another: {} for conv1 and layer1 to layer4, not 1, 1, 2, 2, 2.",
-    "stride 不同：conv1、layer1～layer4 為 {}，應為 1, 1, 2, 2, 2。",
+    Text(
+        "A stride is another: {} for conv1 and layer1 to layer4, not 1, 1, 2, 2, 2.",
+        "stride 不同：conv1、layer1～layer4 為 {}，應為 1, 1, 2, 2, 2。",
+    ),
     symptoms=("same-class", "ten-percent"),
 )
 def another_stride() -> Iterator[tuple[Net, str]]:
@@ -117,15 +123,20 @@ def another_stride() -> Iterator[tuple[Net, str]]:
     yield Net(second=True), "at the second convolution"
 
 
-@cause("1.1", "Maximum pooling stands in place of average pooling.", "用了最大池化，應為平均池化。")
+@cause(
+    "1.1",
+    Text("Maximum pooling stands in place of average pooling.", "用了最大池化，應為平均池化。"),
+)
 def maximum_for_average() -> Iterator[tuple[Net, str]]:
     yield Net(pool="max"), ""
 
 
 @cause(
     "1.1",
-    "A maximum pooling stands behind conv1, as in ImageNet's ResNet18.",
-    "conv1 之後多了最大池化，像 ImageNet 的 ResNet18。",
+    Text(
+        "A maximum pooling stands behind conv1, as in ImageNet's ResNet18.",
+        "conv1 之後多了最大池化，像 ImageNet 的 ResNet18。",
+    ),
 )
 def pooling_behind_the_stem() -> Iterator[tuple[Net, str]]:
     yield Net(pool="stem"), ""
@@ -136,8 +147,10 @@ def pooling_behind_the_stem() -> Iterator[tuple[Net, str]]:
 
 @cause(
     "1.3",
-    "The model ends with {}: the page takes the softmax again, and all classes look alike.",
-    "模型最後多了 {}：網頁又做一次 softmax，各類別機率因此接近。",
+    Text(
+        "The model ends with {}: the page takes the softmax again, and all classes look alike.",
+        "模型最後多了 {}：網頁又做一次 softmax，各類別機率因此接近。",
+    ),
     symptoms=("ten-percent",),
 )
 def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
@@ -157,8 +170,7 @@ def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
 
 @cause(
     "1.3",
-    "The model changes its input once more: {}.",
-    "模型對輸入又做了一次處理：{}。",
+    Text("The model changes its input once more: {}.", "模型對輸入又做了一次處理：{}。"),
     symptoms=("same-class",),
 )
 def preprocessing_in_the_model(x: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
@@ -224,8 +236,10 @@ def computed(
 
 @cause(
     "1.2",
-    "The weights were never loaded: every layer is as the network was made, random.",
-    "權重完全沒有載入：每一層都還是隨機初始值。",
+    Text(
+        "The weights were never loaded: every layer is as the network was made, random.",
+        "權重完全沒有載入：每一層都還是隨機初始值。",
+    ),
     symptoms=("same-class", "ten-percent"),
 )
 def weights_not_loaded(layer: Layer) -> bool:
@@ -241,8 +255,10 @@ def weights_not_loaded(layer: Layer) -> bool:
 
 @cause(
     "1.2",
-    "The weights were loaded in part; as they were made, random, are: {}.",
-    "權重只載入了一部分，仍為隨機值的有：{}。",
+    Text(
+        "The weights were loaded in part; as they were made, random, are: {}.",
+        "權重只載入了一部分，仍為隨機值的有：{}。",
+    ),
     symptoms=("same-class", "ten-percent"),
 )
 def weights_loaded_in_part(layer: Layer) -> bool:
@@ -251,8 +267,10 @@ def weights_loaded_in_part(layer: Layer) -> bool:
 
 @cause(
     "1.2",
-    "The weights are of another checkpoint than best_model.pth.",
-    "權重來自另一個權重檔，不是 best_model.pth。",
+    Text(
+        "The weights are of another checkpoint than best_model.pth.",
+        "權重來自另一個權重檔，不是 best_model.pth。",
+    ),
 )
 def another_checkpoint(mine: Layer, given: Layer) -> bool:
     return not same(mine, given)
@@ -260,15 +278,18 @@ def another_checkpoint(mine: Layer, given: Layer) -> bool:
 
 @cause(
     "1.2",
-    "These layers hold other numbers than best_model.pth, all others the same: {}.",
-    "這些層的數值與 best_model.pth 不同，其餘都相同：{}。",
+    Text(
+        "These layers hold other numbers than best_model.pth, all others the same: {}.",
+        "這些層的數值與 best_model.pth 不同，其餘都相同：{}。",
+    ),
 )
 def layers_changed(mine: Layer, given: Layer) -> bool:
     return not same(mine, given)
 
 
 @cause(
-    "1.2", "The classes are in another order in the last layer: {}.", "最後一層的類別順序不同：{}。"
+    "1.2",
+    Text("The classes are in another order in the last layer: {}.", "最後一層的類別順序不同：{}。"),
 )
 def classes_in_another_order(weight: np.ndarray, given: np.ndarray) -> list[int] | None:
     """Which class of the checkpoint each output is; None: they are other classes."""
@@ -284,8 +305,9 @@ def classes_in_another_order(weight: np.ndarray, given: np.ndarray) -> list[int]
 
 @cause(
     "1.3",
-    "BatchNorm is folded wrongly into the convolutions: {}.",
-    "BatchNorm 合併到卷積時算錯：{}。",
+    Text(
+        "BatchNorm is folded wrongly into the convolutions: {}.", "BatchNorm 合併到卷積時算錯：{}。"
+    ),
     symptoms=("same-class",),
 )
 def batch_norm_folded_wrongly(
@@ -317,8 +339,10 @@ def batch_norm_folded_wrongly(
 
 @cause(
     "1.2",
-    "The model was exported in training mode: BatchNorm uses the statistics of the picture at hand.",
-    "匯出時是訓練模式：BatchNorm 用的是當下圖片的統計值。",
+    Text(
+        "The model was exported in training mode: BatchNorm uses the statistics of the picture at hand.",
+        "匯出時是訓練模式：BatchNorm 用的是當下圖片的統計值。",
+    ),
     symptoms=("same-class",),
 )
 def training_mode(node: Any) -> bool:
@@ -330,8 +354,10 @@ def training_mode(node: Any) -> bool:
 
 @cause(
     "1.1",
-    "It is another architecture than the assignment's ResNet18: {}.",
-    "不是本作業的 ResNet18 架構：{}。",
+    Text(
+        "It is another architecture than the assignment's ResNet18: {}.",
+        "不是本作業的 ResNet18 架構：{}。",
+    ),
 )
 def another_architecture(shapes: list[tuple[int, ...]]) -> Text:
     """What these weights' shapes are of."""
@@ -351,23 +377,24 @@ def another_architecture(shapes: list[tuple[int, ...]]) -> Text:
     return Text.of(f"{threes} Conv {depth}".strip())
 
 
-@cause("1.3", "The FP32 file is opset {}.", "FP32 檔為 opset {}。")
+@cause("1.3", Text("The FP32 file is opset {}.", "FP32 檔為 opset {}。"))
 def another_opset(opset: int) -> bool:
     return opset != OPSET
 
 
-@cause("1.3", "The input and the output have other names: {}.", "輸入與輸出的名稱不同：{}。")
+@cause("1.3", Text("The input and the output have other names: {}.", "輸入與輸出的名稱不同：{}。"))
 def other_names(names: list[str]) -> bool:
     return names != [INPUT_NAME, OUTPUT_NAME]
 
 
-@cause("1.3", "The FP32 file is quantised.", "FP32 檔是量化過的。")
+@cause("1.3", Text("The FP32 file is quantised.", "FP32 檔是量化過的。"))
 def quantised_fp32(operators: dict[str, int]) -> bool:
     return any("Quantize" in op or op.startswith("QLinear") for op in operators)
 
 
 @cause(
-    "1.3", "The FP32 file computes in half precision (float16).", "FP32 檔以半精度（float16）計算。"
+    "1.3",
+    Text("The FP32 file computes in half precision (float16).", "FP32 檔以半精度（float16）計算。"),
 )
 def half_precision_model(types: set[int]) -> bool:
     return 10 in types
@@ -622,8 +649,10 @@ def _training_call(source: Source) -> Place | None:
 
 @cause(
     "1.1",
-    "The network's parameters have other names, so the checkpoint does not load: {}.",
-    "網路的參數名稱不同，權重檔無法載入：{}。",
+    Text(
+        "The network's parameters have other names, so the checkpoint does not load: {}.",
+        "網路的參數名稱不同，權重檔無法載入：{}。",
+    ),
 )
 def parameters_renamed(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
     """The first names that differ, if the shapes are the same in their order."""
@@ -636,8 +665,10 @@ def parameters_renamed(found: dict[str, list[int]], wanted: dict[str, list[int]]
 
 @cause(
     "1.1",
-    "The convolutions have biases ({}), which the checkpoint does not have: bias=False is missing.",
-    "卷積有 bias（{}），權重檔沒有：缺少 bias=False。",
+    Text(
+        "The convolutions have biases ({}), which the checkpoint does not have: bias=False is missing.",
+        "卷積有 bias（{}），權重檔沒有：缺少 bias=False。",
+    ),
 )
 def convolutions_with_bias(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
     more = [n for n in found if n not in wanted]
@@ -648,7 +679,7 @@ def convolutions_with_bias(found: dict[str, list[int]], wanted: dict[str, list[i
     )
 
 
-@cause("1.1", "A BatchNorm is missing: {}.", "缺少 BatchNorm：{}。")
+@cause("1.1", Text("A BatchNorm is missing: {}.", "缺少 BatchNorm：{}。"))
 def batch_norm_missing(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> list[str]:
     less = [n for n in wanted if n not in found]
     gone = {n.rpartition(".")[0] for n in less}

@@ -32,15 +32,17 @@ _SPARE: Final = 0.35  # a range that is smaller than this part of the smallest r
 _WIDE: Final = 6.0  # … and so many times the largest right one wastes the 256 steps
 
 
-@cause("1.4", "The INT8 file is not quantised: {}.", "INT8 檔沒有量化：{}。")
+@cause("1.4", Text("The INT8 file is not quantised: {}.", "INT8 檔沒有量化：{}。"))
 def not_quantised(operators: dict[str, int]) -> bool:
     return not any("Quantize" in op or op.startswith("QLinear") for op in operators)
 
 
 @cause(
     "1.4",
-    "It is quantised dynamically (quantize_dynamic): scales are computed anew for each picture.",
-    "是動態量化（quantize_dynamic）：每張圖片都重新計算 scale。",
+    Text(
+        "It is quantised dynamically (quantize_dynamic): scales are computed anew for each picture.",
+        "是動態量化（quantize_dynamic）：每張圖片都重新計算 scale。",
+    ),
     symptoms=("int8-slow",),
 )
 def quantised_dynamically(operators: dict[str, int]) -> bool:
@@ -49,8 +51,10 @@ def quantised_dynamically(operators: dict[str, int]) -> bool:
 
 @cause(
     "1.4",
-    "The INT8 file is in the QDQ format, not QOperator: {}.",
-    "INT8 檔是 QDQ 格式，不是 QOperator：{}。",
+    Text(
+        "The INT8 file is in the QDQ format, not QOperator: {}.",
+        "INT8 檔是 QDQ 格式，不是 QOperator：{}。",
+    ),
 )
 def qdq_format(operators: dict[str, int]) -> bool:
     return "QLinearConv" not in operators and "DequantizeLinear" in operators
@@ -58,8 +62,10 @@ def qdq_format(operators: dict[str, int]) -> bool:
 
 @cause(
     "1.4",
-    "Its activations are int8, for which x86 has no fast path: INT8 is slower than FP32. {}",
-    "activation 是 int8，x86 沒有快速路徑：INT8 會比 FP32 慢。{}",
+    Text(
+        "Its activations are int8, for which x86 has no fast path: INT8 is slower than FP32. {}",
+        "activation 是 int8，x86 沒有快速路徑：INT8 會比 FP32 慢。{}",
+    ),
     symptoms=("int8-slow",),
 )
 def int8_activations(signed: bool) -> bool:
@@ -68,22 +74,26 @@ def int8_activations(signed: bool) -> bool:
 
 @cause(
     "1.4",
-    "The weights of a convolution share one scale: per_channel=True is missing.",
-    "一個卷積的權重共用一個 scale：缺少 per_channel=True。",
+    Text(
+        "The weights of a convolution share one scale: per_channel=True is missing.",
+        "一個卷積的權重共用一個 scale：缺少 per_channel=True。",
+    ),
 )
 def per_tensor_weights(layer: Layer) -> bool:
     return layer.scale is not None and layer.scale.size != len(layer.weight)
 
 
-@cause("1.4", "The weights are {}, not int8.", "權重是 {}，不是 int8。")
+@cause("1.4", Text("The weights are {}, not int8.", "權重是 {}，不是 int8。"))
 def another_weight_type(layer: Layer) -> bool:
     return layer.integers is not None and layer.integers.dtype != np.int8
 
 
 @cause(
     "1.4",
-    "Not every convolution is quantised: {} left in floating point.",
-    "不是每個卷積都量化了：{} 個仍是浮點。",
+    Text(
+        "Not every convolution is quantised: {} left in floating point.",
+        "不是每個卷積都量化了：{} 個仍是浮點。",
+    ),
 )
 def convolutions_left_out(float_layers: list[str]) -> int:
     return sum(op in ("Conv", "FusedConv") for op in float_layers)
@@ -91,8 +101,7 @@ def convolutions_left_out(float_layers: list[str]) -> int:
 
 @cause(
     "1.4",
-    "INT8 was made from another FP32 file: {}.",
-    "INT8 檔是由另一個 FP32 檔量化的：{}。",
+    Text("INT8 was made from another FP32 file: {}.", "INT8 檔是由另一個 FP32 檔量化的：{}。"),
     symptoms=("int8-wrong",),
 )
 def made_from_another_fp32(layer: Layer, source: Layer) -> bool:
@@ -101,8 +110,10 @@ def made_from_another_fp32(layer: Layer, source: Layer) -> bool:
 
 @cause(
     "1.4",
-    "These layers of INT8 hold other weights than FP32's, all others the same: {}.",
-    "INT8 的這些層與 FP32 的權重不同，其餘相同：{}。",
+    Text(
+        "These layers of INT8 hold other weights than FP32's, all others the same: {}.",
+        "INT8 的這些層與 FP32 的權重不同，其餘相同：{}。",
+    ),
     symptoms=("int8-wrong",),
 )
 def int8_layers_changed(layer: Layer, source: Layer) -> bool:
@@ -111,8 +122,7 @@ def int8_layers_changed(layer: Layer, source: Layer) -> bool:
 
 @cause(
     "1.4",
-    "INT8 was calibrated on the wrong range of input: {}.",
-    "INT8 校準時輸入的範圍不對：{}。",
+    Text("INT8 was calibrated on the wrong range of input: {}.", "INT8 校準時輸入的範圍不對：{}。"),
     symptoms=("int8-wrong", "ten-percent"),
 )
 def calibrated_on_another_range() -> Iterator[tuple[float, float, Text]]:
@@ -166,8 +176,10 @@ def calibrated_on_another_range() -> Iterator[tuple[float, float, Text]]:
 
 @cause(
     "1.4",
-    "Activations saturate: what the layer gives is cut off at {}.",
-    "activation 飽和：層的輸出被截在 {}。",
+    Text(
+        "Activations saturate: what the layer gives is cut off at {}.",
+        "activation 飽和：層的輸出被截在 {}。",
+    ),
     symptoms=("int8-wrong",),
 )
 def activations_saturate(high: float, least: float) -> bool:
@@ -176,8 +188,10 @@ def activations_saturate(high: float, least: float) -> bool:
 
 @cause(
     "1.4",
-    "The range of an activation is far too wide, so that few of its 256 steps are used: {}.",
-    "activation 的範圍太寬，256 階只用到幾階：{}。",
+    Text(
+        "The range of an activation is far too wide, so that few of its 256 steps are used: {}.",
+        "activation 的範圍太寬，256 階只用到幾階：{}。",
+    ),
     symptoms=("int8-wrong",),
 )
 def range_too_wide(high: float, most: float) -> bool:
@@ -186,8 +200,10 @@ def range_too_wide(high: float, most: float) -> bool:
 
 @cause(
     "1.4",
-    "On processors without VNNI it gives other answers: products of neighbouring weights exceed 16 bits in {} layers (reduce_range=True is missing).",
-    "在沒有 VNNI 的處理器上答案不同：{} 層中相鄰權重的乘積超出 16 位元（缺少 reduce_range=True）。",
+    Text(
+        "On processors without VNNI it gives other answers: products of neighbouring weights exceed 16 bits in {} layers (reduce_range=True is missing).",
+        "在沒有 VNNI 的處理器上答案不同：{} 層中相鄰權重的乘積超出 16 位元（缺少 reduce_range=True）。",
+    ),
     symptoms=("int8-wrong",),
 )
 def other_answers_without_vnni(layers: list[Layer]) -> int:
@@ -312,7 +328,7 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
                 f'quant_format="{given}" 是字串；onnxruntime 只認 QuantFormat.QOperator，任何字串都當成 QDQ',
             )
         elif given is not None:
-            why = Text(f"quant_format={given}", f"quant_format={given}")
+            why = Text.of(f"quant_format={given}")
         elif call is None:
             why = Text(
                 'the string "QOperator" gives it as well as QuantFormat.QDQ',

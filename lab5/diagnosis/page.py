@@ -32,8 +32,10 @@ Step = Callable[..., Any]
 
 @cause(
     "2.2",
-    "The softmax is missing: logits are shown as probabilities.",
-    "缺少 softmax：把 logits 當成機率顯示。",
+    Text(
+        "The softmax is missing: logits are shown as probabilities.",
+        "缺少 softmax：把 logits 當成機率顯示。",
+    ),
 )
 def softmax_missing(z: np.ndarray) -> np.ndarray:
     return z
@@ -41,8 +43,10 @@ def softmax_missing(z: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.2",
-    "The softmax is taken twice: all classes look alike.",
-    "softmax 做了兩次：各類別機率因此接近。",
+    Text(
+        "The softmax is taken twice: all classes look alike.",
+        "softmax 做了兩次：各類別機率因此接近。",
+    ),
     symptoms=("ten-percent",),
 )
 def softmax_twice(z: np.ndarray) -> np.ndarray:
@@ -51,8 +55,10 @@ def softmax_twice(z: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.2",
-    "The softmax is taken over the wrong axis, the batch's: every class comes out as 1.",
-    "softmax 的軸錯了（batch 軸）：每一類都是 1。",
+    Text(
+        "The softmax is taken over the wrong axis, the batch's: every class comes out as 1.",
+        "softmax 的軸錯了（batch 軸）：每一類都是 1。",
+    ),
     symptoms=("same-class",),
 )
 def softmax_over_the_wrong_axis(z: np.ndarray) -> np.ndarray:
@@ -61,8 +67,7 @@ def softmax_over_the_wrong_axis(z: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.2",
-    "Another function stands in place of the softmax: {}.",
-    "用了其他函數代替 softmax：{}。",
+    Text("Another function stands in place of the softmax: {}.", "用了其他函數代替 softmax：{}。"),
     symptoms=("ten-percent",),
 )
 def another_function_for_softmax(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
@@ -82,8 +87,10 @@ def another_function_for_softmax(z: np.ndarray) -> Iterator[tuple[np.ndarray, st
 
 @cause(
     "2.2",
-    "The probabilities are given in per cent; gr.Label takes 0 to 1.",
-    "機率以百分比表示；gr.Label 要的是 0～1。",
+    Text(
+        "The probabilities are given in per cent; gr.Label takes 0 to 1.",
+        "機率以百分比表示；gr.Label 要的是 0～1。",
+    ),
 )
 def probabilities_in_per_cent(z: np.ndarray) -> np.ndarray:
     return softmax(z) * 100
@@ -91,8 +98,10 @@ def probabilities_in_per_cent(z: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.2",
-    "The least likely classes are listed: argsort is not reversed.",
-    "列出的是機率最低的類別：argsort 沒有反轉。",
+    Text(
+        "The least likely classes are listed: argsort is not reversed.",
+        "列出的是機率最低的類別：argsort 沒有反轉。",
+    ),
 )
 def least_likely_listed(p: np.ndarray) -> np.ndarray:
     return np.argsort(p)[:TOP_K]
@@ -101,7 +110,9 @@ def least_likely_listed(p: np.ndarray) -> np.ndarray:
 # Which model
 
 
-@cause("2.2", "One session is used for both results: {}.", "兩個結果都用了同一個 session：{}。")
+@cause(
+    "2.2", Text("One session is used for both results: {}.", "兩個結果都用了同一個 session：{}。")
+)
 def one_session_twice() -> Iterator[tuple[tuple[str, str], str]]:
     yield ("fp32", "fp32"), "FP32"
     yield ("int8", "int8"), "INT8"
@@ -109,19 +120,25 @@ def one_session_twice() -> Iterator[tuple[tuple[str, str], str]]:
 
 @cause(
     "2.2",
-    "FP32's result comes from the INT8 model and the other way round.",
-    "FP32 與 INT8 的結果對調了。",
+    Text(
+        "FP32's result comes from the INT8 model and the other way round.",
+        "FP32 與 INT8 的結果對調了。",
+    ),
 )
 def models_exchanged() -> Iterator[tuple[tuple[str, str], str]]:
     yield ("int8", "fp32"), ""
 
 
-@cause("1.5", "Both sessions are opened on one file: {}.", "兩個 session 開的是同一個檔案：{}。")
+@cause(
+    "1.5", Text("Both sessions are opened on one file: {}.", "兩個 session 開的是同一個檔案：{}。")
+)
 def one_file_opened_twice(kinds: set[str]) -> bool:
     return len(kinds) == 1
 
 
-@cause("1.5", "The sessions are opened on each other's files.", "兩個 session 開的檔案對調了。")
+@cause(
+    "1.5", Text("The sessions are opened on each other's files.", "兩個 session 開的檔案對調了。")
+)
 def files_exchanged(named: list[list[str]]) -> list[str]:
     return [
         f"{name} = {kind.upper()}" for name, kind in named
@@ -131,14 +148,18 @@ def files_exchanged(named: list[list[str]]) -> list[str]:
 
 @cause(
     "1.5",
-    "build_session opens {} whatever path it is given.",
-    "build_session 不管給什麼路徑，都開啟 {}。",
+    Text(
+        "build_session opens {} whatever path it is given.",
+        "build_session 不管給什麼路徑，都開啟 {}。",
+    ),
 )
 def path_ignored(opened: set[str]) -> bool:
     return len(opened) == 1
 
 
-@cause("1.5", "build_session does not return its session.", "build_session 沒有傳回 session。")
+@cause(
+    "1.5", Text("build_session does not return its session.", "build_session 沒有傳回 session。")
+)
 def session_not_returned(call: dict[str, Any]) -> bool:
     return (
         bool(call["opened"]) and not call.get("is_session") and "NoneType" in str(call.get("error"))
@@ -147,8 +168,10 @@ def session_not_returned(call: dict[str, Any]) -> bool:
 
 @cause(
     "1.5",
-    "build_session does not use the providers that it is given.",
-    "build_session 沒有使用指定的 providers。",
+    Text(
+        "build_session does not use the providers that it is given.",
+        "build_session 沒有使用指定的 providers。",
+    ),
 )
 def providers_ignored(call: dict[str, Any]) -> bool:
     return bool(call["opened"]) and call["opened"][-1]["providers"] != call["providers"]
@@ -159,8 +182,7 @@ def providers_ignored(call: dict[str, Any]) -> bool:
 
 @cause(
     "2.2",
-    "The classes are in another order: {}.",
-    "類別名稱的順序不同：{}。",
+    Text("The classes are in another order: {}.", "類別名稱的順序不同：{}。"),
     symptoms=("same-class",),
 )
 def labels_permuted(labels: list[str]) -> bool:
@@ -172,8 +194,10 @@ def labels_permuted(labels: list[str]) -> bool:
 
 @cause(
     "2.2",
-    "The picture reaches the model with {} axes, not 4: the batch axis is lost or added twice in the comparison.",
-    "送進模型的圖片有 {} 軸，應為 4 軸：比較函式中少了或多了 batch 軸。",
+    Text(
+        "The picture reaches the model with {} axes, not 4: the batch axis is lost or added twice in the comparison.",
+        "送進模型的圖片有 {} 軸，應為 4 軸：比較函式中少了或多了 batch 軸。",
+    ),
 )
 def batch_axis_in_the_comparison(error: str) -> str | None:
     match = re.search(
@@ -184,8 +208,10 @@ def batch_axis_in_the_comparison(error: str) -> str | None:
 
 @cause(
     "2.2",
-    "The batch axis of the logits (1, 10) is not taken off: the ten classes are looked for along an axis of length 1.",
-    "logits (1, 10) 的 batch 軸沒有去掉：在長度 1 的軸上找十個類別。",
+    Text(
+        "The batch axis of the logits (1, 10) is not taken off: the ten classes are looked for along an axis of length 1.",
+        "logits (1, 10) 的 batch 軸沒有去掉：在長度 1 的軸上找十個類別。",
+    ),
 )
 def batch_axis_of_the_logits(error: str) -> bool:
     return bool(re.search(r"index \d+ is out of bounds for axis 0 with size 1|only (length-1|0-dimensional|integer scalar)|can only convert an array of size 1|"
@@ -194,8 +220,10 @@ def batch_axis_of_the_logits(error: str) -> bool:
 
 @cause(
     "2.2",
-    "{} is assigned inside the function, and so cannot be read before: every picture ends in UnboundLocalError.",
-    "{} 在函式內被賦值，賦值前就不能讀取：每張圖片都會出現 UnboundLocalError。",
+    Text(
+        "{} is assigned inside the function, and so cannot be read before: every picture ends in UnboundLocalError.",
+        "{} 在函式內被賦值，賦值前就不能讀取：每張圖片都會出現 UnboundLocalError。",
+    ),
 )
 def name_assigned_before_it_is_read(mended: list[str]) -> list[str]:
     return mended
@@ -218,8 +246,9 @@ def _right_times(c: Clock) -> tuple[float, float]:
 
 @cause(
     "2.2",
-    "Seconds are shown as milliseconds: * 1000 is missing.",
-    "秒被當成毫秒顯示：缺少 * 1000。",
+    Text(
+        "Seconds are shown as milliseconds: * 1000 is missing.", "秒被當成毫秒顯示：缺少 * 1000。"
+    ),
 )
 def seconds_for_milliseconds(c: Clock) -> tuple[float, float]:
     return c.fp32, c.int8
@@ -227,29 +256,33 @@ def seconds_for_milliseconds(c: Clock) -> tuple[float, float]:
 
 @cause(
     "2.2",
-    "Microseconds are shown as milliseconds: it is multiplied by 1000 twice.",
-    "微秒被當成毫秒顯示：乘了兩次 1000。",
+    Text(
+        "Microseconds are shown as milliseconds: it is multiplied by 1000 twice.",
+        "微秒被當成毫秒顯示：乘了兩次 1000。",
+    ),
 )
 def microseconds_for_milliseconds(c: Clock) -> tuple[float, float]:
     return c.fp32 * 1e6, c.int8 * 1e6
 
 
-@cause("2.2", "The times of FP32 and INT8 are exchanged.", "FP32 與 INT8 的時間對調了。")
+@cause("2.2", Text("The times of FP32 and INT8 are exchanged.", "FP32 與 INT8 的時間對調了。"))
 def times_exchanged(c: Clock) -> tuple[float, float]:
     return c.int8 * 1e3, c.fp32 * 1e3
 
 
 @cause(
     "2.2",
-    "The clock is not started again: INT8's time includes FP32's.",
-    "沒有重新計時：INT8 的時間包含了 FP32 的時間。",
+    Text(
+        "The clock is not started again: INT8's time includes FP32's.",
+        "沒有重新計時：INT8 的時間包含了 FP32 的時間。",
+    ),
     symptoms=("int8-slow",),
 )
 def clock_started_once(c: Clock) -> tuple[float, float]:
     return c.fp32 * c.fp32_runs * 1e3, (c.fp32 * c.fp32_runs + c.int8 * c.int8_runs) * 1e3
 
 
-@cause("2.2", "The time of {} includes preprocessing.", "{} 的時間包含了前處理。")
+@cause("2.2", Text("The time of {} includes preprocessing.", "{} 的時間包含了前處理。"))
 def preprocessing_is_timed(c: Clock) -> Iterator[tuple[tuple[float, float], str]]:
     for f, i, words in ((1, 0, "FP32"), (0, 1, "INT8"), (1, 1, "FP32, INT8")):
         yield ((c.fp32 + f * PREPROCESSING) * 1e3, (c.int8 + i * PREPROCESSING) * 1e3), words
@@ -257,8 +290,10 @@ def preprocessing_is_timed(c: Clock) -> Iterator[tuple[tuple[float, float], str]
 
 @cause(
     "2.2",
-    "The time of all runs is shown as that of one: it is not divided by their number.",
-    "顯示的是所有次數的總時間：沒有除以次數。",
+    Text(
+        "The time of all runs is shown as that of one: it is not divided by their number.",
+        "顯示的是所有次數的總時間：沒有除以次數。",
+    ),
 )
 def not_divided_by_the_runs(c: Clock) -> Iterator[tuple[float, float]]:
     for less in (0, 1, 2, 3, 5, 10):
@@ -267,7 +302,8 @@ def not_divided_by_the_runs(c: Clock) -> Iterator[tuple[float, float]]:
 
 
 @cause(
-    "2.2", "The times of one model are shown for both: {}.", "兩個模型顯示的都是同一個時間：{}。"
+    "2.2",
+    Text("The times of one model are shown for both: {}.", "兩個模型顯示的都是同一個時間：{}。"),
 )
 def one_time_twice(c: Clock) -> Iterator[tuple[tuple[float, float], str]]:
     yield (c.fp32 * 1e3, c.fp32 * 1e3), "FP32"
@@ -276,8 +312,10 @@ def one_time_twice(c: Clock) -> Iterator[tuple[tuple[float, float], str]]:
 
 @cause(
     "2.2",
-    "The speed-up is upside down: INT8's time over FP32's.",
-    "加速倍數算反了：用 INT8 時間除以 FP32 時間。",
+    Text(
+        "The speed-up is upside down: INT8's time over FP32's.",
+        "加速倍數算反了：用 INT8 時間除以 FP32 時間。",
+    ),
     symptoms=("int8-slow",),
 )
 def speedup_upside_down(fp32: float, int8: float) -> float:
@@ -286,8 +324,10 @@ def speedup_upside_down(fp32: float, int8: float) -> float:
 
 @cause(
     "2.2",
-    "The speed-up is the difference of the times, not their quotient.",
-    "加速倍數是兩個時間的差，應該相除。",
+    Text(
+        "The speed-up is the difference of the times, not their quotient.",
+        "加速倍數是兩個時間的差，應該相除。",
+    ),
 )
 def difference_for_quotient(fp32: float, int8: float) -> Iterator[float]:
     yield from (fp32 - int8, int8 - fp32)
@@ -295,8 +335,10 @@ def difference_for_quotient(fp32: float, int8: float) -> Iterator[float]:
 
 @cause(
     "2.2",
-    "The times or the speed-up are constants, not measured: {}.",
-    "時間或加速倍數是固定值，不是測量的：{}。",
+    Text(
+        "The times or the speed-up are constants, not measured: {}.",
+        "時間或加速倍數是固定值，不是測量的：{}。",
+    ),
 )
 def constant_figures(texts: list[str]) -> str | None:
     return (

@@ -47,8 +47,10 @@ class Way:
 
 @cause(
     "2.1",
-    "The axes are not exchanged: the channels come last (HWC), the network wants them first (CHW).",
-    "沒有交換軸：通道在最後（HWC），模型要的是通道在前（CHW）。",
+    Text(
+        "The axes are not exchanged: the channels come last (HWC), the network wants them first (CHW).",
+        "沒有交換軸：通道在最後（HWC），模型要的是通道在前（CHW）。",
+    ),
     symptoms=("same-class",),
 )
 def channels_last(a: np.ndarray) -> np.ndarray:
@@ -57,8 +59,10 @@ def channels_last(a: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.1",
-    "Height and width are exchanged: the transpose has another order than (2, 0, 1).",
-    "高與寬對調：transpose 的順序不是 (2, 0, 1)。",
+    Text(
+        "Height and width are exchanged: the transpose has another order than (2, 0, 1).",
+        "高與寬對調：transpose 的順序不是 (2, 0, 1)。",
+    ),
     symptoms=("photos-wrong",),
 )
 def height_and_width_exchanged(a: np.ndarray) -> np.ndarray:
@@ -67,8 +71,9 @@ def height_and_width_exchanged(a: np.ndarray) -> np.ndarray:
 
 @cause(
     "2.1",
-    "The axes come in another order than channels, height, width.",
-    "軸的順序不是通道、高、寬。",
+    Text(
+        "The axes come in another order than channels, height, width.", "軸的順序不是通道、高、寬。"
+    ),
     symptoms=("same-class",),
 )
 def axes_in_another_order(a: np.ndarray) -> Iterator[np.ndarray]:
@@ -78,8 +83,10 @@ def axes_in_another_order(a: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "A reshape stands in place of a transpose: it keeps the order of the numbers and so mixes pixels and channels.",
-    "用 reshape 代替 transpose：數字的順序沒變，像素與通道因此混在一起。",
+    Text(
+        "A reshape stands in place of a transpose: it keeps the order of the numbers and so mixes pixels and channels.",
+        "用 reshape 代替 transpose：數字的順序沒變，像素與通道因此混在一起。",
+    ),
     symptoms=("same-class", "ten-percent"),
 )
 def reshape_for_transpose(a: np.ndarray) -> np.ndarray:
@@ -90,31 +97,33 @@ def _right_layout(a: np.ndarray) -> np.ndarray:
     return a.transpose(2, 0, 1)
 
 
-@cause("2.1", "The picture is mirrored.", "圖片左右相反。")
+@cause("2.1", Text("The picture is mirrored.", "圖片左右相反。"))
 def mirrored(a: np.ndarray) -> np.ndarray:
     return a[:, ::-1]
 
 
-@cause("2.1", "The picture stands on its head.", "圖片上下顛倒。", symptoms=("photos-wrong",))
+@cause("2.1", Text("The picture stands on its head.", "圖片上下顛倒。"), symptoms=("photos-wrong",))
 def upside_down(a: np.ndarray) -> np.ndarray:
     return a[::-1]
 
 
 @cause(
     "2.1",
-    "The batch axis is missing: the network takes (1, 3, 32, 32).",
-    "缺少 batch 軸：模型要的是 (1, 3, 32, 32)。",
+    Text(
+        "The batch axis is missing: the network takes (1, 3, 32, 32).",
+        "缺少 batch 軸：模型要的是 (1, 3, 32, 32)。",
+    ),
 )
 def no_batch_axis(a: np.ndarray) -> np.ndarray:
     return a
 
 
-@cause("2.1", "The batch axis was added twice.", "batch 軸加了兩次。")
+@cause("2.1", Text("The batch axis was added twice.", "batch 軸加了兩次。"))
 def batch_axis_twice(a: np.ndarray) -> np.ndarray:
     return a[None, None]
 
 
-@cause("2.1", "The batch axis is not the first one.", "batch 軸不在最前面。")
+@cause("2.1", Text("The batch axis is not the first one.", "batch 軸不在最前面。"))
 def batch_axis_elsewhere(a: np.ndarray) -> Iterator[np.ndarray]:
     for axis in range(1, a.ndim + 1):
         yield np.expand_dims(a, axis)
@@ -125,8 +134,7 @@ def batch_axis_elsewhere(a: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "/ 255 is missing: the pixels stay 0..255.",
-    "缺少 / 255：像素值仍是 0～255。",
+    Text("/ 255 is missing: the pixels stay 0..255.", "缺少 / 255：像素值仍是 0～255。"),
     symptoms=("same-class",),
 )
 def not_divided_by_255() -> float:
@@ -135,23 +143,27 @@ def not_divided_by_255() -> float:
 
 @cause(
     "2.1",
-    "The pixels are divided by 255 twice: all come out near black.",
-    "除以 255 兩次：結果幾乎全黑。",
+    Text(
+        "The pixels are divided by 255 twice: all come out near black.",
+        "除以 255 兩次：結果幾乎全黑。",
+    ),
     symptoms=("same-class",),
 )
 def divided_by_255_twice() -> float:
     return 255 * 255
 
 
-@cause("2.1", "The pixels are divided by 256, not by 255.", "除以 256，而不是 255。")
+@cause("2.1", Text("The pixels are divided by 256, not by 255.", "除以 256，而不是 255。"))
 def divided_by_256() -> float:
     return 256
 
 
 @cause(
     "2.1",
-    "The pixels are divided by 127.5 without the 1 subtracted: they fill 0..2.",
-    "除以 127.5 而沒有減 1：數值為 0～2。",
+    Text(
+        "The pixels are divided by 127.5 without the 1 subtracted: they fill 0..2.",
+        "除以 127.5 而沒有減 1：數值為 0～2。",
+    ),
 )
 def divided_by_half_of_255() -> float:
     return 127.5
@@ -167,28 +179,29 @@ def _formula(mean: Any = MEAN, std: Any = STD) -> Pair:
 
 @cause(
     "2.1",
-    "Mean and standard deviation are exchanged.",
-    "平均與標準差寫反了。",
+    Text("Mean and standard deviation are exchanged.", "平均與標準差寫反了。"),
     symptoms=("same-class",),
 )
 def mean_and_deviation_exchanged() -> Pair:
     return _formula(STD, MEAN)
 
 
-@cause("2.1", "The mean is not subtracted.", "沒有減去平均。")
+@cause("2.1", Text("The mean is not subtracted.", "沒有減去平均。"))
 def mean_not_subtracted() -> Pair:
     return _formula(0)
 
 
-@cause("2.1", "It is not divided by the standard deviation.", "沒有除以標準差。")
+@cause("2.1", Text("It is not divided by the standard deviation.", "沒有除以標準差。"))
 def not_divided_by_the_deviation() -> Pair:
     return _formula(MEAN, 1)
 
 
 @cause(
     "2.1",
-    "Mean and standard deviation are left out: the numbers stay 0..1.",
-    "沒有減平均、除以標準差：數值停在 0～1。",
+    Text(
+        "Mean and standard deviation are left out: the numbers stay 0..1.",
+        "沒有減平均、除以標準差：數值停在 0～1。",
+    ),
 )
 def not_normalised() -> Pair:
     return _formula(0, 1)
@@ -196,37 +209,42 @@ def not_normalised() -> Pair:
 
 @cause(
     "2.1",
-    "The pixels are mapped to -1..1 (x / 127.5 - 1, or 0.5 for mean and deviation), not normalised as in training.",
-    "像素被轉成 -1～1（x / 127.5 - 1，或平均與標準差都用 0.5），與訓練時的正規化不同。",
+    Text(
+        "The pixels are mapped to -1..1 (x / 127.5 - 1, or 0.5 for mean and deviation), not normalised as in training.",
+        "像素被轉成 -1～1（x / 127.5 - 1，或平均與標準差都用 0.5），與訓練時的正規化不同。",
+    ),
 )
 def scaled_to_minus_one_one() -> Iterator[Pair]:
     yield _formula(0.5, 0.5)
     yield 2 / STD, (-1 - MEAN) / STD  # and normalised as well
 
 
-@cause("2.1", "The mean is added, not subtracted.", "平均是加上去的，應該減去。")
+@cause("2.1", Text("The mean is added, not subtracted.", "平均是加上去的，應該減去。"))
 def mean_added() -> Pair:
     return _formula(-MEAN)
 
 
 @cause(
     "2.1",
-    "It is multiplied by the standard deviation, not divided.",
-    "乘上了標準差，應該除以標準差。",
+    Text(
+        "It is multiplied by the standard deviation, not divided.", "乘上了標準差，應該除以標準差。"
+    ),
 )
 def multiplied_by_the_deviation() -> Pair:
     return STD, -MEAN * STD
 
 
-@cause("2.1", "It is normalised twice.", "正規化做了兩次。")
+@cause("2.1", Text("It is normalised twice.", "正規化做了兩次。"))
 def normalised_twice() -> Pair:
     return 1 / STD**2, -MEAN / STD**2 - MEAN / STD
 
 
 @cause(
     "2.1",
-    "It is divided by the deviation before the mean is subtracted.",
-    "先除以標準差才減平均，順序相反。",
+    Text(
+        "It is divided by the deviation before the mean is subtracted.",
+        "先除以標準差才減平均，順序相反。",
+    ),
 )
 def divided_before_subtracted() -> Pair:
     return 1 / STD, -MEAN
@@ -234,8 +252,10 @@ def divided_before_subtracted() -> Pair:
 
 @cause(
     "2.1",
-    "The mean (0..1) is subtracted before the pixels (0..255) are divided by 255.",
-    "像素還是 0～255 時就減去 0～1 的平均，之後才除以 255。",
+    Text(
+        "The mean (0..1) is subtracted before the pixels (0..255) are divided by 255.",
+        "像素還是 0～255 時就減去 0～1 的平均，之後才除以 255。",
+    ),
 )
 def normalised_before_division() -> Iterator[Pair]:
     yield 1 / STD, -MEAN / STD / 255
@@ -257,7 +277,8 @@ _KNOWN: Final = {
 
 
 @cause(
-    "2.1", "Mean and standard deviation are other constants: {}.", "平均與標準差用了其他常數：{}。"
+    "2.1",
+    Text("Mean and standard deviation are other constants: {}.", "平均與標準差用了其他常數：{}。"),
 )
 def other_constants() -> Iterator[tuple[Pair, str]]:
     for name, (mean, std) in _KNOWN.items():
@@ -267,15 +288,17 @@ def other_constants() -> Iterator[tuple[Pair, str]]:
             yield _formula(MEAN, std), f"standard deviation of {name}"
 
 
-@cause("2.1", "The pixels are divided by {}, not by 255.", "像素除以 {}，而不是 255。")
+@cause("2.1", Text("The pixels are divided by {}, not by 255.", "像素除以 {}，而不是 255。"))
 def divided_by_another_number() -> float:
     return 100
 
 
 @cause(
     "2.1",
-    "The channels come as BGR, the network was trained on RGB.",
-    "通道順序是 BGR，模型是用 RGB 訓練的。",
+    Text(
+        "The channels come as BGR, the network was trained on RGB.",
+        "通道順序是 BGR，模型是用 RGB 訓練的。",
+    ),
 )
 def channels_reversed() -> tuple[int, ...]:
     return 2, 1, 0
@@ -283,8 +306,10 @@ def channels_reversed() -> tuple[int, ...]:
 
 @cause(
     "2.1",
-    "The channels are in the order {}, the network was trained on RGB.",
-    "通道順序是 {}，模型是用 RGB 訓練的。",
+    Text(
+        "The channels are in the order {}, the network was trained on RGB.",
+        "通道順序是 {}，模型是用 RGB 訓練的。",
+    ),
 )
 def channels_permuted() -> Iterator[tuple[int, ...]]:
     yield from ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
@@ -293,14 +318,18 @@ def channels_permuted() -> Iterator[tuple[int, ...]]:
 
 @cause(
     "2.1",
-    "The colours are lost: all three channels are the grey picture.",
-    "顏色不見了：三個通道都是灰階圖。",
+    Text(
+        "The colours are lost: all three channels are the grey picture.",
+        "顏色不見了：三個通道都是灰階圖。",
+    ),
 )
 def grey_for_colour() -> tuple[int, ...]:
     return 3, 3, 3  # the luminance stands behind R, G and B
 
 
-@cause("2.1", "The picture is in another colour space than RGB: {}.", "圖片不是 RGB，而是 {}。")
+@cause(
+    "2.1", Text("The picture is in another colour space than RGB: {}.", "圖片不是 RGB，而是 {}。")
+)
 def other_colour_space(image: Image.Image) -> Iterator[tuple[Image.Image, str]]:
     for mode in ("HSV", "YCbCr", "LAB"):
         yield Image.merge("RGB", image.convert(mode).split()), mode
@@ -314,8 +343,10 @@ def other_colour_space(image: Image.Image) -> Iterator[tuple[Image.Image, str]]:
 
 @cause(
     "2.1",
-    "Each picture is scaled by its own mean and deviation or extremes, not by the data set's.",
-    "用每張圖片自己的平均、標準差或最大最小值縮放，而不是資料集的。",
+    Text(
+        "Each picture is scaled by its own mean and deviation or extremes, not by the data set's.",
+        "用每張圖片自己的平均、標準差或最大最小值縮放，而不是資料集的。",
+    ),
 )
 def scaled_by_its_own_statistics(g: np.ndarray) -> Iterator[np.ndarray]:
     for axes in (None, (0, 1)):
@@ -327,8 +358,10 @@ def scaled_by_its_own_statistics(g: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "The division is one of integers (//, or an integer type): only 0 and 1 are left.",
-    "用了整數除法（// 或整數型別）：只剩 0 與 1。",
+    Text(
+        "The division is one of integers (//, or an integer type): only 0 and 1 are left.",
+        "用了整數除法（// 或整數型別）：只剩 0 與 1。",
+    ),
     symptoms=("same-class",),
 )
 def divided_as_integers(g: np.ndarray) -> Iterator[np.ndarray]:
@@ -338,8 +371,10 @@ def divided_as_integers(g: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "The normalised numbers are made integers: almost nothing of the picture is left.",
-    "正規化後又轉成整數：圖片幾乎什麼都不剩。",
+    Text(
+        "The normalised numbers are made integers: almost nothing of the picture is left.",
+        "正規化後又轉成整數：圖片幾乎什麼都不剩。",
+    ),
     symptoms=("same-class",),
 )
 def rounded_to_integers(g: np.ndarray) -> Iterator[np.ndarray]:
@@ -351,8 +386,10 @@ def rounded_to_integers(g: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "The normalised numbers are cut off at 0 and 1, though they fill about -2..2.1.",
-    "正規化後的數值被截在 0 與 1 之間，原本應為約 -2～2.1。",
+    Text(
+        "The normalised numbers are cut off at 0 and 1, though they fill about -2..2.1.",
+        "正規化後的數值被截在 0 與 1 之間，原本應為約 -2～2.1。",
+    ),
 )
 def clipped(g: np.ndarray) -> Iterator[np.ndarray]:
     normalised = (g / 255 - MEAN) / STD
@@ -362,8 +399,10 @@ def clipped(g: np.ndarray) -> Iterator[np.ndarray]:
 
 @cause(
     "2.1",
-    "The same picture gives other numbers each time: a random crop, flip or noise of training is left in.",
-    "同一張圖片每次結果都不同：留著訓練用的隨機裁切、翻轉或雜訊。",
+    Text(
+        "The same picture gives other numbers each time: a random crop, flip or noise of training is left in.",
+        "同一張圖片每次結果都不同：留著訓練用的隨機裁切、翻轉或雜訊。",
+    ),
 )
 def random_augmentation(first: np.ndarray, again: np.ndarray) -> bool:
     return first.shape != again.shape or not np.allclose(first, again, atol=1e-3)
@@ -371,8 +410,10 @@ def random_augmentation(first: np.ndarray, again: np.ndarray) -> bool:
 
 @cause(
     "2.1",
-    "Mean and deviation are used when the channels already come first: shapes (3, 32, 32) and (3,) do not fit.",
-    "通道已經換到最前面才用平均與標準差：形狀 (3, 32, 32) 與 (3,) 不合。",
+    Text(
+        "Mean and deviation are used when the channels already come first: shapes (3, 32, 32) and (3,) do not fit.",
+        "通道已經換到最前面才用平均與標準差：形狀 (3, 32, 32) 與 (3,) 不合。",
+    ),
 )
 def constants_for_channels_last() -> str:
     return r"broadcast together with shapes \((1,)?3,\d+,\d+\) \(3,\)"
@@ -383,22 +424,28 @@ def constants_for_channels_last() -> str:
 
 @cause(
     "2.1",
-    "It returns float64; the model takes float32, and onnxruntime refuses.",
-    "傳回 float64；模型要 float32，onnxruntime 會報錯。",
+    Text(
+        "It returns float64; the model takes float32, and onnxruntime refuses.",
+        "傳回 float64；模型要 float32，onnxruntime 會報錯。",
+    ),
 )
 def double_precision() -> str:
     return "float64"
 
 
-@cause("2.1", "It returns float16; the model takes float32.", "傳回 float16；模型要 float32。")
+@cause(
+    "2.1", Text("It returns float16; the model takes float32.", "傳回 float16；模型要 float32。")
+)
 def half_precision() -> str:
     return "float16"
 
 
 @cause(
     "2.1",
-    "It returns {}; the model takes a numpy array of float32.",
-    "傳回 {}；模型要的是 float32 的 numpy 陣列。",
+    Text(
+        "It returns {}; the model takes a numpy array of float32.",
+        "傳回 {}；模型要的是 float32 的 numpy 陣列。",
+    ),
 )
 def another_type() -> str:
     return ""
@@ -438,8 +485,10 @@ def _square(image: Image.Image, side: int) -> Image.Image:
 
 @cause(
     "2.1",
-    "The picture is resized by another filter than Pillow's own (bicubic): {}.",
-    "縮放用了 Pillow 預設（bicubic）以外的濾波器：{}。",
+    Text(
+        "The picture is resized by another filter than Pillow's own (bicubic): {}.",
+        "縮放用了 Pillow 預設（bicubic）以外的濾波器：{}。",
+    ),
 )
 def another_filter(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
     return _resize(image, size, how)
@@ -447,8 +496,10 @@ def another_filter(image: Image.Image, size: tuple[int, int], how: str) -> np.nd
 
 @cause(
     "2.1",
-    "The picture is cropped ({}): what lies outside is never seen by the network.",
-    "圖片被裁切（{}）：裁掉的部分模型看不到。",
+    Text(
+        "The picture is cropped ({}): what lies outside is never seen by the network.",
+        "圖片被裁切（{}）：裁掉的部分模型看不到。",
+    ),
     symptoms=("photos-wrong",),
 )
 def cropped(
@@ -479,8 +530,10 @@ def _cut(pixels: np.ndarray, side: int) -> np.ndarray:
 
 @cause(
     "2.1",
-    "The picture keeps its proportions and is padded ({}); the network was trained on whole squares.",
-    "圖片保持長寬比並補邊（{}）；模型是用整張正方形圖訓練的。",
+    Text(
+        "The picture keeps its proportions and is padded ({}); the network was trained on whole squares.",
+        "圖片保持長寬比並補邊（{}）；模型是用整張正方形圖訓練的。",
+    ),
     symptoms=("photos-wrong",),
 )
 def padded(image: Image.Image, size: tuple[int, int], how: str) -> Iterator[tuple[np.ndarray, str]]:
@@ -501,8 +554,10 @@ def padded(image: Image.Image, size: tuple[int, int], how: str) -> Iterator[tupl
 
 @cause(
     "2.1",
-    "The picture is resized to {} first and then again: detail is lost.",
-    "圖片先縮放成 {}，再縮放一次：細節流失。",
+    Text(
+        "The picture is resized to {} first and then again: detail is lost.",
+        "圖片先縮放成 {}，再縮放一次：細節流失。",
+    ),
 )
 def resized_twice(
     image: Image.Image, size: tuple[int, int], how: str
@@ -515,8 +570,7 @@ def resized_twice(
 
 @cause(
     "2.1",
-    "The picture is resized to {}, not to 32x32.",
-    "圖片縮放成 {}，而不是 32x32。",
+    Text("The picture is resized to {}, not to 32x32.", "圖片縮放成 {}，而不是 32x32。"),
     symptoms=("photos-wrong",),
 )
 def another_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -525,8 +579,10 @@ def another_size(size: tuple[int, int]) -> tuple[int, int]:
 
 @cause(
     "2.1",
-    "The picture is not resized: only one of 32x32 pixels fits.",
-    "沒有縮放圖片：只有 32x32 的圖片能用。",
+    Text(
+        "The picture is not resized: only one of 32x32 pixels fits.",
+        "沒有縮放圖片：只有 32x32 的圖片能用。",
+    ),
     symptoms=("photos-wrong",),
 )
 def not_resized(image: Image.Image) -> tuple[int, int]:
@@ -535,8 +591,10 @@ def not_resized(image: Image.Image) -> tuple[int, int]:
 
 @cause(
     "2.1",
-    "thumbnail() keeps the proportions and never enlarges: few pictures come out as 32x32.",
-    "thumbnail() 保持長寬比且不會放大：很少圖片會變成 32x32。",
+    Text(
+        "thumbnail() keeps the proportions and never enlarges: few pictures come out as 32x32.",
+        "thumbnail() 保持長寬比且不會放大：很少圖片會變成 32x32。",
+    ),
     symptoms=("photos-wrong",),
 )
 def thumbnail_for_resize(image: Image.Image) -> tuple[int, int]:
@@ -550,8 +608,10 @@ def thumbnail_for_resize(image: Image.Image) -> tuple[int, int]:
 
 @cause(
     "2.1",
-    "The picture is not converted to RGB: grey ones, palettes and transparency fail.",
-    "沒有轉成 RGB：灰階、調色盤與透明的圖片會出錯。",
+    Text(
+        "The picture is not converted to RGB: grey ones, palettes and transparency fail.",
+        "沒有轉成 RGB：灰階、調色盤與透明的圖片會出錯。",
+    ),
 )
 def not_converted_to_rgb(image: Image.Image) -> Image.Image | None:
     return image if image.mode == "RGB" else None
@@ -559,8 +619,10 @@ def not_converted_to_rgb(image: Image.Image) -> Image.Image | None:
 
 @cause(
     "2.1",
-    "Grey and palette pictures are not converted to RGB and fail; transparent ones lose their fourth channel only.",
-    "灰階與調色盤圖片沒有轉成 RGB 而出錯；透明圖片只去掉第四個通道。",
+    Text(
+        "Grey and palette pictures are not converted to RGB and fail; transparent ones lose their fourth channel only.",
+        "灰階與調色盤圖片沒有轉成 RGB 而出錯；透明圖片只去掉第四個通道。",
+    ),
 )
 def first_three_channels(image: Image.Image) -> Image.Image | None:
     if len(image.getbands()) < 3:
@@ -570,22 +632,27 @@ def first_three_channels(image: Image.Image) -> Image.Image | None:
 
 @cause(
     "2.1",
-    "Transparent pictures keep their fourth channel and fail.",
-    "透明圖片保留第四個通道而出錯。",
+    Text(
+        "Transparent pictures keep their fourth channel and fail.", "透明圖片保留第四個通道而出錯。"
+    ),
 )
 def alpha_kept(image: Image.Image) -> Image.Image | None:
     return None if image.mode in ("RGBA", "CMYK") else image.convert("RGB")
 
 
-@cause("2.1", "Grey pictures are not converted to RGB and fail.", "灰階圖片沒有轉成 RGB 而出錯。")
+@cause(
+    "2.1", Text("Grey pictures are not converted to RGB and fail.", "灰階圖片沒有轉成 RGB 而出錯。")
+)
 def grey_kept(image: Image.Image) -> Image.Image | None:
     return None if image.mode in ("L", "1", "LA") else image.convert("RGB")
 
 
 @cause(
     "2.1",
-    'Transparent pictures are laid on {}; convert("RGB") keeps the colours below.',
-    '透明圖片被疊在{}上；convert("RGB") 會保留底下的顏色。',
+    Text(
+        'Transparent pictures are laid on {}; convert("RGB") keeps the colours below.',
+        '透明圖片被疊在{}上；convert("RGB") 會保留底下的顏色。',
+    ),
 )
 def laid_on_a_background(image: Image.Image) -> Iterator[tuple[Image.Image, Text]]:
     see_through = "A" in image.getbands() or "transparency" in image.info
@@ -603,8 +670,10 @@ def laid_on_a_background(image: Image.Image) -> Iterator[tuple[Image.Image, Text
 
 @cause(
     "2.1",
-    "The numbers of a palette picture are taken for grey levels.",
-    "調色盤圖片的索引被當成灰階。",
+    Text(
+        "The numbers of a palette picture are taken for grey levels.",
+        "調色盤圖片的索引被當成灰階。",
+    ),
 )
 def palette_taken_for_grey(image: Image.Image) -> Image.Image:
     if image.mode == "P":
@@ -614,8 +683,10 @@ def palette_taken_for_grey(image: Image.Image) -> Image.Image:
 
 @cause(
     "2.1",
-    "The picture is resized before it is converted: a palette can only be resized by the nearest pixel.",
-    "先縮放才轉成 RGB：調色盤圖片只能用最近鄰縮放。",
+    Text(
+        "The picture is resized before it is converted: a palette can only be resized by the nearest pixel.",
+        "先縮放才轉成 RGB：調色盤圖片只能用最近鄰縮放。",
+    ),
 )
 def resized_before_converting(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
     return np.asarray(image.resize(size, _FILTERS.get(how)).convert("RGB"), float)

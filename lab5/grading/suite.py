@@ -354,7 +354,7 @@ def _believed(one: Check, value: dict[str, Any]) -> Result:
 
 
 def _text(value: dict[str, Any]) -> Text:
-    return Text(*(str(value[language])[:_MAX_TEXT] for language in ("en", "zh")))
+    return Text(str(value["en"])[:_MAX_TEXT], str(value["zh"])[:_MAX_TEXT])
 
 
 def _lost(name: str, outcome: Outcome) -> Result:

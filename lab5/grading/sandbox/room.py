@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from lab5.errors import NoWallError, SandboxError
+from lab5.errors import SandboxError
 from lab5.grading.sandbox import wall
 from lab5.grading.sandbox.keeper import BOX, KEEPERS, OWN, Limits
 from lab5.grading.sandbox.messages import MOST, dumps, loads, receive, send
@@ -141,7 +141,7 @@ class Room:
 
     def _not_started(self, reason: str) -> SandboxError:
         if self.walled and "bwrap" in reason:
-            return NoWallError(reason)
+            return wall.no_wall(reason)
         return SandboxError(
             f"The grader's own process does not start ({reason}). No hand-in is at fault and no check "
             "counts as failed. See that this Python runs lab5: pip install -c constraints.txt -e .",

