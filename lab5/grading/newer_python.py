@@ -75,10 +75,12 @@ def _with_other_quotes(text: str, quote: str, fields: list[tuple[int, int]]) -> 
 
 def _rewritten(source: str, edit: _Edit) -> str:
     """``source`` with every outermost f-string edited."""
-    found, at = "", 0
+    found: list[str] = []
+    at = 0
     while match := _STRING.search(source, at):
         if match["comment"]:
-            found, at = found + source[at : match.end()], match.end()
+            found.append(source[at : match.end()])
+            at = match.end()
             continue
         fields: list[tuple[int, int]] = []
         try:
@@ -91,8 +93,9 @@ def _rewritten(source: str, edit: _Edit) -> str:
         if "f" in match["prefix"].lower():
             inside = [(a - start, b - start) for a, b in sorted(fields)]
             text = edit(text, match["quote"], inside)
-        found, at = found + source[at:start] + text, end
-    return found + source[at:]
+        found += [source[at:start], text]
+        at = end
+    return "".join([*found, source[at:]])
 
 
 def _end(source: str, match: re.Match[str], fields: list[tuple[int, int]]) -> int:
