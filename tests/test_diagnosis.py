@@ -189,7 +189,7 @@ def test_a_sample_of_the_benchmark(once):
     assert "named ≥ 97 %" in table(outcome)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_benchmark(once):
     outcome = measured(FAULTS, pairs(), RIGHT, made_in=once("bench", lambda folder: None))
     assert np.mean([one.found for one in outcome.single]) >= 0.97

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.core import LATE, Hostile, attack, code
+from tests.hostile.core import Hostile, attack, code
 
 
 @code(quick=True)
@@ -103,9 +103,9 @@ def a_thread_that_goes_on() -> str:
     """
 
 
-@attack("models", says=LATE, deadline=20, alone=True)
+@attack("models", fails="fp32-parity", deadline=20, alone=True)
 def a_model_that_never_ends(h: Hostile) -> None:
-    """An ONNX Loop of 2^62 rounds: only its process can be ended."""
+    """An ONNX Loop of 2^62 rounds: only its process can be ended, should it be run."""
     from tests.hostile.onnx_files import loop
 
     h.files["N26140692_FP32.onnx"] = h.files["N26140692_INT8.onnx"] = loop(1 << 62)
