@@ -180,6 +180,7 @@ def test_which_points_count_as_lost(monkeypatch, tmp_path):
             Result("nothing-left-blank", "fail"),  # without points
         ),
         0.0,
+        0,
     )
     monkeypatch.setattr(checks, "check_submission", lambda *_, **__: found)
     monkeypatch.setitem(render.RENDERERS, "terminal", lambda *_: "")
