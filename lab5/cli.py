@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from lab5.assignment import CALIBRATIONS
 from lab5.errors import Lab5Error, UsageError
@@ -56,6 +56,23 @@ def add_submission(parser: argparse.ArgumentParser) -> None:
     """The option ``--submission`` of the commands that write the report."""
     parser.add_argument(
         "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    )
+
+
+RunCode = Literal["walled", "unsafe", "never"]
+RUN_CODE: Final[tuple[RunCode, ...]] = get_args(RunCode)  # the default first
+
+
+def add_run_code(parser: argparse.ArgumentParser) -> None:
+    """The options ``--run-code`` and ``--static`` of the commands that run a hand-in's code."""
+    parser.add_argument(
+        "--run-code",
+        choices=RUN_CODE,
+        default=RUN_CODE[0],
+        help="how its code is run: behind a wall (bubblewrap), without one, or never / 如何執行其程式",
+    )
+    parser.add_argument(
+        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
     )
 
 

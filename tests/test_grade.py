@@ -214,5 +214,17 @@ def test_code_that_waits_for_ever_ends_within_the_time_of_the_zip(tmp_path):
     assert all("(probe " in one.why.en for one in late), late
 
 
+def test_a_notebook_that_cannot_be_read_costs_no_name(tmp_path):
+    path = handin.write_zip(
+        tmp_path / handin.ARCHIVE, {handin.NOTEBOOK: b"{", handin.REPORT: handin.report()}
+    )
+    found = lab5.check_submission(path, run_code="unsafe")
+    assert found.student_id == handin.ID
+    checks = {one.name: one for one in found.checks}
+    assert checks["screenshots"].earned == 8
+    assert checks["notebook-present"].status == "fail"
+    assert "error" not in {one.status for one in found.checks}
+
+
 def test_check_submission_is_exported():
     assert lab5.check_submission.__module__ == "lab5.grading.suite"

@@ -12,15 +12,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab5.cli import command, console
+from lab5.cli import add_run_code, command, console
+from lab5.diagnosis.core import SYMPTOMS
 from lab5.errors import UsageError
 from lab5.files import replacing
 from lab5.text import LANGUAGES, Language, Text
 
 if TYPE_CHECKING:
     from lab5.diagnosis.given import Given
-
-_SYMPTOMS = ("same-class", "ten-percent", "int8-wrong", "photos-wrong", "int8-slow")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "--json", type=Path, metavar="F", help="write the diagnosis there / 輸出 JSON"
     )
     found.add_argument(
-        "--symptom", choices=_SYMPTOMS, help="what the page shows / 網頁上看到的現象"
+        "--symptom", choices=tuple(SYMPTOMS), help="what the page shows / 網頁上看到的現象"
     )
     found.add_argument("--picture", type=Path, action="append", default=[], metavar="F",
                        help="a picture that got a wrong answer; with --answer / 答錯的圖片")  # fmt: skip
@@ -45,15 +44,7 @@ def parser() -> argparse.ArgumentParser:
                        help="where the signal is lost, as a table, and a chart there / 逐層比較")  # fmt: skip
     found.add_argument("--benchmark", action="store_true",
                        help="measure the diagnosis on faults put in; writes docs/diagnosis.md / 評測")  # fmt: skip
-    found.add_argument(
-        "--run-code",
-        choices=("walled", "unsafe", "never"),
-        default="walled",
-        help="as lab5 grade has it / 如何執行其程式",
-    )
-    found.add_argument(
-        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
-    )
+    add_run_code(found)
     found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     return found
 
@@ -114,8 +105,6 @@ def _asked(lang: Language) -> str | None:
     """The symptom that somebody at a terminal chooses; None elsewhere."""
     if not sys.stdin.isatty():
         return None
-    from lab5.diagnosis import SYMPTOMS
-
     print(Text("What does the page show?", "網頁上看到什麼？").say(lang))
     for number, text in enumerate(SYMPTOMS.values(), 1):
         print(f"  {number}  {text.say(lang)}")

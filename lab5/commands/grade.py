@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab5.cli import command, console, shown
+from lab5.cli import add_run_code, command, console, shown
 from lab5.errors import Lab5Error, SubmissionError, UsageError
 from lab5.files import files_below, replacing
 from lab5.text import LANGUAGES, Text
@@ -36,15 +36,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
     found.add_argument("--template", type=Path, help="the handed-out notebook / 模板 notebook")
     found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
-    found.add_argument(
-        "--run-code",
-        choices=("walled", "unsafe", "never"),
-        default="walled",
-        help="how its code is run: behind a wall (bubblewrap), without one, or never / 如何執行其程式",
-    )
-    found.add_argument(
-        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
-    )
+    add_run_code(found)
     found.add_argument(
         "--seed", type=int, metavar="N", help="of what its functions are called with / 亂數種子"
     )

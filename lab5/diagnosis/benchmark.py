@@ -21,13 +21,11 @@ import numpy as np
 from lab5.diagnosis import causes_of
 from lab5.diagnosis.bench_faults import FAULTS, RIGHT, Fault, HandIn, Shop
 from lab5.diagnosis.core import CAUSES
-from lab5.grading.evidence.checkpoint import reference_parameters
+from lab5.files import temporary_folder
 from lab5.grading.evidence.ipython import python_of
-from lab5.grading.handin import Evidence
+from lab5.grading.handin import Evidence, given_to_probes
 from lab5.grading.probes import PROBES
 from lab5.grading.sandbox.room import Outcome as Probed
-from lab5.grading.sandbox.wall import PACKAGE
-from lab5.grading.stand_ins.given import Given
 from lab5.grading.suite import code_room, run_probes
 
 PAIRS: Final = 60
@@ -91,8 +89,8 @@ def pairs(count: int = PAIRS) -> list[tuple[Fault, Fault]]:
 def measured(singles: Sequence[Fault], both: Sequence[tuple[Fault, Fault]], right: Sequence[Fault],
              say: Callable[[str], None] = lambda _: None, made_in: Path | None = None) -> Outcome:  # fmt: skip
     """Diagnose hand-ins with these faults; ``made_in`` keeps the models that are made for them."""
-    with tempfile.TemporaryDirectory(prefix="lab5-", ignore_cleanup_errors=True) as name:
-        bench = _Bench(Path(name), made_in or Path(name))
+    with temporary_folder() as folder:
+        bench = _Bench(folder, made_in or folder)
         jobs: list[tuple[str, str, tuple[Fault, ...]]] = []
         jobs += [("single", one.name, (one,)) for one in singles]
         jobs += [("pair", f"{a.name} + {b.name}", (a, b)) for a, b in both]
@@ -127,9 +125,8 @@ class _Bench:
         """Run all notebooks in one room, as to start one takes long."""
         sources = list(dict.fromkeys(tuple(h.cells) for h in handins if h.cells))
         sizes = {"fp32": 44_700_000, "int8": 11_300_000, "weights": 44_800_000}
-        network = (PACKAGE / "model.py").read_text(encoding="utf-8")
-        given = asdict(Given(0, sizes, reference_parameters(), network))
-        with code_room(walled=False) as room:  # our own faults need no wall
+        given = asdict(given_to_probes(0, sizes))
+        with code_room(False) as room:  # our own faults need no wall
             for cells in sources:
                 found = run_probes(room, list(map(python_of, cells)), given, names=_USED)
                 self._outcomes[cells] = {name: Probed.read(*one) for name, one in found}

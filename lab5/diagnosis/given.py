@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -12,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from lab5.cli import RunCode
 from lab5.errors import UsageError
-from lab5.files import external_locations, visible
-from lab5.grading.core import Fault
+from lab5.files import external_locations, temporary_folder, visible
 from lab5.grading.handin import Evidence
 from lab5.grading.probes import PROBES
 from lab5.grading.sandbox.room import Outcome
-from lab5.grading.suite import SECONDS, RunCode, code_room, run_probes
+from lab5.grading.suite import SECONDS, code_room, run_probes
 
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -45,8 +43,7 @@ def opened(
             raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
         files += sorted(p for p in visible(path) if p.is_file()) if path.is_dir() else [path]
     checkpoints = [p for p in files if p.suffix.lower() in _CHECKPOINTS]
-    with tempfile.TemporaryDirectory(prefix="lab5-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         archives = [p for p in files if p.suffix.lower() in (".zip", ".tar", ".tgz")]
         archive = (
             archives[0] if archives and len(archives) == len(files) - len(checkpoints) else None
@@ -73,16 +70,11 @@ def observed(evidence: Evidence, run_code: RunCode) -> dict[str, Outcome] | None
     Raises:
         NoWallError: it should be run behind a wall, and none can be built here.
     """
-    if run_code == "never" or evidence.zip.path("notebook") is None:
+    if run_code == "never" or not (job := evidence.to_run()):
         return None
-    try:
-        cells = evidence.to_run()
-    except Fault:
-        return None  # the notebook cannot be read, which its own cause tells
-    given = dataclasses.asdict(evidence.given)
     until = time.monotonic() + SECONDS
-    with code_room(walled=run_code == "walled") as room:
-        found = dict(run_probes(room, cells, given, until, names=PROBES))
+    with code_room(run_code == "walled") as room:
+        found = dict(run_probes(room, **job, until=until, names=PROBES))
     return {name: Outcome.read(*one) for name, one in found.items()}
 
 

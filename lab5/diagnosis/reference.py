@@ -133,8 +133,3 @@ class Reference:
 def _block_strides(net: Net) -> Iterator[int]:
     for stride in net.strides[1:]:
         yield from (stride, 1)
-
-
-def softmax(z: np.ndarray, axis: int = -1) -> np.ndarray:
-    e = np.exp(z - z.max(axis, keepdims=True))
-    return np.asarray(e / e.sum(axis, keepdims=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import statistics
 import sys
 import time
@@ -42,6 +43,12 @@ def times_as_long(pairs: list[tuple[float, float]]) -> float:
     """
     first, second = zip(*pairs, strict=True)
     return min(min(second) / min(first), statistics.median(b / a for a, b in pairs))
+
+
+def given_to_probes(seed: int, sizes: Mapping[str, int]) -> Given:
+    """What the probes get beside a notebook whose files have these sizes: bytes by kind."""
+    network = (PACKAGE / "model.py").read_text(encoding="utf-8")
+    return Given(seed, sizes, reference_parameters(), network)
 
 
 class Evidence:
@@ -105,16 +112,21 @@ class Evidence:
             "int8": self.zip.path("int8"),
             "weights": self.weights,
         }
-        return Given(
-            seed=self.seed,
-            sizes={kind: path.stat().st_size for kind, path in paths.items() if path},
-            parameters=reference_parameters(),
-            network=(PACKAGE / "model.py").read_text(encoding="utf-8"),
-        )
+        sizes = {kind: path.stat().st_size for kind, path in paths.items() if path}
+        return given_to_probes(self.seed, sizes)
 
-    def to_run(self) -> list[str]:
-        """The notebook's code, a cell each, as the probes get it."""
-        return [python_of(cell.source) for cell in self.cells if cell.kind == "code"]
+    def to_run(self) -> dict[str, Any]:
+        """The ``cells`` of code and what is ``given`` with them, for ``run_probes``.
+
+        Empty where there is no notebook that can be read.
+        """
+        if self.zip.path("notebook") is None:
+            return {}
+        try:
+            cells = [python_of(cell.source) for cell in self.cells if cell.kind == "code"]
+        except Unreadable:  # which its own check says
+            return {}
+        return {"cells": cells, "given": dataclasses.asdict(self.given)}
 
     def probe(self, name: str) -> dict[str, Any]:
         """What was observed of the notebook's code.
@@ -132,10 +144,11 @@ class Evidence:
         if outcome.ended == "done" and isinstance(outcome.value, dict):
             return outcome.value
         if outcome.ended == "timeout":
+            seconds = outcome.error.removesuffix(" s")
             raise Fault(
                 Text(
-                    f"It was still running after {outcome.error}econds of computing.",
-                    f"運算超過 {outcome.error.rstrip(' s')} 秒仍未結束。",
+                    f"It was still running after {seconds} seconds of computing.",
+                    f"運算超過 {seconds} 秒仍未結束。",
                 ),
                 want=Text("it ends", "會結束"),
                 got=Text("an endless loop, or very slow code", "無窮迴圈，或非常慢的程式"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab5.cli import RUN_CODE
 from lab5.text import LANGUAGES
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--run-code",
-        choices=("walled", "unsafe", "never"),
-        default="walled",
+        choices=RUN_CODE,
+        default=RUN_CODE[0],
         help="as lab5 grade has it",
     )
     group.addoption("--lang", dest="lab5_lang", choices=LANGUAGES, default=LANGUAGES[0])

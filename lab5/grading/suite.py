@@ -11,13 +11,14 @@ import importlib
 import math
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lab5.assignment import STUDENT_ID
+from lab5.cli import RunCode
 from lab5.errors import NoWallError, SubmissionError
 from lab5.grading.core import (
     ADVISED,
@@ -54,7 +55,7 @@ __all__ = [
     "Rooms",
     "check",
     "check_submission",
-]  # fmt: skip
+]
 
 for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each registers its checks
     importlib.import_module(f"lab5.grading.checks.{_module}")
@@ -66,9 +67,6 @@ SECONDS: Final = 60.0  # by the clock, for a zip
 PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
-_MAX_TEXT: Final = 20_000  # characters of a text of a result
-
-RunCode = Literal["walled", "unsafe", "never"]
 
 # All of this package that the notebook's code is run by; it holds no answer and no judge.
 _SEEN: Final = (
@@ -78,15 +76,29 @@ _SEEN: Final = (
     "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
 )  # fmt: skip
 _READS: Final = (
-    "numpy", "numpy.random", "encodings.big5", "encodings.cp437", "lab5.study.saturation", "PIL.Image", "onnx", "onnx.helper", "onnxruntime", "onnxruntime.quantization",
-    "pypdfium2", "IPython.core.inputtransformer2", "lab5.grading.worker",
+    "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
+    "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
+    "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
 )  # fmt: skip
 
 
-def code_room(*, walled: bool = True, more: tuple[str, ...] = ()) -> Room:
+def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
     """One for ``run_probes``."""
     only = [PACKAGE / name for name in _SEEN] if walled else None
     return Room((*preload(), *more), walled=walled, only=only)
+
+
+def _reading_room(walled: bool) -> Room:
+    return Room(_READS, walled=walled)
+
+
+def walled_if_possible(make: Callable[[bool], Room]) -> Room:
+    """The room that ``make(walled)`` makes, behind a wall where one can be built."""
+    with contextlib.suppress(NoWallError):
+        room = make(True)
+        room.wait()
+        return room
+    return make(False)
 
 
 class Rooms:
@@ -103,43 +115,35 @@ class Rooms:
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":
-            self.code = code_room()
-            self.reading = Room(_READS, walled=True)
+            self.code, self.reading = code_room(True), _reading_room(True)
             try:
                 self.code.wait()
             except BaseException:
                 self.close()
                 raise
         elif run_code == "unsafe":
-            self.reading = self.code = code_room(walled=False, more=_READS)
+            self.reading = self.code = code_room(False, more=_READS)
         else:
-            self.reading = _best_room()
+            self.reading = walled_if_possible(_reading_room)
+
+    def _all(self) -> list[Room]:
+        return [self.reading] if self.code in (None, self.reading) else [self.reading, self.code]
 
     def renew(self) -> None:
         """For the next hand-in, where visitors cannot be kept from the room itself."""
-        for room in {self.reading, self.code} - {None}:
-            if room is not None and not room.alone:
+        for room in self._all():
+            if not room.alone:
                 room.renew()
 
     def close(self) -> None:
-        for room in (self.code, getattr(self, "reading", None)):
-            if room is not None:
-                room.close()
+        for room in self._all():
+            room.close()
 
     def __enter__(self) -> Rooms:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _best_room() -> Room:
-    """For reading only: behind a wall where there is one."""
-    with contextlib.suppress(NoWallError):
-        room = Room(_READS, walled=True)
-        room.wait()
-        return room
-    return Room(_READS)
 
 
 def check_submission(
@@ -349,12 +353,11 @@ def _believed(one: Check, value: dict[str, Any]) -> Result:
         earned = round(float(value["earned"]), 2)
         if not 0 <= earned <= one.points:
             raise ValueError(f"{earned} of {one.points} points")
-    texts = {part: _text(value[part]) for part in ("why", "want", "got", "hint")}
+    texts = {
+        part: Text(str(value[part]["en"]), str(value[part]["zh"]))
+        for part in ("why", "want", "got", "hint")
+    }
     return Result(one.name, status, earned, **texts)
-
-
-def _text(value: dict[str, Any]) -> Text:
-    return Text(str(value["en"])[:_MAX_TEXT], str(value["zh"])[:_MAX_TEXT])
 
 
 def _lost(name: str, outcome: Outcome) -> Result:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lab5.grading.core import Result, judge
-from lab5.grading.evidence.program import NotebookUnreadable
 from lab5.grading.handin import Evidence
 from lab5.grading.sandbox.room import Outcome
 from lab5.grading.suite import CHECKS
@@ -32,20 +31,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     files = (request["archive"], request.get("weights"), request.get("template"))
     evidence = _opened(*files, request["seed"])
     if request["do"] == "look":
-        return {"student_id": evidence.zip.student_id, **_to_run(evidence)}
+        return {"student_id": evidence.zip.student_id, **evidence.to_run()}
     if request["do"] == "outcomes":
         found = request["outcomes"]
         evidence.outcomes = {name: Outcome.read(*one) for name, one in found.items()}
         return {}
     done = {name: Result(name, status) for name, status in request["states"].items()}
     return {"result": dataclasses.asdict(judge(CHECKS[request["check"]], evidence, done))}
-
-
-def _to_run(evidence: Evidence) -> dict[str, Any]:
-    """What the probes get; nothing where there is no notebook to run."""
-    if evidence.zip.path("notebook") is None:
-        return {}
-    try:
-        return {"cells": evidence.to_run(), "given": dataclasses.asdict(evidence.given)}
-    except NotebookUnreadable:
-        return {}

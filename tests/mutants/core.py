@@ -19,16 +19,13 @@ import numpy as np
 import onnx
 from filelock import FileLock
 
-from lab5.errors import NoWallError
 from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
-from lab5.grading.evidence.checkpoint import reference_parameters
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
-from lab5.grading.handin import Evidence
-from lab5.grading.sandbox.room import Outcome, Room
-from lab5.grading.sandbox.wall import PACKAGE
+from lab5.grading.handin import Evidence, given_to_probes
+from lab5.grading.sandbox.room import Outcome
 from lab5.grading.stand_ins.given import Given
-from lab5.grading.suite import MADE, code_room, run_probes
+from lab5.grading.suite import MADE, code_room, run_probes, walled_if_possible
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 
@@ -273,9 +270,7 @@ class Grader:
             variation.edit(self.handins[variation.name])
         sizes = {kind: len(self.good[name]) for kind, name in (("fp32", FP32), ("int8", INT8))}
         sizes["weights"] = weights.stat().st_size
-        given = Given(
-            SEED, sizes, reference_parameters(), (PACKAGE / "model.py").read_text("utf-8")
-        )
+        given = given_to_probes(SEED, sizes)
         self._probes = _Probes([HandIn(variants), *self.handins.values()], folder, given)
         self._evidence = self._opened(HandIn(variants), folder)
         self._evidence.outcomes = self._probes.of(self._evidence.cells)
@@ -338,7 +333,7 @@ class _Probes:
             _sources(cells): None for varied in handins if (cells := _cells(varied, folder))
         }
         self._given = dataclasses.asdict(given)
-        self._room = _room()
+        self._room = walled_if_possible(code_room)
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // workers))
         # Not in the threads: CPython's ast.parse fails when two take turns in it.
@@ -361,15 +356,6 @@ class _Probes:
     def _run(self, cells: list[str]) -> dict[str, Outcome]:
         found = run_probes(self._room, cells, self._given, seconds=SECONDS)
         return {name: Outcome.read(*one) for name, one in found}
-
-
-def _room() -> Room:
-    """Behind a wall where there is one."""
-    with contextlib.suppress(NoWallError):
-        room = code_room()
-        room.wait()
-        return room
-    return code_room(walled=False)
 
 
 def _cells(varied: HandIn, folder: Path) -> list[Cell] | None:

@@ -25,15 +25,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab5.grading.sandbox import linux
-from lab5.grading.sandbox.messages import describe, dumps, loads, receive, send
+from lab5.grading.sandbox.messages import answered, dumps, loads, receive, send
 
 MAX_FILES: Final = 8
 BOX: Final = "/box"  # a visitor's folder behind the wall
 _STATUS: Final = struct.Struct("id")  # a process's wait status, and its seconds of processor time
-OWN, KEEPERS = (
-    b"=",
-    b"!",
-)  # how an answer begins: the visitor's own follows, or what the keeper says
+OWN, KEEPERS = b"=", b"!"  # how an answer begins: the visitor's own, or what the keeper says
 
 
 @dataclass(frozen=True)
@@ -162,10 +159,8 @@ def _answer(
     seconds = float(head)
 
     def look() -> None:
-        with contextlib.suppress(BlockingIOError):
-            visit.setblocking(False)
-            if not visit.recv(1, socket.MSG_PEEK):
-                raise EOFError
+        if _gone(visit):
+            raise EOFError
         if not linux.AVAILABLE:
             return
         all_of_it = linux.descendants(os.getpid())
@@ -274,7 +269,11 @@ def _ready(
 ) -> tuple[Callable[[Any], Any], dict[str, str]]:
     """The visitor's function and its files; what is wrong with them is its answer."""
     try:
-        return _function(order["function"], hide=hide), _given(order["files"], handles)
+        chosen = function_named(order["function"])
+        if hide:  # nothing of the grader's can be imported from here on
+            for loaded in [n for n in sys.modules if n == "lab5" or n.startswith("lab5.")]:
+                del sys.modules[loaded]
+        return chosen, _given(order["files"], handles)
     except Exception as error:
         found = error
 
@@ -297,19 +296,17 @@ def _given(files: dict[str, str], handles: list[int]) -> dict[str, str]:
     return found
 
 
-def _function(named: str, *, hide: bool) -> Callable[[Any], Any]:
+def function_named(named: str) -> Callable[[Any], Any]:
+    """The function that is called "module:name"."""
     module, name = named.split(":")
     function: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
-    if hide:  # nothing of the grader's can be imported from here on
-        for loaded in [n for n in sys.modules if n == "lab5" or n.startswith("lab5.")]:
-            del sys.modules[loaded]
     return function
 
 
 def _visit(theirs: socket.socket, function: Callable[[Any], Any], given: dict[str, str]) -> None:
     """Answer requests; bound before the first, so that nothing that it patches matters."""
     from_, to, head = theirs.recv, theirs.sendall, struct.Struct(">Q")
-    write, read, say, end = dumps, loads, describe, _exit
+    answer, end = answered, _exit
     theirs.settimeout(None)
     while True:
         data = b""
@@ -321,13 +318,7 @@ def _visit(theirs: socket.socket, function: Callable[[Any], Any], given: dict[st
         while left:
             parts.append(from_(min(left, 1 << 20)))
             left -= len(parts[-1])
-        try:
-            answer = write(
-                {"ended": "done", "value": function(read(b"".join(parts).decode()) | given)}
-            )
-        except BaseException as error:
-            answer = write({"ended": "raised", "error": say(error)})
-        found = answer.encode("utf-8", "backslashreplace")
+        found = answer(function, b"".join(parts), given)
         to(head.pack(len(found)) + found)
 
 

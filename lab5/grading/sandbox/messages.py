@@ -56,6 +56,26 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:300]
 
 
+def answered(
+    function: Callable[[Any], Any],
+    request: bytes,
+    given: dict[str, str],
+    *,
+    read: Callable[[str], Any] = loads,
+    write: Callable[[Any], str] = dumps,
+    say: Callable[[BaseException], str] = describe,
+) -> bytes:
+    """What ``function`` answers to a request with these files, or what it raises, as a message.
+
+    All that it needs is bound beforehand: see ``dumps``.
+    """
+    try:
+        found = write({"ended": "done", "value": function(read(request.decode()) | given)})
+    except BaseException as error:
+        found = write({"ended": "raised", "error": say(error)})
+    return found.encode("utf-8", "backslashreplace")
+
+
 def send(to: socket.socket, data: bytes, *, until: float = math.inf) -> None:
     """One frame.
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from lab5.errors import SandboxError
+from lab5.files import temporary_folder
 from lab5.grading.sandbox import wall
-from lab5.grading.sandbox.keeper import BOX, KEEPERS, OWN, Limits
-from lab5.grading.sandbox.messages import MOST, dumps, loads, receive, send
+from lab5.grading.sandbox.keeper import BOX, KEEPERS, OWN, Limits, function_named
+from lab5.grading.sandbox.messages import MOST, answered, dumps, loads, receive, send
 
 START: Final = 300  # seconds by the clock for a room's imports; a busy machine takes 30
 _GRACE: Final = 5  # seconds by the clock for the keeper to say that time is over
@@ -327,23 +328,13 @@ class _Spawned(Visit):
 
 
 def _answer_alone(connection: Any, named: str, files: dict[str, str]) -> None:
-    import importlib
-
-    from lab5.grading.sandbox.messages import describe
-
-    module, name = named.split(":")
-    function = getattr(importlib.import_module(module), name)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    function = function_named(named)
+    with temporary_folder() as folder:
         os.chdir(folder)
         with contextlib.suppress(EOFError):
             while True:
-                request = loads(connection.recv_bytes().decode()) | files
-                try:
-                    answer = dumps({"ended": "done", "value": function(request)})
-                except BaseException as error:
-                    answer = dumps({"ended": "raised", "error": describe(error)})
-                connection.send_bytes(answer.encode("utf-8", "backslashreplace"))
-        os.chdir(Path(folder).parent)
+                connection.send_bytes(answered(function, connection.recv_bytes(), files))
+        os.chdir(folder.parent)
 
 
 def _environment(walled: bool) -> dict[str, str]:

@@ -5,6 +5,7 @@ Run as root, bubblewrap alone is no wall: the room gives its user up by itself (
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -24,13 +25,8 @@ _SYSTEM: Final = (
     "/etc/ld.so.cache", "/sys/devices/system/cpu",
 )  # fmt: skip
 
-_LIBRARIES: Final = (
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "PIL",
-    "torch",
-)  # each where it is, by whatever path
+# Each where it is, by whatever path.
+_LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "PIL", "torch")
 
 
 def no_wall(reason: str) -> NoWallError:
@@ -139,10 +135,11 @@ def _python() -> list[Path]:
     return [*paths, *libraries()]
 
 
-def libraries() -> list[Path]:
+@functools.cache  # each room asks three times
+def libraries() -> tuple[Path, ...]:
     """The folders that ours are imported from."""
     specs = (importlib.util.find_spec(name) for name in _LIBRARIES)
-    return list(dict.fromkeys(Path(s.origin).parents[1] for s in specs if s and s.origin))
+    return tuple(dict.fromkeys(Path(s.origin).parents[1] for s in specs if s and s.origin))
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:
