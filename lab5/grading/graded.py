@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,27 @@ class Graded:
             "seconds": self.seconds,
             "seed": self.seed,
         }
+
+    def stored(self) -> dict[str, Any]:
+        """All of it as JSON can hold it, texts in both languages: what ``restored`` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any]) -> Graded:
+        """
+        Raises:
+            KeyError, TypeError: it is nothing that ``stored`` returned.
+        """
+        checks = [
+            Result(
+                **{
+                    key: Text(**part) if isinstance(part, dict) else part
+                    for key, part in one.items()
+                }
+            )
+            for one in stored["checks"]
+        ]
+        return cls(**{**stored, "checks": tuple(checks)})
 
 
 def _sum(results: list[Result] | tuple[Result, ...]) -> float:
