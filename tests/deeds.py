@@ -17,6 +17,19 @@ def job(order):
     return _DEEDS[order["do"]](order)
 
 
+def prepare(order):
+    """What a visitor makes of its first request, whose requests are apart."""
+    held = [order["first"]]
+
+    def job_apart(order):
+        held.append(order["do"])
+        if order["do"] == "held":
+            return held
+        return _DEEDS[order["do"]](order)
+
+    return job_apart
+
+
 def _sleep(order):
     while True:
         time.sleep(0.01)

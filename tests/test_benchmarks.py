@@ -67,7 +67,8 @@ def test_the_main_job_beside_the_bare_calls(tmp_path, weights, monkeypatch):
 
 def test_what_the_wall_costs_a_hand_in(tmp_path, good_files, weights):
     """The same zip graded in rooms that are up, with and without bubblewrap, by turns."""
-    from lab5.grading.suite import Rooms, check_submission
+    from lab5.grading.rooms import Rooms
+    from lab5.grading.suite import check_submission
     from tests import handin
 
     archive = handin.write_zip(tmp_path / handin.ARCHIVE, good_files)

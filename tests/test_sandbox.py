@@ -108,6 +108,63 @@ def test_a_bad_visitor_costs_only_itself(box, deed, ended):
     assert ask(box, ADD).value == 3
 
 
+def visit_apart(box, **limits):
+    visit = box.visit("tests.deeds:prepare", limits=Limits(**limits), apart=True)
+    assert visit.ask({"first": "this"}, 20) == Outcome("done", None)
+    return visit
+
+
+def test_requests_apart_begin_where_the_first_left_off(box):
+    with visit_apart(box) as visit:
+        for _ in range(2):
+            assert visit.ask({"do": "held"}, 20).value == ["this", "held"]
+
+
+@pytest.mark.parametrize(
+    ("deed", "ended"),
+    [
+        ("exit", "crashed"), ("leave", "raised"), ("kill", "crashed"), ("memory", "raised"),
+        ("rude", "raised"), ("recursion", "raised"), ("deaf", "crashed"), ("much", "crashed"),
+        ("patch", "done"), ("noise", "done"), ("spin", "timeout"), ("spin on", "timeout"),
+    ],
+)  # fmt: skip
+def test_what_one_request_does_the_next_does_not_meet(box, deed, ended):
+    with visit_apart(box, seconds=1) as visit:
+        assert visit.ask({"do": deed}, 60).ended == ended
+        assert not visit.gone
+        assert visit.ask(ADD, 20).value == 3
+        place, listing = visit.ask({"do": "cwd"}, 20).value
+        assert listing == []
+        assert place != visit.ask({"do": "cwd"}, 20).value[0]
+
+
+def test_what_a_request_leaves_behind_ends_with_it(ending):
+    mark = f"lab5-{secrets.token_hex(8)}"
+    with ending() as box, visit_apart(box) as visit:
+        assert visit.ask({"do": "detach", "mark": mark, "wait": False}, 20).ended == "done"
+        assert gone(mark)
+        assert visit.ask(ADD, 20).value == 3
+
+
+@pytest.mark.parametrize("deed", ["sleep", "fork", "hold"])
+def test_a_request_that_takes_the_visit_along_ends_it(box, deed):
+    with visit_apart(box, resident=256 << 20) as visit:
+        assert visit.ask({"do": deed}, 2).ended in ("timeout", "crashed")
+        assert visit.gone
+    assert ask(box, ADD).value == 3
+
+
+def test_a_request_cannot_write_into_the_visitor(walled):
+    """It may end it: then a new one is let in."""
+    with visit_apart(walled) as visit:
+        found = visit.ask({"do": "harm"}, 20)
+        assert found.ended == "crashed" or (found.value["traced"], found.value["written"]) == (
+            [],
+            [],
+        )
+    assert ask(walled, ADD).value == 3
+
+
 @pytest.mark.parametrize("deed", ["sleep", "spin"])
 def test_a_hanging_visitor_is_stopped(box, deed):
     start = time.monotonic()
@@ -286,6 +343,8 @@ def test_without_fork_a_visitor_has_a_process_of_its_own(monkeypatch):
         with box.visit("tests.deeds:job") as visit:
             assert visit.ask({"do": "leave"}).ended == "raised"
             assert visit.ask(ADD).value == 3
+        with visit_apart(box) as visit:
+            assert visit.ask({"do": "held"}).value == ["this", "held"]
 
 
 def test_a_room_that_was_ended_is_made_again(box):

@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
             zh=f"找不到資料夾 {args.json.absolute().parent}。",
         )
     from lab5.grading.render import RENDERERS
-    from lab5.grading.suite import Rooms, check_submission
+    from lab5.grading.rooms import Rooms
+    from lab5.grading.suite import check_submission
 
     graded: list[Graded] = []
     not_graded: dict[str, Text] = {}

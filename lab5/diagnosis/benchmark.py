@@ -25,8 +25,8 @@ from lab5.files import temporary_folder
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.handin import Evidence, given_to_probes
 from lab5.grading.probes import PROBES
+from lab5.grading.rooms import code_room, run_probes
 from lab5.grading.sandbox.room import Outcome as Probed
-from lab5.grading.suite import code_room, run_probes
 
 PAIRS: Final = 60
 PAGE: Final = Path("docs/diagnosis.md")

@@ -15,8 +15,9 @@ from lab5.errors import UsageError
 from lab5.files import external_locations, temporary_folder, visible
 from lab5.grading.handin import Evidence
 from lab5.grading.probes import PROBES
+from lab5.grading.rooms import code_room, run_probes
 from lab5.grading.sandbox.room import Outcome
-from lab5.grading.suite import SECONDS, code_room, run_probes
+from lab5.grading.suite import SECONDS
 
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab5.assignment import STUDENT_ID
 from lab5.cli import RunCode
-from lab5.errors import NoWallError, SubmissionError
+from lab5.errors import SubmissionError
 from lab5.grading.core import (
     ADVISED,
     CHECKS,
@@ -36,10 +34,9 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
-from lab5.grading.probes import GRADED, preload
+from lab5.grading.rooms import Observed, Rooms, run_probes
 from lab5.grading.sandbox.keeper import Limits
-from lab5.grading.sandbox.room import Outcome, Room, Visit
-from lab5.grading.sandbox.wall import PACKAGE
+from lab5.grading.sandbox.room import Outcome, Visit
 from lab5.text import Text
 
 __all__ = [
@@ -52,7 +49,6 @@ __all__ = [
     "Check",
     "Fault",
     "Result",
-    "Rooms",
     "check",
     "check_submission",
 ]
@@ -64,86 +60,8 @@ SHOWN = tuple(shown_order())
 MADE = tuple(made_order())
 
 SECONDS: Final = 60.0  # by the clock, for a zip
-PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
-
-# All of this package that the notebook's code is run by; it holds no answer and no judge.
-_SEEN: Final = (
-    "__init__.py", "assignment.py", "errors.py", "text.py", "grading/__init__.py",
-    "grading/newer_python.py", "grading/evidence/__init__.py", "grading/evidence/ipython.py",
-    "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
-    "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
-)  # fmt: skip
-_READS: Final = (
-    "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
-    "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
-    "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
-)  # fmt: skip
-
-
-def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
-    """One for ``run_probes``."""
-    only = [PACKAGE / name for name in _SEEN] if walled else None
-    return Room((*preload(), *more), walled=walled, only=only)
-
-
-def _reading_room(walled: bool) -> Room:
-    return Room(_READS, walled=walled)
-
-
-def walled_if_possible(make: Callable[[bool], Room]) -> Room:
-    """The room that ``make(walled)`` makes, behind a wall where one can be built."""
-    with contextlib.suppress(NoWallError):
-        room = make(True)
-        room.wait()
-        return room
-    return make(False)
-
-
-class Rooms:
-    """Where hand-ins are read and where their code is run: two rooms, or one where there is no wall.
-
-    Args:
-        run_code: behind a wall, without one (for a hand-in of one's own), or never.
-
-    Raises:
-        NoWallError: no wall can be built here.
-    """
-
-    def __init__(self, run_code: RunCode = "walled") -> None:
-        self.run_code = run_code
-        self.code: Room | None = None
-        if run_code == "walled":
-            self.code, self.reading = code_room(True), _reading_room(True)
-            try:
-                self.code.wait()
-            except BaseException:
-                self.close()
-                raise
-        elif run_code == "unsafe":
-            self.reading = self.code = code_room(False, more=_READS)
-        else:
-            self.reading = walled_if_possible(_reading_room)
-
-    def _all(self) -> list[Room]:
-        return [self.reading] if self.code in (None, self.reading) else [self.reading, self.code]
-
-    def renew(self) -> None:
-        """For the next hand-in, where visitors cannot be kept from the room itself."""
-        for room in self._all():
-            if not room.alone:
-                room.renew()
-
-    def close(self) -> None:
-        for room in self._all():
-            room.close()
-
-    def __enter__(self) -> Rooms:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def check_submission(
@@ -293,46 +211,6 @@ class _Grading:
 
 # Together with the rooms themselves under 4 GB
 _READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
-_PROBE: Final = Limits(resident=1 << 30)
-
-
-Observed = tuple[str, str]  # what a visitor wrote; or what was running when the time was over
-
-
-def run_probes(
-    room: Room,
-    cells: list[str],
-    given: dict[str, Any],
-    until: float = math.inf,
-    *,
-    seconds: float = PROBE_SECONDS,
-    names: Iterable[str] = GRADED,
-) -> Iterator[tuple[str, Observed]]:
-    """Each probe's name, and how it ended on this notebook's code.
-
-    Args:
-        given: the fields of a ``Given``.
-        until: when the time of all is over, by ``time.monotonic``.
-        seconds: of processor time, for each.
-        names: which of them.
-    """
-    late = ""
-    for name in names:
-        found, left = "", until - time.monotonic()
-        if not late and left > 0:
-            job = {"probe": name, "cells": cells, "given": given}
-            with room.visit(
-                "lab5.grading.probes:observe", limits=replace(_PROBE, seconds=seconds)
-            ) as visit:
-                found = visit.ask_raw(job, min(left, seconds * _PATIENCE))
-        if until - time.monotonic() < _CLOSE:
-            late = late or name
-        yield name, (found, late)
-
-
-_CLOSE: Final = 0.1  # seconds: a visitor that took all of the time left was running at its end
-# Times the processor time by the clock: a busy machine makes no hang of what is slow.
-_PATIENCE: Final = 5
 
 
 def _student_id(claimed: Any) -> str | None:

@@ -23,9 +23,10 @@ from lab5.grading.core import CHECKS, STATUSES, Fault, Result, judge
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 from lab5.grading.handin import Evidence, given_to_probes
+from lab5.grading.rooms import code_room, run_probes, walled_if_possible
 from lab5.grading.sandbox.room import Outcome
 from lab5.grading.stand_ins.given import Given
-from lab5.grading.suite import MADE, code_room, run_probes, walled_if_possible
+from lab5.grading.suite import MADE
 from tests import handin
 from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 

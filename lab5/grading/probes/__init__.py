@@ -10,10 +10,10 @@ from lab5.grading.probes import (
     quantize,
     session,
 )
-from lab5.grading.probes.registry import GRADED, PROBES, observe, preload
+from lab5.grading.probes.registry import GRADED, PROBES, observer, preload
 
 __all__ = [
-    "GRADED", "PROBES", "compare", "diagnosis", "export", "network", "observe", "page", "preload",
+    "GRADED", "PROBES", "compare", "diagnosis", "export", "network", "observer", "page", "preload",
     "preprocess", "quantize",
     "session",
 ]  # fmt: skip

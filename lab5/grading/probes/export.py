@@ -86,9 +86,7 @@ def _exports(
     """
     import torch
 
-    state = {
-        ("fc.wrong" if spoil and n == "fc.weight" else n): v.clone() for n, v in wanted.items()
-    }
+    state = {("fc.wrong" if spoil and n == "fc.weight" else n): v for n, v in wanted.items()}
     exports: list[dict[str, Any]] = []
     loaded: list[Any] = []
     tiny = stand_in_models(given.seed)["fp32"]

@@ -62,12 +62,16 @@ def _start_at_zero() -> None:
         setattr(torch.nn.init, name, zero)
 
 
-def observe(job: dict[str, Any]) -> Any:
-    """Make the observation ``job["probe"]`` of the notebook ``job["cells"]``."""
+def observer(job: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """What makes the observation ``request["probe"]`` of the notebook ``job["cells"]``, once."""
     given = Given(**job["given"])
     program = Program.of(Cell("code", source) for source in job["cells"])
     absent = anything.install()
     colab.install()
     gradio.install()  # the real one takes seconds to import
     _start_at_zero()
-    return PROBES[job["probe"]](program, given) | {"absent": sorted(absent)}
+
+    def observe(request: dict[str, Any]) -> Any:
+        return PROBES[request["probe"]](program, given) | {"absent": sorted(absent)}
+
+    return observe

@@ -7,11 +7,13 @@ ends with it. What the visitor started ends with the visitor.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -185,11 +187,15 @@ def _answer(
     except (EOFError, OSError):
         if linux.AVAILABLE and visit.fileno() >= 0 and _gone(visit):
             raise EOFError from None
-    status, spent = _how_it_ended(first, ended)
+    return said(*_end(*_how_it_ended(first, ended), limits))
+
+
+def _end(status: int, spent: float, limits: Limits) -> tuple[str, str]:
+    """How a process ended that gave no answer, and why; ``spent`` in seconds of processor time."""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGXCPU or (code == -signal.SIGKILL and spent >= limits.seconds):
-        return said("timeout", f"{limits.seconds:g} s")
-    return said("crashed", f"signal {-code}" if code < 0 else f"exit status {code}")
+        return "timeout", f"{limits.seconds:g} s"
+    return "crashed", f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
 def _gone(visit: socket.socket) -> bool:
@@ -251,7 +257,10 @@ def _first(
                 os.dup2(os.open(os.devnull, os.O_WRONLY), output)
             function, given = _ready(order, handles, hide=bool(room["hide"]))
             _limit(limits, alone=alone and room["walled"])
-            _visit(theirs, function, given)
+            answer: Callable[..., bytes] = answered
+            if order["apart"]:
+                function, answer = Prepared(function), _Apart(limits, alone=alone).answer
+            _visit(theirs, functools.partial(answer, function), given)
         finally:
             _exit(0)
     theirs.close()
@@ -303,10 +312,11 @@ def function_named(named: str) -> Callable[[Any], Any]:
     return function
 
 
-def _visit(theirs: socket.socket, function: Callable[[Any], Any], given: dict[str, str]) -> None:
+def _visit(
+    theirs: socket.socket, answer: Callable[[bytes, dict[str, str]], bytes], given: dict[str, str]
+) -> None:
     """Answer requests; bound before the first, so that nothing that it patches matters."""
-    from_, to, head = theirs.recv, theirs.sendall, struct.Struct(">Q")
-    answer, end = answered, _exit
+    from_, to, head, end = theirs.recv, theirs.sendall, struct.Struct(">Q"), _exit
     theirs.settimeout(None)
     while True:
         data = b""
@@ -318,8 +328,100 @@ def _visit(theirs: socket.socket, function: Callable[[Any], Any], given: dict[st
         while left:
             parts.append(from_(min(left, 1 << 20)))
             left -= len(parts[-1])
-        found = answer(function, b"".join(parts), given)
+        found = answer(b"".join(parts), given)
         to(head.pack(len(found)) + found)
+
+
+class Prepared:
+    """The function that the first request makes, to which nothing is answered; it answers the later ones."""
+
+    def __init__(self, make: Callable[[Any], Callable[[Any], Any]]) -> None:
+        self._make = make
+        self.made: Callable[[Any], Any] | None = None
+
+    def __call__(self, request: Any) -> Any:
+        if self.made:
+            return self.made(request)
+        self.made = self._make(request)
+        return None
+
+
+class _Apart:
+    """Answers each request but the first in a process of its own.
+
+    What is dear and alike for all is done once so, and what one of them does none of the others meets.
+    ``alone``: this visitor has a process namespace of its own.
+    """
+
+    def __init__(self, limits: Limits, *, alone: bool) -> None:
+        self._limits, self._alone = limits, alone
+        if linux.AVAILABLE:
+            linux.keep_memory_shut()
+            linux.adopt_orphans()
+
+    def answer(self, function: Prepared, request: bytes, given: dict[str, str]) -> bytes:
+        if not function.made:
+            found = answered(function, request, given)
+            gc.freeze()
+            return found
+        ours, theirs = socket.socketpair()
+        folder = tempfile.mkdtemp(dir=os.getcwd())  # noqa: PTH109
+        child = os.fork()
+        if child == 0:
+            try:
+                tell, end = functools.partial(send, theirs), _exit
+                ours.close()
+                os.chdir(folder)
+                os.environ.update(HOME=folder, TMPDIR=folder)
+                tempfile.tempdir = None
+                tell(answered(function, request, given))
+                end(0)
+            finally:
+                _exit(1)
+        theirs.close()
+        try:
+            return self._answer_of(child, ours)
+        finally:
+            ours.close()
+            self._end_all()
+            with contextlib.suppress(RecursionError):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _answer_of(self, child: int, ours: socket.socket) -> bytes:
+        def look() -> None:  # something that it started may hold its end of the connection
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                raise EOFError
+
+        try:
+            return receive(ours, look=look)
+        except (EOFError, OSError):
+            ended, error = _end(*self._spent(child), self._limits)
+        except ValueError as found:
+            ended, error = "crashed", f"its answer is too large ({found})"
+        return dumps({"ended": ended, "error": error}).encode()
+
+    def _spent(self, child: int) -> tuple[int, float]:
+        """Its status and processor time; it may have closed its connection and still run."""
+        for _ in range(20):
+            pid, status, usage = os.wait4(child, os.WNOHANG)
+            if pid:
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+        return status, usage.ru_utime + usage.ru_stime
+
+    def _end_all(self) -> None:
+        """Whatever the last request left behind."""
+        if self._alone:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-1, 0)
+        elif linux.AVAILABLE:
+            linux.end_descendants()
 
 
 def _limit(limits: Limits, *, alone: bool) -> None:

@@ -106,6 +106,12 @@ def adopt_orphans() -> None:
         _libc().prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
+def keep_memory_shut() -> None:
+    """To other processes of the same user, by /proc."""
+    with contextlib.suppress(OSError, AttributeError):
+        _libc().prctl(_DUMPABLE, 0, 0, 0, 0)
+
+
 # seccomp: calls that no notebook needs, and that have opened many a wall. Numbers by machine.
 _CALLS: Final = {
     "x86_64": (

@@ -21,7 +21,7 @@ from typing import IO, Any, Final, Literal
 from lab5.errors import SandboxError
 from lab5.files import temporary_folder
 from lab5.grading.sandbox import wall
-from lab5.grading.sandbox.keeper import BOX, KEEPERS, OWN, Limits, function_named
+from lab5.grading.sandbox.keeper import BOX, KEEPERS, OWN, Limits, Prepared, function_named
 from lab5.grading.sandbox.messages import MOST, answered, dumps, loads, receive, send
 
 START: Final = 300  # seconds by the clock for a room's imports; a busy machine takes 30
@@ -165,6 +165,7 @@ class Room:
         *,
         files: Mapping[str, str | Path] | None = None,
         limits: Limits | None = None,
+        apart: bool = False,
     ) -> Visit:
         """Let a visitor in, that answers with ``function`` ("module:name").
 
@@ -172,6 +173,9 @@ class Room:
 
         Args:
             files: what it may read, by names under which the requests have their paths.
+            apart: the first request, to which nothing is answered, makes ``function`` return another
+                function; each later one is answered by that in a process forked where the first left
+                off, which ends with its answer. (Where nothing can be forked, in the same one.)
 
         Raises:
             SandboxError: the room does not start.
@@ -179,22 +183,29 @@ class Room:
         paths = {key: os.fspath(path) for key, path in (files or {}).items()}
         limits = limits or Limits()
         if not FORKS:
-            return _Spawned(function, paths)
+            return _Spawned(function, paths, apart)
         for attempt in (1, 2):
             if self._process is None or self._process.poll() is not None:
                 self.renew()
             self.wait()
             try:
-                return Visit(self._enter(function, paths, limits))
+                return Visit(self._enter(function, paths, limits, apart))
             except OSError:
                 if attempt == 2:
                     raise self._not_started(self._last_words()) from None
                 self.renew()
         raise AssertionError
 
-    def _enter(self, function: str, files: dict[str, str], limits: Limits) -> socket.socket:
+    def _enter(
+        self, function: str, files: dict[str, str], limits: Limits, apart: bool
+    ) -> socket.socket:
         ours, theirs = socket.socketpair()
-        order = {"function": function, "limits": dataclasses.asdict(limits), "files": files}
+        order = {
+            "function": function,
+            "limits": dataclasses.asdict(limits),
+            "files": files,
+            "apart": apart,
+        }
         with contextlib.ExitStack() as opened:
             opened.callback(theirs.close)
             handles = [theirs.fileno()]
@@ -258,7 +269,9 @@ def _sealed(path: str) -> IO[bytes]:
 
 
 class Visit:
-    """A visitor, as one asks it."""
+    """A visitor, as one asks it; ``gone`` once it answers no more."""
+
+    gone = False
 
     def __init__(self, keeper: socket.socket) -> None:
         self._keeper = keeper
@@ -275,12 +288,15 @@ class Visit:
         try:
             send(self._keeper, data, until=until)
             answer = receive(self._keeper, most=MOST + 1, until=until)
+            self.gone = answer[:1] != OWN
             if answer[:1] in (OWN, KEEPERS):
                 return answer[1:].decode("utf-8", "replace")
             error = "no answer"
         except TimeoutError:
+            self.gone = True
             return dumps({"ended": "timeout", "error": f"{seconds:g} s"})
         except (EOFError, OSError, ValueError) as found:
+            self.gone = True
             error = type(found).__name__
         return dumps({"ended": "crashed", "error": f"its keeper is gone ({error})"})
 
@@ -302,11 +318,11 @@ class Visit:
 class _Spawned(Visit):
     """Where nothing can be forked: a process of its own, without limits."""
 
-    def __init__(self, function: str, files: dict[str, str]) -> None:
+    def __init__(self, function: str, files: dict[str, str], apart: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_answer_alone, args=(theirs, function, files), daemon=True
+            target=_answer_alone, args=(theirs, function, files, apart), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -327,8 +343,10 @@ class _Spawned(Visit):
         self._connection.close()
 
 
-def _answer_alone(connection: Any, named: str, files: dict[str, str]) -> None:
+def _answer_alone(connection: Any, named: str, files: dict[str, str], apart: bool) -> None:
     function = function_named(named)
+    if apart:
+        function = Prepared(function)
     with temporary_folder() as folder:
         os.chdir(folder)
         with contextlib.suppress(EOFError):

@@ -1,0 +1,146 @@
+"""The two rooms in which hand-ins are graded: one reads them, the other runs their code."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from lab5.cli import RunCode
+from lab5.errors import NoWallError
+from lab5.grading.probes import GRADED, preload
+from lab5.grading.sandbox.keeper import Limits
+from lab5.grading.sandbox.room import FORKS, Room, Visit
+from lab5.grading.sandbox.wall import PACKAGE
+
+PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
+_PROBE: Final = Limits(resident=1 << 30)
+
+Observed = tuple[str, str]  # what a visitor wrote; or what was running when the time was over
+
+# All of this package that the notebook's code is run by; it holds no answer and no judge.
+_SEEN: Final = (
+    "__init__.py", "assignment.py", "errors.py", "text.py", "grading/__init__.py",
+    "grading/newer_python.py", "grading/evidence/__init__.py", "grading/evidence/ipython.py",
+    "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
+    "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
+)  # fmt: skip
+_READS: Final = (
+    "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
+    "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
+    "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
+)  # fmt: skip
+
+
+def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
+    """One for ``run_probes``."""
+    only = [PACKAGE / name for name in _SEEN] if walled else None
+    return Room((*preload(), *more), walled=walled, only=only)
+
+
+def _reading_room(walled: bool) -> Room:
+    return Room(_READS, walled=walled)
+
+
+def walled_if_possible(make: Callable[[bool], Room]) -> Room:
+    """The room that ``make(walled)`` makes, behind a wall where one can be built."""
+    with contextlib.suppress(NoWallError):
+        room = make(True)
+        room.wait()
+        return room
+    return make(False)
+
+
+class Rooms:
+    """Where hand-ins are read and where their code is run: two rooms, or one where there is no wall.
+
+    Args:
+        run_code: behind a wall, without one (for a hand-in of one's own), or never.
+
+    Raises:
+        NoWallError: no wall can be built here.
+    """
+
+    def __init__(self, run_code: RunCode = "walled") -> None:
+        self.run_code = run_code
+        self.code: Room | None = None
+        if run_code == "walled":
+            self.code, self.reading = code_room(True), _reading_room(True)
+            try:
+                self.code.wait()
+            except BaseException:
+                self.close()
+                raise
+        elif run_code == "unsafe":
+            self.reading = self.code = code_room(False, more=_READS)
+        else:
+            self.reading = walled_if_possible(_reading_room)
+
+    def _all(self) -> list[Room]:
+        return [self.reading] if self.code in (None, self.reading) else [self.reading, self.code]
+
+    def renew(self) -> None:
+        """For the next hand-in, where visitors cannot be kept from the room itself."""
+        for room in self._all():
+            if not room.alone:
+                room.renew()
+
+    def close(self) -> None:
+        for room in self._all():
+            room.close()
+
+    def __enter__(self) -> Rooms:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run_probes(
+    room: Room,
+    cells: list[str],
+    given: dict[str, Any],
+    until: float = math.inf,
+    *,
+    seconds: float = PROBE_SECONDS,
+    names: Iterable[str] = GRADED,
+) -> Iterator[tuple[str, Observed]]:
+    """Each probe's name, and how it ended on this notebook's code.
+
+    Args:
+        given: the fields of a ``Given``.
+        until: when the time of all is over, by ``time.monotonic``.
+        seconds: of processor time, for each.
+        names: which of them.
+    """
+    with contextlib.ExitStack() as opened:
+        late, begun = "", ""
+        visit: Visit | None = None
+        for name in names:
+            found, left = "", until - time.monotonic()
+            if not late and left > 0:
+                if visit is None or visit.gone or not FORKS:
+                    opened.close()
+                    visit = opened.enter_context(_observer(room, seconds))
+                    begun = visit.ask_raw({"cells": cells, "given": given}, left)
+                if visit.gone:
+                    found = begun
+                else:
+                    found = visit.ask_raw({"probe": name}, min(left, seconds * _PATIENCE))
+            if until - time.monotonic() < _CLOSE:
+                late = late or name
+            yield name, (found, late)
+
+
+def _observer(room: Room, seconds: float) -> Visit:
+    return room.visit(
+        "lab5.grading.probes:observer", limits=replace(_PROBE, seconds=seconds), apart=True
+    )
+
+
+_CLOSE: Final = 0.1  # seconds: a visitor that took all of the time left was running at its end
+# Times the processor time by the clock: a busy machine makes no hang of what is slow.
+_PATIENCE: Final = 5
