@@ -44,21 +44,13 @@ def test_one_attack_of_each_kind(user, looked):
             assert looked(case, user, batch) == [], case.name
 
 
-# Where the grader's own user makes a difference; what only the readers or the judge meet is met by
-# nobody, whoever grades, so as an ordinary user those are for `pytest -m soak`.
-OF_THE_USER = {
-    "forge_points", "hurt_neighbours", "end_grader", "read_files", "network", "processes", "memory",
-    "disk", "folders",
-}  # fmt: skip
-
-
 def parameters() -> list:
     """xdist keeps together what one command grades."""
     return [
         pytest.param(
             case, user, id=f"{case.kind}-{case.name}-{user}",
             marks=[
-                pytest.mark.slow if user == "root" or case.kind in OF_THE_USER else pytest.mark.soak,
+                pytest.mark.slow,
                 pytest.mark.xdist_group(f"hostile-{user}-{GROUP[case.name]}"),
             ],
         )

@@ -57,7 +57,6 @@ class Case:
     Args:
         quick: graded in the fast tests, too.
         first: the good hand-in is graded before it as well, as its results are what is aimed at.
-        alone: graded by a command of its own.
         deadline: seconds that the hand-in is given, the grader's own if None.
     """
 
@@ -68,7 +67,6 @@ class Case:
     holds: Holds
     quick: bool = False
     first: bool = False
-    alone: bool = False
     deadline: float | None = None
 
 
@@ -82,7 +80,6 @@ def attack(
     *,
     quick: bool = False,
     first: bool = False,
-    alone: bool = False,
     deadline: float | None = None,
     **holds: Any,
 ) -> Callable[[Edit], Edit]:
@@ -96,7 +93,7 @@ def attack(
         assert name not in CASES, name
         assert edit.__doc__, name
         kind = edit.__module__.rpartition(".")[2]
-        CASES[name] = Case(name, kind, edit, base, Holds(**holds), quick, first, alone, deadline)
+        CASES[name] = Case(name, kind, edit, base, Holds(**holds), quick, first, deadline)
         return edit
 
     return register

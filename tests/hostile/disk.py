@@ -17,19 +17,19 @@ for place in ({0}):
 """
 
 
-@code(quick=True, alone=True)
+@code(quick=True)
 def fill_the_working_folder() -> str:
     """Several files, each within the limit of one."""
     return _WRITE.format("os.getcwd(),")
 
 
-@code(alone=True)
+@code()
 def fill_the_shared_folders() -> str:
     """/tmp and /var/tmp."""
     return _WRITE.format("'/var/tmp', '/tmp'")
 
 
-@code(alone=True)
+@code()
 def fill_the_disk_by_a_file_without_name() -> str:
     """Which is not seen, and lasts as long as its process."""
     return """
@@ -44,7 +44,7 @@ def fill_the_disk_by_a_file_without_name() -> str:
     """
 
 
-@code(alone=True)
+@code()
 def use_up_the_inodes() -> str:
     """200,000 empty files, in each probe."""
     return """

@@ -118,7 +118,7 @@ def ignore_every_signal() -> str:
     """
 
 
-@attack("code", deadline=20, says=LATE, alone=True)
+@attack("code", deadline=20, says=LATE)
 def fork_and_kill_again(h: Hostile) -> None:
     """A process of each two survives the other's end, for a while."""
     h.with_code(

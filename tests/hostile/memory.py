@@ -10,20 +10,20 @@ from tests.hostile.pdf import bomb, document, nested_forms
 _FILL = "x = bytearray({0} << 20)\nx[::4096] = b'x' * len(x[::4096])\n"
 
 
-@code(quick=True, alone=True)
+@code(quick=True)
 def eight_gigabytes() -> str:
     """In one piece, all of it written to."""
     return _FILL.format(8 << 10)
 
 
-@code(alone=True)
+@code()
 def four_children_of_two_gigabytes() -> str:
     """Each within the limit of a process."""
     fill = _FILL.format(2 << 10) + "import time; time.sleep(8)"
     return f"for one in [child({fill!r}) for _ in range(4)]: one.wait(20)"
 
 
-@code(alone=True)
+@code()
 def memory_that_no_process_has() -> str:
     """Six gigabytes in a file that is nowhere."""
     return """
@@ -34,7 +34,7 @@ def memory_that_no_process_has() -> str:
     """
 
 
-@code(alone=True)
+@code()
 def memory_in_the_shared_folder() -> str:
     """Six gigabytes in /dev/shm."""
     return """
@@ -45,7 +45,7 @@ def memory_in_the_shared_folder() -> str:
     """
 
 
-@code(alone=True)
+@code()
 def a_pipe_that_nobody_reads() -> str:
     """A thousand pipes, each full."""
     return """
@@ -60,7 +60,7 @@ def a_pipe_that_nobody_reads() -> str:
     """
 
 
-@attack(alone=True)
+@attack()
 def a_result_of_four_gigabytes(h: Hostile) -> None:
     """What preprocess returns."""
     h.in_function(
@@ -69,7 +69,7 @@ def a_result_of_four_gigabytes(h: Hostile) -> None:
     )
 
 
-@attack(alone=True)
+@attack()
 def a_message_of_a_gigabyte(h: Hostile) -> None:
     """What the comparison raises."""
     h.in_function("compare_fp32_int8", "raise ValueError('x' * (1 << 30))")
@@ -87,13 +87,13 @@ def an_array_that_lies(h: Hostile) -> None:
     )
 
 
-@attack("models", alone=True)
+@attack("models")
 def initialisers_declared_huge(h: Hostile) -> None:
     """Two terabytes of zeros in a few bytes."""
     h.files[FP32] = h.files[INT8] = declared((1 << 20, 1 << 19))
 
 
-@attack("models", alone=True)
+@attack("models")
 def initialisers_of_eight_gigabytes(h: Hostile) -> None:
     """A constant that a node makes when the model is loaded."""
     from tests.hostile.onnx_files import expanded
@@ -101,31 +101,31 @@ def initialisers_of_eight_gigabytes(h: Hostile) -> None:
     h.files[FP32] = h.files[INT8] = expanded(8 << 30)
 
 
-@attack("models", alone=True)
+@attack("models")
 def a_batch_of_two_thousand(h: Hostile) -> None:
     """The axis is fixed, and the network is real."""
     h.files[FP32] = large_batch(h.variants.good[FP32], 2000)
 
 
-@attack("report", alone=True)
+@attack("report")
 def pdf_with_nested_forms(h: Hostile) -> None:
     """Each form shows the next ten times, eight deep."""
     h.files[REPORT] = nested_forms(8, 10)
 
 
-@attack("report", alone=True)
+@attack("report")
 def pdf_with_a_flate_bomb(h: Hostile) -> None:
     """Four gigabytes, deflated twice."""
     h.files[REPORT] = bomb(4 << 30)
 
 
-@attack("report", alone=True)
+@attack("report")
 def pdf_with_a_huge_picture(h: Hostile) -> None:
     """60,000 pixels a side in a few bytes."""
     h.files[REPORT] = document(picture=(60_000, 60_000))
 
 
-@attack("report", alone=True)
+@attack("report")
 def pdf_with_a_huge_page(h: Hostile) -> None:
     """Light years wide."""
     h.files[REPORT] = document(
@@ -133,7 +133,7 @@ def pdf_with_a_huge_page(h: Hostile) -> None:
     )
 
 
-@attack("report", alone=True)
+@attack("report")
 def notebook_of_many_small_things(h: Hostile) -> None:
     """48 MB of JSON that are gigabytes of objects."""
     h.files[NOTEBOOK] = b'{"cells":[' + b"{}," * (16 << 20) + b"{}]}"

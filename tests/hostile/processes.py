@@ -103,7 +103,7 @@ def a_thread_that_goes_on() -> str:
     """
 
 
-@attack("models", fails="fp32-parity", deadline=20, alone=True)
+@attack("models", fails="fp32-parity", deadline=20)
 def a_model_that_never_ends(h: Hostile) -> None:
     """An ONNX Loop of 2^62 rounds: only its process can be ended, should it be run."""
     from tests.hostile.onnx_files import loop

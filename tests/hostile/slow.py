@@ -15,7 +15,7 @@ def wait_for_ever() -> str:
     return "threading.Event().wait(300)"
 
 
-@code(alone=True, says=LATE)
+@code(says=LATE)
 def wait_until_the_grader_ends_it() -> str:
     """The same, for as long as a hand-in may take."""
     return "threading.Event().wait(300)"
