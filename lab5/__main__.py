@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
+from lab5.cli import in_a_line
 from lab5.text import Text
 
 VERBS: Final = {
@@ -64,17 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lab5",
         usage="lab5 VERB …",
-        description="EAI Lab 5: from best_model.pth to a graded zip / 從 best_model.pth 到評分",
+        description=in_a_line(
+            Text("EAI Lab 5: from best_model.pth to a graded zip", "從 best_model.pth 到評分")
+        ),
         epilog="verbs / 指令:\n"
-        + "\n".join(f"  {verb:{width}}  {text.en} / {text.zh}" for verb, text in VERBS.items())
-        + "\n\nlab5 VERB --help says more / 看各指令的說明",
+        + "\n".join(f"  {verb:{width}}  {in_a_line(text)}" for verb, text in VERBS.items())
+        + "\n\n"
+        + in_a_line(Text("lab5 VERB --help says more", "看各指令的說明")),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version / 版本")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help=in_a_line(Text("print the version", "版本"))
+    )
     parser.add_argument(
         "--completion",
         choices=("bash", "zsh", "tcsh"),
-        help="print what makes this shell complete verbs and options / 產生 shell 自動補全",
+        help=in_a_line(
+            Text("print what makes this shell complete verbs and options", "產生 shell 自動補全")
+        ),
     )
     return parser
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from lab5.assignment import CALIBRATIONS
+from lab5.assignment import CALIBRATIONS, CHECKPOINT
 from lab5.errors import Lab5Error, UsageError
-from lab5.text import Text, printable
+from lab5.text import LANGUAGES, Text, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -41,39 +41,74 @@ console: Any = _Console()
 errors: Any = _Console(stderr=True)
 
 
-def add_calibration(parser: argparse.ArgumentParser) -> None:
+class Parser(argparse.ArgumentParser):
+    """Of a verb's arguments; what it says of them stands there in both languages."""
+
+    def __init__(self, verb: str, description: Text) -> None:
+        super().__init__(prog=f"lab5 {verb}", description=in_a_line(description))
+
+    def add(self, name: str, text: Text, **given: Any) -> None:
+        """``add_argument`` with ``text`` as its help."""
+        self.add_argument(name, help=in_a_line(text).replace("%", "%%"), **given)
+
+
+def in_a_line(text: Text) -> str:
+    return f"{text.en} / {text.zh}"
+
+
+def add_language(parser: Parser) -> None:
+    text = Text(f"of what is said; {LANGUAGES[0]} by default", f"輸出的語言，預設 {LANGUAGES[0]}")
+    parser.add("--lang", text, choices=LANGUAGES, default=LANGUAGES[0])
+
+
+def add_weights(parser: Parser) -> None:
+    parser.add("--weights", Text(f"the checkpoint, {CHECKPOINT}", "權重檔"), type=Path)
+
+
+def add_calibration(parser: Parser) -> None:
     """The option ``--calibration`` of the commands that quantise."""
-    parser.add_argument(
-        "--calibration",
-        default=CALIBRATIONS[0],
-        help="random (the handed-out reader's images, default), synthetic (finer: images made from "
-        "the weights, and refined scales), cifar10, or a folder of pictures / 校準資料：random（預設）、"
-        "synthetic、cifar10，或圖片資料夾",
+    text = Text(
+        "random (the handed-out reader's images, default), synthetic (finer: images made from the "
+        "weights, and refined scales), cifar10, or a folder of pictures",
+        "校準資料：random（講義的亂數影像，預設）、synthetic（由權重合成的影像，較準）、cifar10，或圖片資料夾",
     )
+    parser.add("--calibration", text, default=CALIBRATIONS[0])
 
 
-def add_submission(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: Parser) -> None:
+    """The option ``--data`` of the commands that use CIFAR-10."""
+    text = Text("a copy of CIFAR-10; otherwise the cache", "CIFAR-10 的副本，預設用快取")
+    parser.add("--data", text, type=Path)
+
+
+def add_figures(parser: Parser) -> None:
+    """The option ``--json`` of the commands that measure."""
+    text = Text("also write the figures there", "另存數據為 JSON")
+    parser.add("--json", text, type=Path, metavar="F")
+
+
+def add_submission(parser: Parser) -> None:
     """The option ``--submission`` of the commands that write the report."""
-    parser.add_argument(
-        "--submission", type=Path, help="your own folder: reflection.md, screenshots/"
+    text = Text(
+        "your own folder: reflection.md, screenshots/",
+        "你自己的資料夾：reflection.md 與 screenshots/",
     )
+    parser.add("--submission", text, type=Path)
 
 
 RunCode = Literal["walled", "unsafe", "never"]
 RUN_CODE: Final[tuple[RunCode, ...]] = get_args(RunCode)  # the default first
 
 
-def add_run_code(parser: argparse.ArgumentParser) -> None:
+def add_run_code(parser: Parser) -> None:
     """The options ``--run-code`` and ``--static`` of the commands that run a hand-in's code."""
-    parser.add_argument(
-        "--run-code",
-        choices=RUN_CODE,
-        default=RUN_CODE[0],
-        help="how its code is run: behind a wall (bubblewrap), without one, or never / 如何執行其程式",
+    text = Text(
+        "how its code is run: behind a wall (bubblewrap), without one, or never",
+        "如何執行其程式：隔離（bubblewrap）、不隔離，或不執行",
     )
-    parser.add_argument(
-        "--static", dest="run_code", action="store_const", const="never", help="--run-code never"
-    )
+    parser.add("--run-code", text, choices=RUN_CODE, default=RUN_CODE[0])
+    text = Text("the same as --run-code never", "同 --run-code never")
+    parser.add("--static", text, dest="run_code", action="store_const", const="never")
 
 
 def submission_folder(given: Path | None) -> Path | None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,16 @@ def test_an_unknown_option_is_wrong_usage(module):
 def test_every_module_of_commands_is_a_verb():
     modules = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
     assert set(VERBS) == modules
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_stands_there_in_both_languages(verb):
+    parser = import_module(f"lab5.commands.{verb}").parser()
+    said = {one.dest: one.help for one in parser._actions if one.dest != "help"}
+    for name, text in {**said, "": parser.description}.items():
+        english, chinese = text.split(" / ", 1)
+        assert english.isascii(), name
+        assert re.search("[\u4e00-\u9fff]", chinese), name
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

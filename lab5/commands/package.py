@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -10,27 +9,34 @@ import tempfile
 from pathlib import Path
 
 from lab5.assignment import CHECKPOINT, TEMPLATE, FileNames
-from lab5.cli import add_calibration, add_submission, command, console, submission_folder
+from lab5.cli import (
+    Parser,
+    add_calibration,
+    add_language,
+    add_submission,
+    add_weights,
+    command,
+    console,
+    submission_folder,
+)
 from lab5.errors import SubmissionError
 from lab5.files import find, replacing
 from lab5.package import Made, Steps, make_package
-from lab5.text import LANGUAGES, Language, Text
+from lab5.text import Language, Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 package",
-        description="Make <student id>_lab5.zip / 製作 <學號>_lab5.zip",
-    )
-    found.add_argument("student_id", help="for example N26140692 / 學號")
-    found.add_argument("--weights", type=Path, help=f"the checkpoint, {CHECKPOINT} / 權重檔")
-    found.add_argument("--template", type=Path, help=f"the notebook, {TEMPLATE} / notebook 模板")
+def parser() -> Parser:
+    found = Parser("package", Text("Make <student id>_lab5.zip", "製作 <學號>_lab5.zip"))
+    found.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+    add_weights(found)
+    found.add("--template", Text(f"the notebook, {TEMPLATE}", "notebook 模板"), type=Path)
     add_submission(found)
-    found.add_argument("--out", type=Path, default=Path("submission"), help="where the zip goes")
+    out = Text("where the zip goes; submission/ by default", "輸出資料夾，預設 submission/")
+    found.add("--out", out, type=Path, default=Path("submission"))
     add_calibration(found)
-    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
-    found.add_argument("--timings", action="store_true", help="each step's share / 各步驟時間")
-    found.add_argument("--no-grade", action="store_true", help="do not grade it / 不評分")
+    add_language(found)
+    found.add("--timings", Text("each step's share", "各步驟時間"), action="store_true")
+    found.add("--no-grade", Text("do not grade it", "不評分"), action="store_true")
     return found
 
 

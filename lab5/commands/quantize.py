@@ -8,26 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from lab5.assignment import CHECKPOINT, SYNTHETIC
-from lab5.cli import add_calibration, command, console
+from lab5.cli import Parser, add_calibration, command, console
 from lab5.errors import CalibrationError, ExportError
 from lab5.files import find, model_size
 from lab5.quantize import METHODS, checked_fp32, quantize
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 quantize",
-        description="1.4: quantise an FP32 ONNX file to INT8 / 靜態量化為 INT8",
+def parser() -> Parser:
+    found = Parser(
+        "quantize", Text("1.4: quantise an FP32 ONNX file to INT8", "1.4：靜態量化為 INT8")
     )
-    found.add_argument("fp32", type=Path, metavar="FP32.onnx")
-    found.add_argument("int8", type=Path, metavar="INT8.onnx")
+    found.add("fp32", Text("the FP32 file", "FP32 檔"), type=Path, metavar="FP32.onnx")
+    found.add(
+        "int8", Text("the INT8 file to write", "要寫出的 INT8 檔"), type=Path, metavar="INT8.onnx"
+    )
     add_calibration(found)
-    found.add_argument(
-        "--weights",
-        type=Path,
-        help=f"what FP32.onnx was exported from; the synthetic images need it (default {CHECKPOINT})",
+    weights = Text(
+        f"what FP32.onnx was exported from; the synthetic images need it ({CHECKPOINT} by default)",
+        f"FP32.onnx 的權重檔，合成影像會用到（預設 {CHECKPOINT}）",
     )
-    found.add_argument("--method", choices=METHODS, default="MinMax")
+    found.add("--weights", weights, type=Path)
+    method = Text("how ranges are found; MinMax by default", "校準方法，預設 MinMax")
+    found.add("--method", method, choices=METHODS, default="MinMax")
     return found
 
 

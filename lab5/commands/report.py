@@ -8,35 +8,42 @@ import sys
 from pathlib import Path
 
 from lab5.assignment import CALIBRATIONS, CHECKPOINT, FileNames
-from lab5.cli import add_submission, command, console, submission_folder
+from lab5.cli import (
+    Parser,
+    add_data,
+    add_language,
+    add_submission,
+    command,
+    console,
+    submission_folder,
+)
 from lab5.errors import UsageError
 from lab5.files import find
 from lab5.models import cached_pair
 from lab5.report.document import make_report
-from lab5.text import LANGUAGES
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 report", description="Make <student id>_report.pdf / 製作報告"
-    )
-    found.add_argument("student_id", help="for example N26140692 / 學號")
+def parser() -> Parser:
+    found = Parser("report", Text("Make <student id>_report.pdf", "製作 <學號>_report.pdf"))
+    found.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
     add_submission(found)
-    found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
+    add_language(found)
     for name in ("FP32", "INT8"):
-        text = f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}"
-        found.add_argument(f"--{name.lower()}", type=Path, help=text)
-    found.add_argument(
-        "--calibration",
-        choices=CALIBRATIONS,
-        help=f"make the models from {CHECKPOINT} with this calibration / 以這種校準方式重新產生模型",
+        text = Text(
+            f"the {name} model; otherwise the one in --out, or made from {CHECKPOINT}",
+            f"{name} 模型；預設用 --out 裡的，或由 {CHECKPOINT} 產生",
+        )
+        found.add(f"--{name.lower()}", text, type=Path)
+    text = Text(
+        f"make the models from {CHECKPOINT} with this calibration", "以這種校準方式重新產生模型"
     )
-    found.add_argument("--out", type=Path, default=Path(), help="where the PDF goes")
-    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
-    found.add_argument("--full", action="store_true", help="all 10,000 test images / 全部測試影像")
-    found.add_argument(
-        "--date", type=datetime.date.fromisoformat, help="shown in the title, YYYY-MM-DD; today"
-    )
+    found.add("--calibration", text, choices=CALIBRATIONS)
+    found.add("--out", Text("where the PDF goes", "輸出資料夾"), type=Path, default=Path())
+    add_data(found)
+    found.add("--full", Text("all 10,000 test images", "全部測試影像"), action="store_true")
+    date = Text("shown in the title, YYYY-MM-DD; today", "標題上的日期 YYYY-MM-DD，預設今天")
+    found.add("--date", date, type=datetime.date.fromisoformat)
     return found
 
 

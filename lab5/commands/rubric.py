@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from lab5.cli import command
+from lab5.cli import Parser, command
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog="lab5 rubric", description="Every check as Markdown / 所有檢查項目"
-    )
+def parser() -> Parser:
+    return Parser("rubric", Text("Every check as Markdown", "所有檢查項目（Markdown）"))
 
 
 @command

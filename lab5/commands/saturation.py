@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from lab5.cli import command, console
+from lab5.cli import Parser, command, console
 from lab5.errors import QuantizationError
 from lab5.study.saturation import HIGHEST, LOWEST, saturation_bounds
 from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 saturation",
-        description="Can this INT8 file overflow 16 bits on a CPU without VNNI? / "
-        "INT8 檔在沒有 VNNI 的 CPU 上會不會溢位",
+def parser() -> Parser:
+    found = Parser(
+        "saturation",
+        Text(
+            "Can this INT8 file overflow 16 bits on a CPU without VNNI?",
+            "INT8 檔在沒有 VNNI 的 CPU 上會不會溢位",
+        ),
     )
-    found.add_argument("int8", type=Path, metavar="INT8.onnx")
+    found.add("int8", Text("the INT8 file", "INT8 檔"), type=Path, metavar="INT8.onnx")
     return found
 
 

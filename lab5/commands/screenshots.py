@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import tempfile
 from pathlib import Path
 
-from lab5.cli import command, console
+from lab5.cli import Parser, add_language, command, console
 from lab5.errors import UsageError
-from lab5.text import LANGUAGES
+from lab5.text import Text
 from lab5.web.screenshots import chromium, own_page, take_screenshots
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 screenshots",
-        description="Take emulated screenshots of the page / 拍攝模擬裝置的網頁截圖",
+def parser() -> Parser:
+    found = Parser(
+        "screenshots",
+        Text("Take emulated screenshots of the page", "拍攝模擬裝置的網頁截圖"),
     )
-    found.add_argument("--url", help="a running page; otherwise one is started / 執行中的網頁")
-    found.add_argument(
-        "--out",
-        type=Path,
-        default=Path("submission/screenshots"),
-        help="default submission/screenshots",
+    url = Text("a running page; otherwise one is started", "執行中的網頁；預設自行啟動")
+    found.add("--url", url)
+    out = Text("submission/screenshots by default", "輸出資料夾，預設 submission/screenshots")
+    found.add("--out", out, type=Path, default=Path("submission/screenshots"))
+    add_language(found)
+    pictures = Text(
+        "at least three; otherwise the page's examples", "至少三張圖片，預設用網頁的範例"
     )
-    found.add_argument(
-        "--lang", choices=LANGUAGES, default=LANGUAGES[0], help=f"default {LANGUAGES[0]}"
-    )
-    found.add_argument(
-        "pictures", nargs="*", type=Path, help="at least three; otherwise the page's examples"
-    )
+    found.add("pictures", pictures, nargs="*", type=Path)
     return found
 
 

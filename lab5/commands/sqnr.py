@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from lab5.cli import command, console
+from lab5.cli import Parser, add_figures, command, console
 from lab5.files import replacing
 from lab5.study.sqnr import IMAGES, Sqnr, sqnr, svg
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 sqnr", description="Which layer hurts / 各層的量化雜訊比 (SQNR)"
-    )
-    found.add_argument("fp32", type=Path, metavar="FP32.onnx")
-    found.add_argument("int8", type=Path, metavar="INT8.onnx")
-    found.add_argument("--images", type=int, default=IMAGES, help=f"default {IMAGES}")
-    found.add_argument("--json", type=Path, help="write the figures there / 寫出數據")
-    found.add_argument("--svg", type=Path, help="write a chart there / 寫出圖表")
+def parser() -> Parser:
+    found = Parser("sqnr", Text("Which layer quantisation hurts", "各層的量化雜訊比 (SQNR)"))
+    found.add("fp32", Text("the FP32 file", "FP32 檔"), type=Path, metavar="FP32.onnx")
+    found.add("int8", Text("the INT8 file", "INT8 檔"), type=Path, metavar="INT8.onnx")
+    images = Text(f"how many; {IMAGES} by default", f"影像張數，預設 {IMAGES}")
+    found.add("--images", images, type=int, default=IMAGES)
+    add_figures(found)
+    found.add("--svg", Text("write a chart there", "寫出圖表"), type=Path)
     return found
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
 
 from lab5.assignment import CHECKPOINT
-from lab5.cli import command, console
+from lab5.cli import Parser, add_data, command, console
 from lab5.errors import UsageError
+from lab5.text import Text
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="lab5 train", description="Train the ResNet18 on CIFAR-10 / 訓練 ResNet18"
-    )
-    found.add_argument("--epochs", type=int, help="by default the recipe's / 預設依訓練設定")
-    found.add_argument("--weights", type=Path, help="train these on / 從這個權重檔繼續訓練")
-    found.add_argument(
-        "--last", type=int, help="with --weights, the epochs to repeat / 重複最後幾個 epoch"
-    )
-    found.add_argument(
-        "--average",
-        action="store_true",
-        help="end as the mean of --weights and the result (SWA) / 與起始權重取平均",
-    )
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--data", type=Path, help="a copy of CIFAR-10; otherwise the cache")
-    found.add_argument("--out", type=Path, default=Path(CHECKPOINT))
-    found.add_argument("--resume", action="store_true", help="continue <out>.resume / 從中斷處繼續")
+def parser() -> Parser:
+    found = Parser("train", Text("Train the ResNet18 on CIFAR-10", "在 CIFAR-10 上訓練 ResNet18"))
+    found.add("--epochs", Text("by default the recipe's", "預設依訓練設定"), type=int)
+    found.add("--weights", Text("train these on", "從這個權重檔繼續訓練"), type=Path)
+    last = Text("with --weights, the epochs to repeat", "搭配 --weights，重複最後幾個 epoch")
+    found.add("--last", last, type=int)
+    average = Text("end as the mean of --weights and the result (SWA)", "與起始權重取平均 (SWA)")
+    found.add("--average", average, action="store_true")
+    found.add("--seed", Text("of all draws; 0 by default", "亂數種子，預設 0"), type=int, default=0)
+    add_data(found)
+    out = Text(f"{CHECKPOINT} by default", f"輸出檔，預設 {CHECKPOINT}")
+    found.add("--out", out, type=Path, default=Path(CHECKPOINT))
+    found.add("--resume", Text("continue <out>.resume", "從中斷處繼續"), action="store_true")
     return found
 
 
