@@ -26,6 +26,7 @@ from lab5.assignment import MIN_REFLECTION_CHARS, FileNames
 from lab5.commands import report as report_command
 from lab5.errors import ReportError, UsageError
 from lab5.report import student as report_student
+from lab5.report.analysis import tiles
 from lab5.report.document import (
     EMULATED,
     NO_REFLECTION,
@@ -262,8 +263,14 @@ class TestEmpty:
         text = text_of(make(tmp_path / "r.pdf", lang=lang, m=without_data())[0])
         assert "python-mlab5.data" in text
         assert "90.00%" not in text
-        assert "100.0%" in text  # agreement, on the synthetic images
         assert ("合成" if lang == "zh-TW" else "synthetic") in text
+
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_what_is_no_photograph_gives_no_headline(self, lang):
+        shown = " ".join(map(str, tiles(without_data(), lang)))
+        assert "top-1" not in shown
+        assert "%" in shown  # the size
+        assert "top-1" in " ".join(map(str, tiles(figures(), lang)))
 
 
 class TestEmulated:

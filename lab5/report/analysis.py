@@ -25,31 +25,25 @@ _MINUS = "−"
 
 
 def tiles(m: Measurements, lang: Language) -> list[tuple[str, str]]:
-    """The figures to see first: (figure, what it is)."""
-    agreement = m.agreement
+    """The figures to see first: (figure, what it is).
+
+    What the models answer on synthetic images, which they were not trained on, is no headline.
+    """
     found = [
         (f"× {m.speedup:.2f}", Text("INT8 speed (FP32 = 1)", "INT8 的速度（FP32 = 1）").say(lang)),
         (_signed(-100 * m.size_cut, "%", 1), Text("INT8 file size", "INT8 的檔案大小").say(lang)),
-        (
-            _percent(agreement.same, agreement.images),
-            Text(
-                f"same top-1 ({agreement.images:,} images)",
-                f"top-1 一致（{agreement.images:,} 張）",
-            ).say(lang),
-        ),
     ]
-    if m.accuracy is None:
-        found.append(
-            (
-                f"{agreement.relative_l2:.3f}",
-                Text("relative L2 of logits", "logits 相對 L2 差").say(lang),
-            )
+    agreement = m.agreement
+    if not agreement.synthetic:
+        label = Text(
+            f"same top-1 ({agreement.images:,} images)", f"top-1 一致（{agreement.images:,} 張）"
         )
-    else:
+        found.append((_percent(agreement.same, agreement.images), label.say(lang)))
+    if m.accuracy is not None:
         change = _pair(m.accuracy).difference
         images = f"{m.accuracy.images:,}"
-        label = Text(f"accuracy ({images} images)", f"準確率變化（{images} 張）").say(lang)
-        found.append((_signed(change, " pp", 2), label))
+        label = Text(f"accuracy ({images} images)", f"準確率變化（{images} 張）")
+        found.append((_signed(change, " pp", 2), label.say(lang)))
     return found
 
 
@@ -203,6 +197,12 @@ def _agreement(a: Agreement, lang: Language) -> str:
         f"differ by {a.relative_l2:.3f} in relative L2. ",
         f"{a.images:,} {what}中，兩個模型的 top-1 相同 {a.same:,} 張（{share}）；logits 的相對 L2 差為 {a.relative_l2:.3f}。",
     ).say(lang)
+    if a.synthetic:
+        return text + Text(
+            "The network was not trained on such images: the share on test images is another one, and the "
+            "one that counts.",
+            "網路並非以這類影像訓練：測試影像上的一致率會不同，應以該數字為準。",
+        ).say(lang)
     if a.changed_confidence is None:
         return text.strip()
     here, all_ = f"{a.changed_confidence:.2f}", f"{a.confidence:.2f}"
