@@ -63,15 +63,15 @@ def _start_at_zero() -> None:
 
 
 def observer(job: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
-    """What makes the observation ``request["probe"]`` of the notebook ``job["cells"]``, once."""
+    """What makes the observation ``request["probe"]`` of the notebook ``job["cells"]``."""
     given = Given(**job["given"])
     program = Program.of(Cell("code", source) for source in job["cells"])
-    absent = anything.install()
-    colab.install()
-    gradio.install()  # the real one takes seconds to import
-    _start_at_zero()
 
     def observe(request: dict[str, Any]) -> Any:
+        absent = anything.install()
+        colab.install()
+        gradio.install()  # the real one takes seconds to import
+        _start_at_zero()
         return PROBES[request["probe"]](program, given) | {"absent": sorted(absent)}
 
     return observe
