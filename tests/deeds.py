@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import json
 import os
 import signal
@@ -28,6 +29,14 @@ def prepare(order):
         return _DEEDS[order["do"]](order)
 
     return job_apart
+
+
+def printed(order):
+    """What a program prints, run in a folder."""
+    os.chdir(order["folder"])
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(order["code"], {"__name__": "__main__"})
+    return output.getvalue()
 
 
 def _sleep(order):

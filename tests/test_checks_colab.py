@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
+
+from lab5.grading.sandbox.room import Room
 
 SET_UP = """
 import os, sys
@@ -22,14 +23,19 @@ space = sessions.space()
 """
 
 
-def run(code: str, folder, *, before: str = "") -> str:
-    """What ``code`` prints as a notebook's code, in a process of its own in ``folder``."""
-    script = f"{SET_UP}{before}\nexec({code!r}, space)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.fixture(scope="module")
+def run():
+    """``run(code, folder, before="")``: what ``code`` prints as a notebook's, in a process of its own."""
+    with Room(("torch", "torch.onnx", "onnx", "lab5.grading.stand_ins.sessions")) as room:
+
+        def run(code: str, folder: Path, *, before: str = "") -> str:
+            order = {"folder": str(folder), "code": f"{SET_UP}{before}\nexec({code!r}, space)"}
+            with room.visit("tests.deeds:printed") as visit:
+                found = visit.ask(order, 300)
+            assert found.ended == "done", found.error
+            return found.value.strip()
+
+        yield run
 
 
 IMPORTS = (
@@ -40,7 +46,7 @@ IMPORTS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [IMPORTS, IMPORTS[::-1]], ids=["forwards", "backwards"])
-def test_what_students_import_starts(order, tmp_path):
+def test_what_students_import_starts(order, run, tmp_path):
     imports = "\n".join(["import datetime, time", *order])
     function = "\n".join(
         ["def f():", *(f"    {line}" for line in order), "    return pd.Timestamp.now()"]
@@ -50,7 +56,7 @@ def test_what_students_import_starts(order, tmp_path):
     )
 
 
-def test_only_the_notebook_sees_the_clock(tmp_path):
+def test_only_the_notebook_sees_the_clock(run, tmp_path):
     code = (
         "import time, datetime, timeit\nfrom time import perf_counter_ns as ns\n"
         "a = time.time(), datetime.datetime.now(), ns()\ntime.sleep(100)\n"
@@ -71,7 +77,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_model_is_wherever_it_is_looked_for(place, tmp_path):
+def test_a_model_is_wherever_it_is_looked_for(place, run, tmp_path):
     code = (
         f"import os, onnx\nfrom pathlib import Path\np = {place!r}\n"
         "sizes = os.path.getsize(p), Path(p).stat().st_size, len(open(p, 'rb').read())\n"
@@ -83,7 +89,7 @@ def test_a_model_is_wherever_it_is_looked_for(place, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["N_FP32.onnx"]
 
 
-def test_sizes_are_those_handed_in(tmp_path):
+def test_sizes_are_those_handed_in(run, tmp_path):
     code = (
         "import os\nprint(*map(os.path.getsize, ('a_FP32.onnx', 'a_INT8.onnx', 'best_model.pth')))"
     )
@@ -91,7 +97,7 @@ def test_sizes_are_those_handed_in(tmp_path):
     assert run(code, tmp_path, before=before) == "5000000 2000000 7000000"
 
 
-def test_what_is_no_model_and_not_there_is_not_there(tmp_path):
+def test_what_is_no_model_and_not_there_is_not_there(run, tmp_path):
     code = (
         "import os\nprint(*map(os.path.exists, ('cat.png', 'N_FP32.onnx.data', '/no/such', '/content')))\n"
         "os.makedirs('/content/drive/a/b', exist_ok=True)\nos.chdir('/content/drive/a')\n"
@@ -101,13 +107,13 @@ def test_what_is_no_model_and_not_there_is_not_there(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["note.txt"]
 
 
-def test_a_model_is_absent_until_it_is_written(tmp_path):
+def test_a_model_is_absent_until_it_is_written(run, tmp_path):
     code = "import os\nprint(os.path.exists('a_INT8.onnx'), os.path.exists('a_FP32.onnx'))\nwrite('a_INT8.onnx')\nprint(os.path.exists('a_INT8.onnx'))"
     before = "sessions = stand_in_sessions.Sessions(Program(), Given(), absent=('int8',))\nspace = sessions.space() | {'write': sessions.files.write}"
     assert run(code, tmp_path, before=before) == "False True\nTrue"
 
 
-def test_cuda_is_the_processor(tmp_path):
+def test_cuda_is_the_processor(run, tmp_path):
     code = (
         "import torch\nnet = torch.nn.Linear(2, 2).cuda().to('cuda:0')\n"
         "x = torch.zeros(1, 2, device='cuda').cuda().to(torch.device('cuda'))\n"
@@ -116,7 +122,7 @@ def test_cuda_is_the_processor(tmp_path):
     assert run(code, tmp_path) == "cpu False"
 
 
-def test_colab_is_known_by_all_its_signs(tmp_path):
+def test_colab_is_known_by_all_its_signs(run, tmp_path):
     code = (
         "import os, sys\nfrom google.colab import files, drive, userdata\ndrive.mount('/content/drive')\n"
         "up = files.upload()\nprint('google.colab' in sys.modules, 'google.colab' in str(get_ipython()), "
