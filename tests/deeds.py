@@ -191,6 +191,14 @@ def _given(order):
     return [os.path.basename(path), read, changed]  # noqa: PTH119
 
 
+def _forge(order):
+    """An answer on every connection that it holds, for this request and for the next."""
+    answer = b'{"ended": "done", "value": "forged"}'
+    for handle in range(3, 256):
+        with contextlib.suppress(OSError):
+            os.write(handle, (len(answer).to_bytes(8, "big") + answer) * 2)
+
+
 class _Rude(Exception):
     def __str__(self):
         raise RuntimeError
@@ -218,6 +226,7 @@ _DEEDS = {
     "harm": _harm,
     "connect unix": _connect_unix,
     "look around": _look_around,
+    "forge": _forge,
     "given": _given,
     "memory": lambda order: len(bytearray(1 << 40)),
     "patch": _patch,

@@ -154,6 +154,13 @@ def test_a_request_that_takes_the_visit_along_ends_it(box, deed):
     assert ask(box, ADD).value == 3
 
 
+def test_a_request_answers_for_itself_alone(box):
+    with visit_apart(box) as visit:
+        for _ in range(2):
+            assert visit.ask({"do": "forge"}, 20).ended == "done"
+            assert visit.ask(ADD, 20).value == 3
+
+
 def test_a_request_cannot_write_into_the_visitor(walled):
     """It may end it: then a new one is let in."""
     with visit_apart(walled) as visit:

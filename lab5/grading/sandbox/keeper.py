@@ -259,7 +259,7 @@ def _first(
             _limit(limits, alone=alone and room["walled"])
             answer: Callable[..., bytes] = answered
             if order["apart"]:
-                function, answer = Prepared(function), _Apart(limits, alone=alone).answer
+                function, answer = Prepared(function), _Apart(theirs, limits, alone=alone).answer
             _visit(theirs, functools.partial(answer, function), given)
         finally:
             _exit(0)
@@ -350,11 +350,14 @@ class _Apart:
     """Answers each request but the first in a process of its own.
 
     What is dear and alike for all is done once so, and what one of them does none of the others meets.
-    ``alone``: this visitor has a process namespace of its own.
+
+    Args:
+        keeper: the connection on which the visitor answers, and nobody else.
+        alone: this visitor has a process namespace of its own.
     """
 
-    def __init__(self, limits: Limits, *, alone: bool) -> None:
-        self._limits, self._alone = limits, alone
+    def __init__(self, keeper: socket.socket, limits: Limits, *, alone: bool) -> None:
+        self._keeper, self._limits, self._alone = keeper, limits, alone
         if linux.AVAILABLE:
             linux.keep_memory_shut()
             linux.adopt_orphans()
@@ -371,6 +374,7 @@ class _Apart:
             try:
                 tell, end = functools.partial(send, theirs), _exit
                 ours.close()
+                self._keeper.close()
                 os.chdir(folder)
                 os.environ.update(HOME=folder, TMPDIR=folder)
                 tempfile.tempdir = None
