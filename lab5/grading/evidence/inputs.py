@@ -41,4 +41,5 @@ def scenes(count: int, seed: int) -> np.ndarray:
         image += rng.normal(0, 0.02, _SHAPE)
     pixels = np.clip(images, 0, 1)
     mean, std = np.array(CIFAR10_MEAN), np.array(CIFAR10_STD)
-    return ((pixels - mean[:, None, None]) / std[:, None, None]).astype(np.float32)
+    found: np.ndarray = ((pixels - mean[:, None, None]) / std[:, None, None]).astype(np.float32)
+    return found

@@ -294,7 +294,7 @@ def _drawing(page: Any, form: Any, box: Box) -> bool:
 def _share(page: Any, box: Box) -> float:
     """The part of the page that a box covers."""
     width, height = page.get_size()
-    return (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
+    return float((box[2] - box[0]) * (box[3] - box[1]) / (width * height))
 
 
 def _joined(pieces: list[_Piece], side: float) -> list[_Piece]:

@@ -92,7 +92,9 @@ def logits_of(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
     """What the stand-in model ``kind`` answers: (N, 3, 32, 32) -> (N, 10)."""
     import onnxruntime as ort
 
-    return ort.InferenceSession(stand_in_models(seed)[kind]).run(None, {INPUT_NAME: x})[0]
+    found: np.ndarray
+    (found,) = ort.InferenceSession(stand_in_models(seed)[kind]).run(None, {INPUT_NAME: x})
+    return found
 
 
 class Sessions:
