@@ -42,8 +42,8 @@ def times_as_long(pairs: list[tuple[float, float]]) -> float:
     the machine was for a moment faster than usual. Disturbances only make either too large.
     """
     first, second = zip(*pairs, strict=True)
-    median: float = statistics.median(b / a for a, b in pairs)
-    return min(min(second) / min(first), median)
+    median = statistics.median(b / a for a, b in pairs)
+    return float(min(min(second) / min(first), median))
 
 
 def given_to_probes(seed: int, sizes: Mapping[str, int]) -> Given:
