@@ -473,7 +473,7 @@ class _Watcher(threading.Thread):
 
     def run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        while not self._end.wait(0.05):
+        while not self._end.wait(0.1):
             stats = {pid: stat for path in os.listdir("/proc") if path.isdigit()  # noqa: PTH208
                      for pid in [int(path)] if (stat := _stat(pid))}  # fmt: skip
             pids = {self.pid} | {
