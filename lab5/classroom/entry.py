@@ -39,7 +39,7 @@ class HandIn:
     @property
     def where(self) -> Path:
         """The zip, though it be in another."""
-        return self.path / self.member if self.member else self.path
+        return Path(f"{self.path}/{self.member}") if self.member else self.path
 
 
 @dataclass(frozen=True)
