@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class Engine(Protocol):
 
     def __call__(
         self, handins: Sequence[HandIn], options: Options, started: Callable[[HandIn], None]
-    ) -> Generator[Marked]:
+    ) -> Generator[Marked, None, None]:
         """Each hand-in's results, in the order in which they are done; ``started`` is told which runs."""
 
 
@@ -37,7 +37,7 @@ def grade_class(
     results: Results | None = None,
     fresh: bool = False,
     started: Callable[[HandIn], None] = _nobody,
-) -> Iterator[Marked]:
+) -> Generator[Marked, None, None]:
     """The results of each hand-in, in the order in which they are done.
 
     Args:

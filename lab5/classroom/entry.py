@@ -49,7 +49,7 @@ class Marked:
     Args:
         graded: None where it could not be graded, and ``why`` says why.
         sha256: of the zip, in hexadecimal; "" where it could not be read.
-        notes: what a person should know who enters the marks.
+        notes: what a person should know who enters the marks; nothing for the student.
     """
 
     handin: HandIn

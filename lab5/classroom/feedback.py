@@ -19,10 +19,9 @@ _TIME: Final = (1980, 1, 1, 0, 0, 0)  # the same bytes in each run
 def lines(marked: Marked, lang: Language) -> list[str]:
     """The points, each item's, and every check that did not pass, with what to do."""
     graded = marked.graded
-    notes = [note.say(lang) for note in marked.notes]
     if graded is None:
-        return [(marked.why or Text("It could not be graded.", "無法評分。")).say(lang), *notes]
-    found = [marked_by(graded, lang), *notes]
+        return [(marked.why or Text("It could not be graded.", "無法評分。")).say(lang)]
+    found = [marked_by(graded, lang)]
     for item in graded.items:
         points = f" {item.earned:g}/{item.points}" if item.points else ""
         found.append(f"{item.id} {item.title.say(lang)}{points}")

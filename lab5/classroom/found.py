@@ -87,10 +87,8 @@ def find_handins(paths: Iterable[Path]) -> Found:
     handins: dict[_Where, HandIn] = {}
     others: list[Path] = []
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 (False, too, for a path that is too long)
-            files = _on_disk(path)
-        else:
-            files = _in_moodles_zip(path)
+        is_folder = os.path.isdir(path)  # noqa: PTH112 (False, too, for a path that is too long)
+        files = _on_disk(path) if is_folder else _in_moodles_zip(path)
         inside, strange = _grouped(files)
         others += strange
         for one in inside or [HandIn(path, "", name=path.name)]:
@@ -151,9 +149,7 @@ def _in_moodles_zip(path: Path) -> list[_File]:
                 if (where := place(name)) is None:
                     return []
                 trouble = _trouble(info, name, where)
-                found.append(
-                    _File(path, name, where.name, info.date_time, where, trouble)
-                )
+                found.append(_File(path, name, where.name, info.date_time, where, trouble))
     except Exception:  # zipfile raises what it likes: the grader says what is wrong with it
         return []
     return found if len(found) <= MAX_FILES else []
@@ -179,21 +175,17 @@ def _trouble(info: zipfile.ZipInfo, name: str, where: Place) -> Text:
 
 def _grouped(files: list[_File]) -> tuple[list[HandIn], list[Path]]:
     """A hand-in for each student of Moodle's, and for each zip elsewhere; the other files."""
-    groups: dict[tuple[str, ...], list[_File]] = {}
-    handins: dict[object, HandIn] = {}  # in the order of the first file
+    groups: dict[object, list[_File]] = {}  # in the order of their first files
     others = []
     for file in files:
         if file.place:
-            student = (file.place.student, file.place.number)
-            groups.setdefault(student, []).append(file)
-            handins.setdefault(student, file.handin())
+            groups.setdefault((file.place.student, file.place.number), []).append(file)
         elif file.is_archive:
-            handins[file] = file.handin()
+            groups[file] = [file]
         else:
             others.append(file.path)
-    for student, group in groups.items():
-        handins[student] = _counts(group)
-    return list(handins.values()), others
+    handins = [_counts(group) if group[0].place else group[0].handin() for group in groups.values()]
+    return handins, others
 
 
 def _counts(group: list[_File]) -> HandIn:
@@ -223,7 +215,7 @@ def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
     for where, one in handins.items():
         key = stems[where]
         if times[key.casefold()] > 1:
-            key += f"-{hashlib.sha256(os.fsencode("/".join(where))).hexdigest()[:8]}"
+            key += f"-{hashlib.sha256(os.fsencode('/'.join(where))).hexdigest()[:8]}"
         yield replace(one, key=key)
 
 

@@ -26,7 +26,7 @@ def results(marked: Marked, lang: Language) -> dict[str, Any]:
     return {
         "score": graded.earned,
         "execution_time": math.ceil(graded.seconds),
-        "output": "\n".join([marked_by(graded, lang), *(note.say(lang) for note in marked.notes)]),
+        "output": marked_by(graded, lang),
         "output_format": "text",
         "test_output_format": "text",
         "visibility": "visible",

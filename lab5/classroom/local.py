@@ -5,14 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.marking import Options, mark
 from lab5.errors import SandboxError
 from lab5.grading.suite import Rooms
-
 
 _END: Final = 15  # seconds for a worker to close its rooms; they end with this process anyway
 
@@ -25,7 +24,7 @@ class Local:
 
     def __call__(
         self, handins: Sequence[HandIn], options: Options, started: Callable[[HandIn], None]
-    ) -> Iterator[Marked]:
+    ) -> Generator[Marked, None, None]:
         """Each hand-in's results, in the order in which they are done; ``started`` is told which runs.
 
         Raises:

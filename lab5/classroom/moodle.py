@@ -97,8 +97,8 @@ class Worksheet:
         self.rows = [row for row in found[1:] if len(row) == width]
         if not self.rows:
             raise _no_worksheet(path, "it has no rows")
-        maximum = next((i for i in range(2, width) if self._is_maximum(i)), None)
-        if maximum is None:
+        maximum = max((i for i in range(2, width) if self._is_maximum(i)), default=0)
+        if not maximum:
             raise _no_worksheet(path, "no column has the maximum grade")
         self.grade, self.maximum = maximum - 1, maximum
         self.feedback = width - 1 if width - 1 > maximum + _AFTER_MAXIMUM else None

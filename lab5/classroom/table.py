@@ -52,7 +52,7 @@ def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
     )
     for one in marked:
         graded, handin = one.graded, one.handin
-        who = (handin.key, handin.student, handin.moodle, graded and graded.student_id or "")
+        who = (handin.key, handin.student, handin.moodle, (graded and graded.student_id) or "")
         said = [*([one.why] if one.why else []), *one.notes]
         notes = " ".join(note.say(lang).replace("\n", " ") for note in said)
         points: list[object] = [""] * (len(GROUPS) + 2)

@@ -1,4 +1,4 @@
-"""``lab5 grade``: a table for each hand-in, and JSON.
+"""``lab5 grade``: a hand-in's table; of a class what Moodle, Gradescope, Excel and a browser take.
 
 Exit status 0 when every zip was graded, whatever the grades; 1 when one could not be.
 """
@@ -6,19 +6,38 @@ Exit status 0 when every zip was graded, whatever the grades; 1 when one could n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from lab5.cli import add_run_code, command, console, shown
-from lab5.errors import Lab5Error, SubmissionError, UsageError
-from lab5.files import files_below, replacing
-from lab5.text import LANGUAGES, Text
+from lab5.cli import add_run_code, command, errors, progress, shown
+from lab5.errors import SubmissionError, UsageError
+from lab5.text import LANGUAGES, Language, Text, printable
 
 if TYPE_CHECKING:
-    from lab5.grading.graded import Graded
+    from rich.progress import Progress
+
+    from lab5.classroom.batch import Engine
+    from lab5.classroom.entry import HandIn, Marked
+    from lab5.classroom.moodle import Filled, Worksheet
+
+# option -> what stands for its value, and what --help says: what is written of a class
+WRITTEN: Final = {
+    "json": ("F", "write the results there / 輸出 JSON"),
+    "csv": ("F", "a table for Excel / 輸出 CSV 表格"),
+    "html": ("DIR", "pages to go through in a browser / 輸出網頁"),
+    "gradescope": (
+        "F",
+        "results.json; of several hand-ins a folder of them / 輸出 Gradescope 格式",
+    ),
+    "feedback-zip": ("F", "for Moodle's upload of feedback files / 輸出 Moodle 回饋檔"),
+}
+_WORTH: Final = 4  # hand-ins take as long as the rooms of one job take to start
+_SHARE: Final = 20  # the JSON is written again when that many times as long was spent on grading
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,13 +46,38 @@ def parser() -> argparse.ArgumentParser:
         description="Grade <student id>_lab5.zip / 評分 <學號>_lab5.zip",
     )
     found.add_argument(
-        "zips",
+        "paths",
         nargs="+",
         type=Path,
-        metavar="X.zip",
-        help="hand-ins, or folders of them / 繳交檔或資料夾",
+        metavar="PATH",
+        help="hand-ins, folders of them, or Moodle's download of all submissions, as a zip or a folder "
+        "/ 繳交檔、資料夾，或 Moodle 下載的全部繳交",
     )
-    found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
+    for name, (metavar, said) in WRITTEN.items():
+        found.add_argument(f"--{name}", type=Path, metavar=metavar, help=said)
+    found.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep each result there, as it is done / 保留結果"
+    )
+    kept = found.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--resume",
+        dest="fresh",
+        action="store_false",
+        help="what --out has of the same bytes and suite is not graded again (default) / 接續",
+    )
+    kept.add_argument("--fresh", action="store_true", help="grade all again / 全部重新評分")
+    found.add_argument(
+        "--moodle-worksheet",
+        type=Path,
+        metavar="F",
+        help="the grading worksheet as downloaded: filled in under --out / Moodle 評分表，填好後放在 --out",
+    )
+    found.add_argument(
+        "--jobs", type=int, metavar="N", help="at a time (default: cores) / 同時評分數"
+    )
+    found.add_argument(
+        "--scheduler", metavar="tcp://…", help="of a Dask cluster that does it / Dask 叢集"
+    )
     found.add_argument("--template", type=Path, help="the handed-out notebook / 模板 notebook")
     found.add_argument("--weights", type=Path, help="the handed-out best_model.pth / 權重檔")
     add_run_code(found)
@@ -48,45 +92,49 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    for path in (args.template, args.weights):
-        if path is not None and not path.is_file():
-            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed {args.seed} is below 0.", zh=f"--seed {args.seed} 小於 0。")
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise UsageError(
-            f"There is no folder {args.json.absolute().parent}.",
-            zh=f"找不到資料夾 {args.json.absolute().parent}。",
-        )
-    from lab5.grading.render import RENDERERS
-    from lab5.grading.suite import Rooms, check_submission
+    _check(args)
+    from lab5.classroom.batch import grade_class, noted
+    from lab5.classroom.found import find_handins
+    from lab5.classroom.marking import Options
+    from lab5.classroom.moodle import Worksheet
+    from lab5.classroom.results import Results
+    from lab5.classroom.writers import WRITERS
 
-    graded: list[Graded] = []
-    not_graded: dict[str, Text] = {}
-    with Rooms(args.run_code) as rooms:
-        for path in _zips(args.zips):
-            try:
-                with console.status(shown(path.name)):
-                    one = check_submission(
-                        path,
-                        weights=args.weights,
-                        template=args.template,
-                        strict=args.strict,
-                        seed=args.seed,
-                        rooms=rooms,
-                    )
-                print(RENDERERS["terminal"]([one], args.lang), end="")
-                graded.append(one)
-            except SubmissionError as error:
-                not_graded[str(path)] = error.text
-            except Lab5Error:  # ours, which no other zip would be spared
-                raise
-            except Exception as error:  # of this zip alone: the others are graded all the same
-                not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
+    worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
+    found = find_handins(args.paths)
+    options = Options(args.weights, args.template, args.run_code, args.strict, args.seed)
+    results = None
+    if args.out:
+        results = Results(args.out, options)
+        options = results.options
+    engine = _engine(args, len(found.handins))
+    targets = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
+    done: dict[str, Marked] = {}
+
+    def so_far() -> list[Marked]:
+        return [done[one.key] for one in found.handins if one.key in done]
+
+    write_json = _seldom(lambda: WRITERS["json"](args.json, so_far(), args.lang))
+    with _Bar(found.handins) as bar, contextlib.closing(
+        grade_class(
+            found.handins, options, engine, results=results, fresh=args.fresh, started=bar.started
+        )
+    ) as marked:  # fmt: skip
+        for one in marked:
+            done[one.handin.key] = one
+            bar.done(one.handin)
+            _say(one, args)
             if args.json:
-                with replacing(args.json) as temporary:
-                    found = RENDERERS["json"](graded, args.lang, not_graded)
-                    temporary.write_text(found, encoding="utf-8")
+                write_json()
+    whole = noted(so_far())
+    for name, target in targets.items():
+        if target:
+            WRITERS[name](target, whole, args.lang)
+    if worksheet:
+        _fill(args.out / worksheet.path.name, worksheet, whole, args.lang)
+    if found.others:
+        _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
+    not_graded = {str(one.handin.where): one.why for one in whole if one.why}
     if not_graded:
         raise SubmissionError(
             "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),
@@ -94,12 +142,123 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _zips(given: Iterable[Path]) -> Iterator[Path]:
-    """The zips named, and those in folders named; a folder without any stands for itself."""
-    for path in given:
-        found = (p for p in files_below(path) if p.suffix.lower() == ".zip")
-        inside = [p for p in found if not p.name.startswith("._")] if os.path.isdir(path) else []  # noqa: PTH112 (False, too, for a path that is too long)
-        yield from inside or [path]
+def _check(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        UsageError
+    """
+    for path in (args.template, args.weights, args.moodle_worksheet):
+        if path is not None and not path.is_file():
+            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
+    for name, least in (("seed", 0), ("jobs", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UsageError(
+                f"--{name} {value} is below {least}.", zh=f"--{name} {value} 小於 {least}。"
+            )
+    for name in ("out", *WRITTEN):
+        path = getattr(args, name.replace("-", "_"))
+        if path and not path.absolute().parent.is_dir():
+            parent = path.absolute().parent
+            raise UsageError(f"There is no folder {parent}.", zh=f"找不到資料夾 {parent}。")
+    if args.moodle_worksheet and not args.out:
+        raise UsageError(
+            "--moodle-worksheet stays as it is, and its copy with the marks goes under --out DIR: give that.",
+            zh="--moodle-worksheet 不會被改寫，填好的副本放在 --out DIR 之下：請加上 --out。",
+        )
+
+
+def _engine(args: argparse.Namespace, count: int) -> Engine:
+    if args.scheduler:
+        from lab5.classroom.cluster import Cluster
+
+        return Cluster(args.scheduler)
+    from lab5.classroom.local import Local
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Local(args.jobs or max(1, min(cores or 1, count // _WORTH)))
+
+
+def _seldom(write: Callable[[], None]) -> Callable[[], None]:
+    """``write``, as often as costs little: its time grows with what was done before."""
+    next_time = 0.0
+
+    def maybe() -> None:
+        nonlocal next_time
+        start = time.monotonic()
+        if start >= next_time:
+            write()
+            next_time = time.monotonic() + _SHARE * (time.monotonic() - start)
+
+    return maybe
+
+
+class _Bar:
+    """How many are left, and which are being graded."""
+
+    def __init__(self, handins: Sequence[HandIn]) -> None:
+        self._bar: Progress = progress()
+        self._task = self._bar.add_task("", total=len(handins))
+        self._running: dict[str, str] = {}  # key -> name
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, handin: HandIn) -> None:
+        self._running[handin.key] = handin.name
+        self._show(0)
+
+    def done(self, handin: HandIn) -> None:
+        self._running.pop(handin.key, None)
+        self._show(1)
+
+    def _show(self, more: int) -> None:
+        names = shown(", ".join(list(self._running.values())[:3]))
+        self._bar.update(self._task, description=names, advance=more)
+
+
+def _say(one: Marked, args: argparse.Namespace) -> None:
+    """All of a hand-in; where the results are kept, a line."""
+    from lab5.grading.render import RENDERERS
+
+    if not args.out:
+        if one.graded:
+            print(RENDERERS["terminal"]([one.graded], args.lang), end="")
+        return
+    from lab5.classroom.table import status
+
+    points = f"{one.graded.earned:g}/{one.graded.points}" if one.graded else "-"
+    why = one.why.say(args.lang) if one.why else ""
+    print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
+
+
+def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
+    from lab5.classroom import moodle
+
+    found: Filled = moodle.write(path, worksheet, marked, lang)
+    manual = max((one.graded.manual for one in marked if one.graded), default=0)
+    said = Text(
+        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum; up to {manual} of "
+        "100 points are for a person to give and not in them.",
+        f"{path}：填入 {len(found.entered)} 個成績，只含檢查項目的得分；最多 {manual} 分（滿分 100）待人工評閱，"
+        "未計入。",
+    )
+    errors.print(said.say(lang), markup=False, soft_wrap=True)
+    _list(
+        Text("No single row of the worksheet is theirs:", "在評分表中找不到唯一對應的列："),
+        found.unmatched,
+    )
+    _list(Text("Their rows were left as they are:", "評分表中未變動的列："), found.ungraded)
+
+
+def _list(title: Text, names: Iterable[Any]) -> None:
+    lines = [f"  {printable(str(name))}" for name in names]
+    if lines:
+        errors.print("\n".join([str(title), *lines]), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -101,15 +101,12 @@ class Graded:
         Raises:
             KeyError, TypeError: it is nothing that ``stored`` returned.
         """
-        checks = [
-            Result(
-                **{
-                    key: Text(**part) if isinstance(part, dict) else part
-                    for key, part in one.items()
-                }
-            )
-            for one in stored["checks"]
-        ]
+        checks = []
+        for one in stored["checks"]:
+            parts: dict[str, Any] = {
+                key: Text(**part) if isinstance(part, dict) else part for key, part in one.items()
+            }
+            checks.append(Result(**parts))
         return cls(**{**stored, "checks": tuple(checks)})
 
 
