@@ -30,45 +30,48 @@ class Local:
         Raises:
             SandboxError: the rooms do not start.
         """
-        waiting, done = deque(handins), queue.SimpleQueue[Marked | BaseException]()
+        waiting, done = deque(handins), _Done()
         workers = [
             _Worker(waiting, done, options, started) for _ in range(min(self.jobs, len(handins)))
         ]
         for worker in workers:
-            worker.start()
+            worker.thread.start()
         try:
             for _ in handins:
-                found = done.get()
+                worker, found = done.get()
                 if isinstance(found, BaseException):
                     raise found
                 yield found
+                worker.taken.set()
         finally:
             for worker in workers:
                 worker.stop()
             for worker in workers:
-                worker.join(_END)
+                worker.thread.join(_END)
 
 
-class _Worker(threading.Thread):
+class _Worker:
     def __init__(
         self,
         waiting: deque[HandIn],
-        done: queue.SimpleQueue[Marked | BaseException],
+        done: _Done,
         options: Options,
         started: Callable[[HandIn], None],
     ) -> None:
-        super().__init__(daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self._waiting, self._done, self._options, self._started = waiting, done, options, started
         self._stopped = False
+        self.taken = threading.Event()  # what it did is kept: the next may begin
         self._rooms: Rooms | None = None
 
     def stop(self) -> None:
         """Leave what is being graded: its rooms are over."""
         self._stopped = True
+        self.taken.set()
         if self._rooms:
             self._rooms.end()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             while not self._stopped and self._waiting:
                 try:
@@ -76,10 +79,12 @@ class _Worker(threading.Thread):
                 except IndexError:  # another took the last
                     return
                 self._started(handin)
-                self._done.put(self._marked(handin))
+                self.taken.clear()
+                self._done.put((self, self._marked(handin)))
+                self.taken.wait()
         except BaseException as error:
             if not self._stopped:
-                self._done.put(error)
+                self._done.put((self, error))
         finally:
             self._close()
 
@@ -108,3 +113,6 @@ class _Worker(threading.Thread):
         if self._rooms:
             self._rooms.close()
             self._rooms = None
+
+
+_Done = queue.SimpleQueue[tuple[_Worker, Marked | BaseException]]

@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "--resume",
         dest="fresh",
         action="store_false",
+        default=False,
         help="what --out has of the same bytes and suite is not graded again (default) / 接續",
     )
     kept.add_argument("--fresh", action="store_true", help="grade all again / 全部重新評分")
