@@ -106,7 +106,12 @@ def progress() -> Progress:
     """
     from rich.progress import Progress
 
-    return Progress(console=errors._real, transient=True, redirect_stdout=sys.stdout.isatty())
+    return Progress(
+        console=errors._real,
+        transient=True,
+        disable=not errors.is_terminal,  # else rich writes an empty line
+        redirect_stdout=sys.stdout.isatty(),
+    )
 
 
 @contextlib.contextmanager
