@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, overload
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import opened
@@ -31,17 +31,16 @@ def _nobody(handin: HandIn) -> None:
 
 def grade_class(
     handins: Sequence[HandIn],
-    options: Options,
+    results: Results,
     engine: Engine,
     *,
-    results: Results | None = None,
     fresh: bool = False,
     started: Callable[[HandIn], None] = _nobody,
 ) -> Generator[Marked, None, None]:
     """The results of each hand-in, in the order in which they are done.
 
     Args:
-        results: where they are kept, and looked for before.
+        results: where they are kept, and looked for before; with its options they are graded.
         fresh: grade all, whatever is known.
 
     Raises:
@@ -49,19 +48,17 @@ def grade_class(
     """
     left = []
     for handin in handins:
-        known = None if fresh or not results else results.known(handin)
-        if known:
+        if not fresh and (known := results.known(handin)):
             yield known
         else:
             left.append(handin)
     same = _same(left)
     repeated = {other.key for others in same.values() for other in others}
     todo = [one for one in left if one.key not in repeated]
-    with contextlib.closing(engine(todo, options, started)) as done:
+    with contextlib.closing(engine(todo, results.options, started)) as done:
         for first in done:
             for handin in (first.handin, *same.get(first.handin.key, ())):
-                marked = first.shared_with(handin)
-                yield results.keep(marked) if results else marked
+                yield results.keep(first.shared_with(handin))
 
 
 def _same(handins: Sequence[HandIn]) -> dict[str, list[HandIn]]:
@@ -81,16 +78,32 @@ def _same(handins: Sequence[HandIn]) -> dict[str, list[HandIn]]:
     return found
 
 
-def noted(marked: Sequence[Marked]) -> list[Marked]:
-    """With notes: on zips whose bytes are the same, and on those that a later one replaced."""
-    holders: dict[str, list[str]] = defaultdict(list)
-    for one in marked:
-        if one.sha256:
-            holders[one.sha256].append(one.handin.key)
-    found = []
-    for one in marked:
+class Class(Sequence[Marked]):
+    """The results of hand-ins, each read when it is asked for, so that no class is too large.
+
+    With notes: on zips whose bytes are the same, and on those that a later one replaced.
+    """
+
+    def __init__(self, handins: Sequence[HandIn], results: Results) -> None:
+        self._handins, self._results = handins, results
+        self._holders: dict[str, list[str]] = defaultdict(list)  # SHA-256 -> keys
+        for handin in handins:
+            if digest := results.of(handin).sha256:
+                self._holders[digest].append(handin.key)
+
+    def __len__(self) -> int:
+        return len(self._handins)
+
+    @overload
+    def __getitem__(self, at: int) -> Marked: ...
+    @overload
+    def __getitem__(self, at: slice) -> Class: ...
+    def __getitem__(self, at: int | slice) -> Marked | Class:
+        if isinstance(at, slice):
+            return Class(self._handins[at], self._results)
+        one = self._results.of(self._handins[at])
         notes = list(one.notes)
-        if others := [key for key in holders.get(one.sha256, ()) if key != one.handin.key]:
+        if others := [key for key in self._holders[one.sha256] if key != one.handin.key]:
             names = ", ".join(others)
             notes.append(Text(f"The same bytes as {names}.", f"檔案內容與 {names} 完全相同。"))
         if one.handin.earlier:
@@ -98,5 +111,4 @@ def noted(marked: Sequence[Marked]) -> list[Marked]:
             notes.append(
                 Text(f"Earlier zips, not graded: {names}.", f"較早繳交、未評分的 zip：{names}。")
             )
-        found.append(replace(one, notes=tuple(notes)))
-    return found
+        return replace(one, notes=tuple(notes))

@@ -31,6 +31,7 @@ class Results:
             options = replace(options, seed=self._seed(folder / "seed.json"))
         self.options = options
         self._made_by = {"suite": suite_version(), "options": options.stored()}
+        self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
 
     def _seed(self, path: Path) -> int:
         if isinstance(known := _read(path), dict) and isinstance(found := known.get("seed"), int):
@@ -40,7 +41,7 @@ class Results:
         return found
 
     def known(self, handin: HandIn) -> Marked | None:
-        """What the same bytes got under the same suite version and options."""
+        """What the same bytes got under the same suite version and options, if they were graded."""
         stored = self._stored(handin)
         if stored is None or any(stored[key] != now for key, now in self._made_by.items()):
             return None
@@ -52,25 +53,43 @@ class Results:
         return _restored(handin, stored) if same else None
 
     def keep(self, marked: Marked) -> Marked:
-        """Write it, and return it.
+        """Write it. What counts is returned, and is what ``of`` says from then on.
 
         Where the same bytes were graded before with the same options, and better than now, as an error of
-        ours is no result, that result stays and is returned.
+        ours is no result, that counts on. With other options it does not, and stays in its file.
         """
         stored = self._stored(marked.handin)
-        if stored and stored["sha256"] == marked.sha256:
+        if stored and marked.sha256 in ("", stored["sha256"]):
             before = _restored(marked.handin, stored)
             if _worth(before) > _worth(marked):
                 if stored["options"] != self._made_by["options"]:
+                    self._unkept[marked.handin.key] = marked
                     return marked
-                return replace(before, notes=(*before.notes, _kept(stored["suite"], marked)))
+                kept = _kept(stored["suite"], marked)
+                notes = (*(note for note in before.notes if note != kept), kept)
+                return self._written(replace(before, notes=notes), stored["suite"])
+        return self._written(marked, self._made_by["suite"])
+
+    def of(self, handin: HandIn) -> Marked:
+        """What was kept of it in this run, or before.
+
+        Raises:
+            OSError, KeyError, TypeError, ValueError: its file is gone, or another's.
+        """
+        if handin.key in self._unkept:
+            return self._unkept[handin.key]
+        return _restored(handin, json.loads(self._path(handin).read_text(encoding="utf-8")))
+
+    def _written(self, marked: Marked, suite: str) -> Marked:
         found = {
             **self._made_by,
+            "suite": suite,
             "path": printable(str(marked.handin.where)),
             "name": printable(marked.handin.name),
             "sha256": marked.sha256,
             "graded": marked.graded and marked.graded.stored(),
             "why": marked.why and vars(marked.why),
+            "notes": [vars(note) for note in marked.notes],
         }
         _write(self._path(marked.handin), found)
         return marked
@@ -105,8 +124,14 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _restored(handin: HandIn, stored: dict[str, Any]) -> Marked:
-    graded = replace(Graded.restored(stored["graded"]), path=str(handin.where))
-    return Marked(handin, graded, sha256=stored["sha256"])
+    graded = stored["graded"] and Graded.restored(stored["graded"])
+    return Marked(
+        handin,
+        graded and replace(graded, path=str(handin.where)),
+        stored["why"] and Text(**stored["why"]),
+        stored["sha256"],
+        tuple(Text(**note) for note in stored["notes"]),
+    )
 
 
 def _worth(marked: Marked) -> int:

@@ -14,7 +14,7 @@ from lab5.text import Language
 
 
 def _json(path: Path, marked: Sequence[Marked], lang: Language) -> None:
-    graded = [one.graded for one in marked if one.graded]
+    graded = (one.graded for one in marked if one.graded)
     not_graded = {str(one.handin.where): one.why for one in marked if one.why}
     with replacing(path) as temporary:
         text = RENDERERS["json"](graded, lang, not_graded)

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab5.cli import add_run_code, command, errors, progress, shown
 from lab5.errors import SubmissionError, UsageError
+from lab5.files import temporary_folder
 from lab5.text import LANGUAGES, Language, Text, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from lab5.classroom.batch import Engine
+    from lab5.classroom.batch import Class, Engine
     from lab5.classroom.entry import HandIn, Marked
     from lab5.classroom.moodle import Filled, Worksheet
+    from lab5.classroom.results import Results
 
 # option -> what stands for its value, and what --help says: what is written of a class
 WRITTEN: Final = {
@@ -94,7 +96,6 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     _check(args)
-    from lab5.classroom.batch import grade_class, noted
     from lab5.classroom.found import find_handins
     from lab5.classroom.marking import Options
     from lab5.classroom.moodle import Worksheet
@@ -104,43 +105,51 @@ def main(argv: list[str] | None = None) -> None:
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
     options = Options(args.weights, args.template, args.run_code, args.strict, args.seed)
-    results = None
-    if args.out:
-        results = Results(args.out, options)
-        options = results.options
-    engine = _engine(args, len(found.handins))
-    targets = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
-    done: dict[str, Marked] = {}
-
-    def so_far() -> list[Marked]:
-        return [done[one.key] for one in found.handins if one.key in done]
-
-    write_json = _seldom(lambda: WRITERS["json"](args.json, so_far(), args.lang))
-    with _Bar(found.handins) as bar, contextlib.closing(
-        grade_class(
-            found.handins, options, engine, results=results, fresh=args.fresh, started=bar.started
-        )
-    ) as marked:  # fmt: skip
-        for one in marked:
-            done[one.handin.key] = one
-            bar.done(one.handin)
-            _say(one, args)
-            if args.json:
-                write_json()
-    whole = noted(so_far())
-    for name, target in targets.items():
-        if target:
-            WRITERS[name](target, whole, args.lang)
-    if worksheet:
-        _fill(args.out / worksheet.path.name, worksheet, whole, args.lang)
-    if found.others:
-        _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
-    not_graded = {str(one.handin.where): one.why for one in whole if one.why}
+    with contextlib.ExitStack() as opened:
+        folder = args.out or opened.enter_context(temporary_folder())
+        marked = _graded(args, found.handins, Results(folder, options))
+        for name, target in _targets(args).items():
+            WRITERS[name](target, marked, args.lang)
+        if worksheet:
+            _fill(args.out / worksheet.path.name, worksheet, marked, args.lang)
+        not_graded = {str(one.handin.where): one.why for one in marked if one.why}
+    _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
     if not_graded:
         raise SubmissionError(
             "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),
             zh="未評分：\n" + "\n".join(f"  {p}：{why.zh}" for p, why in not_graded.items()),
         )
+
+
+def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> Class:
+    """All of them, each said and kept as it is done."""
+    from lab5.classroom.batch import Class, grade_class
+    from lab5.classroom.writers import WRITERS
+
+    done: set[str] = set()
+
+    def write_json() -> None:
+        so_far = [one for one in handins if one.key in done]
+        WRITERS["json"](args.json, Class(so_far, results), args.lang)
+
+    written = _seldom(write_json)
+    engine = _engine(args, len(handins))
+    with _Bar(handins) as bar, contextlib.closing(
+        grade_class(handins, results, engine, fresh=args.fresh, started=bar.started)
+    ) as marked:  # fmt: skip
+        for one in marked:
+            done.add(one.handin.key)
+            bar.done(one.handin)
+            _say(one, args)
+            if args.json:
+                written()
+    return Class(handins, results)
+
+
+def _targets(args: argparse.Namespace) -> dict[str, Path]:
+    """What is to be written, by its option."""
+    given = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
+    return {name: path for name, path in given.items() if path}
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -157,10 +166,8 @@ def _check(args: argparse.Namespace) -> None:
             raise UsageError(
                 f"--{name} {value} is below {least}.", zh=f"--{name} {value} 小於 {least}。"
             )
-    for name in ("out", *WRITTEN):
-        path = getattr(args, name.replace("-", "_"))
-        if path and not path.absolute().parent.is_dir():
-            parent = path.absolute().parent
+    for path in (args.out, *_targets(args).values()):
+        if path and not (parent := path.absolute().parent).is_dir():
             raise UsageError(f"There is no folder {parent}.", zh=f"找不到資料夾 {parent}。")
     if args.moodle_worksheet and not args.out:
         raise UsageError(

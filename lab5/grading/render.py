@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +39,7 @@ _PARTS: Final = {
 
 
 def _json(
-    graded: Sequence[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
 ) -> str:
     """As ``grade_schema.json`` describes it."""
     try:
