@@ -67,8 +67,8 @@ class Results:
                     return marked
                 kept = _kept(stored["suite"], marked)
                 notes = (*(note for note in before.notes if note != kept), kept)
-                return self._written(replace(before, notes=notes), stored["suite"])
-        return self._written(marked, self._made_by["suite"])
+                return self._written(replace(before, notes=notes), str(stored["suite"]))
+        return self._written(marked, suite_version())
 
     def of(self, handin: HandIn) -> Marked:
         """What was kept of it in this run, or before.
