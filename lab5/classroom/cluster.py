@@ -14,6 +14,7 @@ from lab5.errors import SandboxError, UsageError
 from lab5.grading.suite import Rooms
 from lab5.text import Text
 
+PATIENCE: Final = 10  # seconds for the scheduler to answer
 _RETRIES: Final = 2  # of a job whose rooms failed; Dask itself tries again where a worker died
 
 
@@ -33,7 +34,7 @@ class Cluster:
                 zh="--scheduler 需要套件 distributed：pip install 'lab5[cluster]'",
             ) from error
         try:
-            self._client: Any = Client(address, timeout=10)
+            self._client: Any = Client(address, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"No Dask scheduler answers at {address} ({error}).",

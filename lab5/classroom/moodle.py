@@ -97,7 +97,9 @@ class Worksheet:
         self.rows = [row for row in found[1:] if len(row) == width]
         if not self.rows:
             raise _no_worksheet(path, "it has no rows")
-        maximum = max((i for i in range(2, width) if self._is_maximum(i)), default=0)
+        maximum = max(
+            (i for i in range(2, width - _AFTER_MAXIMUM) if self._is_maximum(i)), default=0
+        )
         if not maximum:
             raise _no_worksheet(path, "no column has the maximum grade")
         self.grade, self.maximum = maximum - 1, maximum
