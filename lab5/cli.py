@@ -135,10 +135,18 @@ def shown(text: str) -> str:
 
 
 def progress() -> Progress:
-    """A progress bar on the error stream, for bytes or steps; silent when that is no terminal."""
+    """A progress bar on the error stream, for bytes or steps; silent when that is no terminal.
+
+    What is printed meanwhile goes where it always goes, above the bar where that is the terminal.
+    """
     from rich.progress import Progress
 
-    return Progress(console=errors._real, transient=True)
+    return Progress(
+        console=errors._real,
+        transient=True,
+        disable=not errors.is_terminal,  # else rich writes an empty line
+        redirect_stdout=sys.stdout.isatty(),
+    )
 
 
 @contextlib.contextmanager

@@ -226,9 +226,12 @@ def report(source: str = REPORT_SOURCE, pictures: Mapping[str, bytes] | None = N
 
 
 def write_zip(path: Path, files: Mapping[str, bytes | Path]) -> Path:
+    """The same bytes for the same files."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
-            archive.writestr(name, content.read_bytes() if isinstance(content, Path) else content)
+            info = zipfile.ZipInfo(name, (2026, 6, 1, 12, 0, 0))
+            info.external_attr = 0o100600 << 16
+            archive.writestr(info, content.read_bytes() if isinstance(content, Path) else content)
     return path
 
 

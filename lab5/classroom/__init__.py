@@ -2,7 +2,8 @@
 
 PATH… ── found ──> HandIn, one a student (entry)
                       │
-      batch ── the rooms of grading/, jobs at once ──> Marked, kept as they finish
+      batch ── marking: one hand-in in the rooms of grading/, by ``local`` or ``cluster`` ──> Marked
+        └── results: kept as they finish
                       │
                       └──> the writers: what Moodle, Gradescope, Excel and a browser take
 """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab5.grading.graded import Graded
-from lab5.text import Text
+from lab5.text import NOTHING, Text
 
 
 @dataclass(frozen=True)
@@ -14,27 +14,51 @@ class HandIn:
     """The zip of a student that counts.
 
     Args:
-        path: the zip.
+        path: the zip, or Moodle's zip that it is in.
         key: the name of its files among the results: as a file name safe, in the class unique, and
             the same in each run.
+        member: what it is called in Moodle's zip; "" where it is a file of its own.
+        name: its file name as the student gave it.
         student: the full name, as Moodle's folder says it; "" elsewhere.
         moodle: Moodle's number of the submission, which is no student id; "" elsewhere.
         folder: the folder in which Moodle gave it and wants feedback back; "" elsewhere.
         earlier: the same student's zips that this one replaces.
+        trouble: why there is nothing to grade.
     """
 
     path: Path
     key: str
+    member: str = ""
+    name: str = ""
     student: str = ""
     moodle: str = ""
     folder: str = ""
     earlier: tuple[Path, ...] = ()
+    trouble: Text = NOTHING
+
+    @property
+    def where(self) -> Path:
+        """The zip, though it be in another."""
+        return Path(f"{self.path}/{self.member}") if self.member else self.path
 
 
 @dataclass(frozen=True)
 class Marked:
-    """A hand-in and its results; ``graded`` is None where it could not be graded, and ``why`` says why."""
+    """A hand-in and its results.
+
+    Args:
+        graded: None where it could not be graded, and ``why`` says why.
+        sha256: of the zip, in hexadecimal; "" where it could not be read.
+        notes: what a person should know who enters the marks; nothing for the student.
+    """
 
     handin: HandIn
     graded: Graded | None
     why: Text | None = None
+    sha256: str = ""
+    notes: tuple[Text, ...] = ()
+
+    def shared_with(self, handin: HandIn) -> Marked:
+        """The same of another hand-in that holds the same bytes under the same name."""
+        graded = self.graded and replace(self.graded, path=str(handin.where))
+        return replace(self, handin=handin, graded=graded)

@@ -1,30 +1,74 @@
-"""``lab5 grade``: a table for each hand-in, and JSON.
+"""``lab5 grade``: a hand-in's table; of a class what Moodle, Gradescope, Excel and a browser take.
 
 Exit status 0 when every zip was graded, whatever the grades; 1 when one could not be.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from lab5.cli import Parser, add_language, add_run_code, command, console, shown
-from lab5.errors import Lab5Error, SubmissionError, UsageError
-from lab5.files import files_below, replacing
-from lab5.text import Text
+from lab5.cli import Parser, add_language, add_run_code, command, errors, progress, shown
+from lab5.errors import SubmissionError, UsageError
+from lab5.files import temporary_folder
+from lab5.text import Language, Text, printable
 
 if TYPE_CHECKING:
-    from lab5.grading.graded import Graded
+    from rich.progress import Progress
+
+    from lab5.classroom.batch import Class, Engine
+    from lab5.classroom.entry import HandIn, Marked
+    from lab5.classroom.moodle import Filled, Worksheet
+    from lab5.classroom.results import Results
+
+# option -> what stands for its value, and what --help says: what is written of a class
+WRITTEN: Final = {
+    "json": ("F", Text("write the results there", "輸出 JSON")),
+    "csv": ("F", Text("a table for Excel", "輸出 CSV 表格")),
+    "html": ("DIR", Text("pages to go through in a browser", "輸出網頁")),
+    "gradescope": (
+        "F",
+        Text("results.json; of several hand-ins a folder of them", "輸出 Gradescope 格式"),
+    ),
+    "feedback-zip": ("F", Text("for Moodle's upload of feedback files", "輸出 Moodle 回饋檔")),
+}
+_WORTH: Final = 4  # hand-ins take as long as the rooms of one job take to start
+_SHARE: Final = 20  # the JSON is written again when that many times as long was spent on grading
 
 
 def parser() -> Parser:
     found = Parser("grade", Text("Grade <student id>_lab5.zip", "評分 <學號>_lab5.zip"))
-    zips = Text("hand-ins, or folders of them", "繳交檔或資料夾")
-    found.add("zips", zips, nargs="+", type=Path, metavar="X.zip")
-    found.add("--json", Text("write the results there", "輸出 JSON"), type=Path, metavar="F")
+    paths = Text(
+        "hand-ins, folders of them, or Moodle's download of all submissions, as a zip or a folder",
+        "繳交檔、資料夾，或 Moodle 下載的全部繳交",
+    )
+    found.add("paths", paths, nargs="+", type=Path, metavar="PATH")
+    for name, (metavar, said) in WRITTEN.items():
+        found.add(f"--{name}", said, type=Path, metavar=metavar)
+    out = Text("keep each result there, as it is done", "保留每份結果的資料夾")
+    found.add("--out", out, type=Path, metavar="DIR")
+    fresh = Text(
+        "grade all again; by default what --out has of the same bytes and suite is kept (--resume)",
+        "全部重新評分；預設沿用 --out 裡相同檔案與版本的結果 (--resume)",
+    )
+    found.add("--fresh", fresh, action="store_true")
+    resume = Text("the opposite of --fresh, and the default", "與 --fresh 相反，為預設")
+    found.add("--resume", resume, dest="fresh", action="store_false")
+    worksheet = Text(
+        "the grading worksheet as downloaded: filled in under --out",
+        "Moodle 評分表，填好後放在 --out",
+    )
+    found.add("--moodle-worksheet", worksheet, type=Path, metavar="F")
+    jobs = Text("how many at a time; the cores by default", "同時評分數，預設為核心數")
+    found.add("--jobs", jobs, type=int, metavar="N")
+    scheduler = Text("of a Dask cluster that does it", "由這個 Dask 叢集評分")
+    found.add("--scheduler", scheduler, metavar="tcp://…")
     found.add("--template", Text("the handed-out notebook", "老師提供的 notebook"), type=Path)
     found.add("--weights", Text("the handed-out best_model.pth", "老師提供的權重檔"), type=Path)
     add_run_code(found)
@@ -38,46 +82,25 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    for path in (args.template, args.weights):
-        if path is not None and not path.is_file():
-            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed {args.seed} is below 0.", zh=f"--seed {args.seed} 小於 0。")
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise UsageError(
-            f"There is no folder {args.json.absolute().parent}.",
-            zh=f"找不到資料夾 {args.json.absolute().parent}。",
-        )
-    from lab5.grading.render import RENDERERS
-    from lab5.grading.rooms import Rooms
-    from lab5.grading.suite import check_submission
+    _check(args)
+    from lab5.classroom.found import find_handins
+    from lab5.classroom.marking import Options
+    from lab5.classroom.moodle import Worksheet
+    from lab5.classroom.results import Results
+    from lab5.classroom.writers import WRITERS
 
-    graded: list[Graded] = []
-    not_graded: dict[str, Text] = {}
-    with Rooms(args.run_code) as rooms:
-        for path in _zips(args.zips):
-            try:
-                with console.status(shown(path.name)):
-                    one = check_submission(
-                        path,
-                        weights=args.weights,
-                        template=args.template,
-                        strict=args.strict,
-                        seed=args.seed,
-                        rooms=rooms,
-                    )
-                print(RENDERERS["terminal"]([one], args.lang), end="")
-                graded.append(one)
-            except SubmissionError as error:
-                not_graded[str(path)] = error.text
-            except Lab5Error:  # ours, which no other zip would be spared
-                raise
-            except Exception as error:  # of this zip alone: the others are graded all the same
-                not_graded[str(path)] = Text.of(f"{type(error).__name__}: {error}")
-            if args.json:
-                with replacing(args.json) as temporary:
-                    found = RENDERERS["json"](graded, args.lang, not_graded)
-                    temporary.write_text(found, encoding="utf-8")
+    worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
+    found = find_handins(args.paths)
+    options = Options(args.weights, args.template, args.run_code, args.strict, args.seed)
+    with contextlib.ExitStack() as opened:
+        folder = args.out or opened.enter_context(temporary_folder())
+        marked = _graded(args, found.handins, Results(folder, options))
+        for name, target in _targets(args).items():
+            WRITERS[name](target, marked, args.lang)
+        if worksheet:
+            _fill(args.out / worksheet.path.name, worksheet, marked, args.lang)
+        not_graded = {str(one.handin.where): one.why for one in marked if one.why}
+    _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
     if not_graded:
         raise SubmissionError(
             "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),
@@ -85,12 +108,152 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _zips(given: Iterable[Path]) -> Iterator[Path]:
-    """The zips named, and those in folders named; a folder without any stands for itself."""
-    for path in given:
-        found = (p for p in files_below(path) if p.suffix.lower() == ".zip")
-        inside = [p for p in found if not p.name.startswith("._")] if os.path.isdir(path) else []  # noqa: PTH112 (False, too, for a path that is too long)
-        yield from inside or [path]
+def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> Class:
+    """All of them, each said and kept as it is done."""
+    from lab5.classroom.batch import Class, grade_class
+    from lab5.classroom.writers import WRITERS
+
+    done: set[str] = set()
+
+    def write_json() -> None:
+        so_far = [one for one in handins if one.key in done]
+        WRITERS["json"](args.json, Class(so_far, results), args.lang)
+
+    written = _seldom(write_json)
+    engine = _engine(args, len(handins))
+    with _Bar(handins) as bar, contextlib.closing(
+        grade_class(handins, results, engine, fresh=args.fresh, started=bar.started)
+    ) as marked:  # fmt: skip
+        for one in marked:
+            done.add(one.handin.key)
+            bar.done(one.handin)
+            _say(one, args)
+            if args.json:
+                written()
+    return Class(handins, results)
+
+
+def _targets(args: argparse.Namespace) -> dict[str, Path]:
+    """What is to be written, by its option."""
+    given = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
+    return {name: path for name, path in given.items() if path}
+
+
+def _check(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        UsageError
+    """
+    for path in (args.template, args.weights, args.moodle_worksheet):
+        if path is not None and not path.is_file():
+            raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
+    for name, least in (("seed", 0), ("jobs", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UsageError(
+                f"--{name} {value} is below {least}.", zh=f"--{name} {value} 小於 {least}。"
+            )
+    for path in (args.out, *_targets(args).values()):
+        if path and not (parent := path.absolute().parent).is_dir():
+            raise UsageError(f"There is no folder {parent}.", zh=f"找不到資料夾 {parent}。")
+    if args.moodle_worksheet and not args.out:
+        raise UsageError(
+            "--moodle-worksheet stays as it is, and its copy with the marks goes under --out DIR: give that.",
+            zh="--moodle-worksheet 不會被改寫，填好的副本放在 --out DIR 之下：請加上 --out。",
+        )
+
+
+def _engine(args: argparse.Namespace, count: int) -> Engine:
+    if args.scheduler:
+        from lab5.classroom.cluster import Cluster
+
+        return Cluster(args.scheduler)
+    from lab5.classroom.local import Local
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Local(args.jobs or max(1, min(cores or 1, count // _WORTH)))
+
+
+def _seldom(write: Callable[[], None]) -> Callable[[], None]:
+    """``write``, as often as costs little: its time grows with what was done before."""
+    next_time = 0.0
+
+    def maybe() -> None:
+        nonlocal next_time
+        start = time.monotonic()
+        if start >= next_time:
+            write()
+            next_time = time.monotonic() + _SHARE * (time.monotonic() - start)
+
+    return maybe
+
+
+class _Bar:
+    """How many are left, and which are being graded."""
+
+    def __init__(self, handins: Sequence[HandIn]) -> None:
+        self._bar: Progress = progress()
+        self._task = self._bar.add_task("", total=len(handins))
+        self._running: dict[str, str] = {}  # key -> name
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, handin: HandIn) -> None:
+        self._running[handin.key] = handin.name
+        self._show(0)
+
+    def done(self, handin: HandIn) -> None:
+        self._running.pop(handin.key, None)
+        self._show(1)
+
+    def _show(self, more: int) -> None:
+        names = shown(", ".join(list(self._running.values())[:3]))
+        self._bar.update(self._task, description=names, advance=more)
+
+
+def _say(one: Marked, args: argparse.Namespace) -> None:
+    """All of a hand-in; where the results are kept, a line."""
+    from lab5.grading.render import RENDERERS
+
+    if not args.out:
+        if one.graded:
+            print(RENDERERS["terminal"]([one.graded], args.lang), end="")
+        return
+    from lab5.classroom.table import status
+
+    points = f"{one.graded.earned:g}/{one.graded.points}" if one.graded else "-"
+    why = one.why.say(args.lang) if one.why else ""
+    print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
+
+
+def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
+    from lab5.classroom import moodle
+
+    found: Filled = moodle.write(path, worksheet, marked, lang)
+    manual = max((one.graded.manual for one in marked if one.graded), default=0)
+    said = Text(
+        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum; up to {manual} of "
+        "100 points are for a person to give and not in them.",
+        f"{path}：填入 {len(found.entered)} 個成績，只含檢查項目的得分；最多 {manual} 分（滿分 100）待人工評閱，"
+        "未計入。",
+    )
+    errors.print(said.say(lang), markup=False, soft_wrap=True)
+    _list(
+        Text("No single row of the worksheet is theirs:", "在評分表中找不到唯一對應的列："),
+        found.unmatched,
+    )
+    _list(Text("Their rows were left as they are:", "評分表中未變動的列："), found.ungraded)
+
+
+def _list(title: Text, names: Iterable[Any]) -> None:
+    lines = [f"  {printable(str(name))}" for name in names]
+    if lines:
+        errors.print("\n".join([str(title), *lines]), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +39,7 @@ _PARTS: Final = {
 
 
 def _json(
-    graded: Sequence[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
 ) -> str:
     """As ``grade_schema.json`` describes it."""
     try:
@@ -67,6 +67,22 @@ def _terminal(
         for path, why in not_graded.items():
             console.print(f"{printable(path)}: {why.say(lang)}", markup=False)
     return str(captured.get())
+
+
+def marked_by(graded: Graded, lang: Language) -> str:
+    """What the points are of which, in one sentence."""
+    said = Text(
+        f"The checks gave {graded.earned:g} of {graded.points} points.",
+        f"檢查項目得 {graded.earned:g} 分，滿分 {graded.points} 分。",
+    ).say(lang)
+    return f"{said} {_for_a_person(graded).say(lang)}" if graded.manual else said
+
+
+def _for_a_person(graded: Graded) -> Text:
+    return Text(
+        f"{graded.manual} more points are for a person to give.",
+        f"另有 {graded.manual} 分待人工評閱。",
+    )
 
 
 def table(graded: Graded, lang: Language) -> str:
@@ -105,11 +121,7 @@ def _print_table(graded: Graded, lang: Language) -> None:
     )
     console.print(table)
     if graded.manual:
-        more = Text(
-            f"{graded.manual} more points are for a person to give.",
-            f"另有 {graded.manual} 分待人工評閱。",
-        )
-        console.print(more.say(lang))
+        console.print(_for_a_person(graded).say(lang))
 
 
 def _print_checks(graded: Graded, lang: Language) -> None:

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +244,7 @@ class _Run:
     given: dict[str, str] = field(default_factory=dict)  # case -> what the command was given
     results: dict[str, dict[str, Any]] = field(default_factory=dict)  # path -> its submission
     refused: dict[str, str] = field(default_factory=dict)  # path -> why it was not graded
+    first: list[str] = field(default_factory=list)  # a good hand-in to be graded before them
 
     def __post_init__(self) -> None:
         for case in self.cases:
@@ -252,17 +254,22 @@ class _Run:
             place.mkdir(parents=True)
             path = varied.argument(place) if varied.argument else varied.write(place)
             self.given[case.name] = os.fsdecode(path)
+        if self.cases[0].first:
+            place = self.around.folder / "handins" / "first"
+            place.mkdir()
+            self.first = [str(shutil.copy(self.around.good, place))]
+            with zipfile.ZipFile(self.first[0], "a") as archive:
+                archive.comment = b"not the same bytes, which are graded once"
         if self.user == "ordinary" and os.geteuid() == 0:
             owner = ["chown", "-hR", f"{NOBODY}:{NOBODY}", str(self.around.folder)]
             subprocess.run(owner, check=True)
 
     def grade(self) -> None:
         around, deadline = self.around, self.cases[0].deadline
-        good = [str(around.good)]
         code = (_WITHIN.format(deadline) if deadline else "") + _GRADE
         command = [
             *_as(self.user, around), sys.executable, "-c", code,
-            *(good if self.cases[0].first else []), *self.given.values(), *good,
+            *self.first, *self.given.values(), str(around.good), "--jobs", "1",
             "--json", str(around.json), "--weights", str(around.weights),
             "--template", str(around.template), "--lang", "en",
         ]  # fmt: skip

@@ -221,7 +221,7 @@ class _Entry:
 def _zip_entries(archive: zipfile.ZipFile) -> list[_Entry]:
     found = []
     for info in archive.infolist():
-        name = _name(info)
+        name = member_name(info)
         if name.endswith("/"):
             continue
         kind = stat.S_IFMT(info.external_attr >> 16)
@@ -284,7 +284,7 @@ def _deflate64(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
     return _Deflated64(archive.open(stored), info.CRC)
 
 
-def _name(info: zipfile.ZipInfo) -> str:
+def member_name(info: zipfile.ZipInfo) -> str:
     """The member's name; zip tools on Chinese Windows write Big5 without saying so, PowerShell backslashes."""
     name = info.filename
     if not info.flag_bits & 0x800:
@@ -341,7 +341,7 @@ class _Unpacking:
         trouble = entry.refused or self._refusal(entry, inside)
         if trouble:
             return Member(inside + entry.name, None, trouble)
-        name = inside + "/".join(map(_portable, PurePosixPath(entry.name).parts))
+        name = inside + "/".join(map(portable, PurePosixPath(entry.name).parts))
         if name != inside + entry.name:
             trouble = Text("its name is no portable file name", "檔名含有不可攜的字元")
         self.files.add(name.casefold())
@@ -372,7 +372,7 @@ class _Unpacking:
             return Text("its path leaves the zip", "路徑指向壓縮檔之外")
         if len(name.encode("utf-8", "replace")) > 200:
             return Text("its name is too long", "檔名過長")
-        known = (inside + "/".join(map(_portable, parts))).casefold()
+        known = (inside + "/".join(map(portable, parts))).casefold()
         above = {str(parent) for parent in PurePosixPath(known).parents}
         if known in self.files:
             return Text("its name is there twice", "檔名重複")
@@ -394,7 +394,7 @@ class _Unpacking:
         self.left -= size
 
 
-def _portable(part: str) -> str:
+def portable(part: str) -> str:
     """A name that every system can write."""
     part = _BAD_CHARACTER.sub("_", part)
     return f"_{part}" if _RESERVED.match(part) else part

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,8 @@ class Room:
         self._control: socket.socket | None = None
         self._errors: IO[bytes] | None = None
         self._ready = False
+        self._ended = False
+        self._visits: weakref.WeakSet[Visit] = weakref.WeakSet()
         self.alone = True  # visitors are apart from each other and from the room
         if FORKS:
             self._start()
@@ -182,19 +185,25 @@ class Room:
         """
         paths = {key: os.fspath(path) for key, path in (files or {}).items()}
         limits = limits or Limits()
+        if self._ended:
+            raise self._not_started("it was ended")
         if not FORKS:
-            return _Spawned(function, paths, apart)
+            return self._let_in(_Spawned(function, paths, apart))
         for attempt in (1, 2):
             if self._process is None or self._process.poll() is not None:
                 self.renew()
             self.wait()
             try:
-                return Visit(self._enter(function, paths, limits, apart))
+                return self._let_in(Visit(self._enter(function, paths, limits, apart)))
             except OSError:
                 if attempt == 2:
                     raise self._not_started(self._last_words()) from None
                 self.renew()
         raise AssertionError
+
+    def _let_in(self, visit: Visit) -> Visit:
+        self._visits.add(visit)
+        return visit
 
     def _enter(
         self, function: str, files: dict[str, str], limits: Limits, apart: bool
@@ -225,6 +234,15 @@ class Room:
         self.close()
         if FORKS:
             self._start()
+
+    def end(self) -> None:
+        """From another thread: whoever waits for it waits no more, and nobody is let in again."""
+        self._ended = True
+        for visit in list(self._visits):
+            visit.hang_up()
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End it and whoever is in it."""
@@ -300,6 +318,11 @@ class Visit:
             error = type(found).__name__
         return dumps({"ended": "crashed", "error": f"its keeper is gone ({error})"})
 
+    def hang_up(self) -> None:
+        """From another thread: whoever waits for its answer waits no more."""
+        with contextlib.suppress(OSError):
+            self._keeper.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """End it, and all that it started."""
         with self._keeper, contextlib.suppress(OSError):
@@ -336,6 +359,9 @@ class _Spawned(Visit):
         except (EOFError, OSError):
             self._process.join(1)
             return dumps({"ended": "crashed", "error": f"exit status {self._process.exitcode}"})
+
+    def hang_up(self) -> None:
+        self._process.kill()
 
     def close(self) -> None:
         self._process.kill()

@@ -1,0 +1,110 @@
+"""The jobs on a Dask cluster: its workers see the hand-ins under the same paths as this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from lab5.classroom.entry import HandIn, Marked
+from lab5.classroom.marking import Options, mark, suite_version
+from lab5.errors import SandboxError, UsageError
+from lab5.grading.rooms import Rooms
+from lab5.text import Text
+
+PATIENCE: Final = 10  # seconds for the scheduler to answer
+_RETRIES: Final = 2  # of a job whose rooms failed; Dask itself tries again where a worker died
+
+
+class Cluster:
+    """Grades on the workers of the scheduler at ``address`` (tcp://…).
+
+    Raises:
+        UsageError: ``distributed`` is not installed, or nobody answers there.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise UsageError(
+                "--scheduler needs the package distributed: pip install 'lab5[cluster]'",
+                zh="--scheduler 需要套件 distributed：pip install 'lab5[cluster]'",
+            ) from error
+        try:
+            self._client: Any = Client(address, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"No Dask scheduler answers at {address} ({error}).",
+                zh=f"{address} 沒有 Dask scheduler 回應（{error}）。",
+            ) from error
+
+    def __call__(
+        self, handins: Sequence[HandIn], options: Options, started: Callable[[HandIn], None]
+    ) -> Generator[Marked, None, None]:
+        """As ``Local``; which runs is not told.
+
+        Raises:
+            UsageError: a worker has another suite than this machine.
+        """
+        from distributed import as_completed
+
+        with self._client as client:
+            jobs = {
+                client.submit(
+                    _job,
+                    replace(one, path=one.path.absolute()),
+                    options.absolute(),
+                    key=f"lab5-{one.key}",
+                    pure=False,
+                    retries=_RETRIES,
+                ): one
+                for one in handins
+            }
+            try:
+                for job in as_completed(jobs):
+                    handin = jobs[job]
+                    try:
+                        version, marked = job.result()
+                    except Exception as error:  # its worker died each time, or what it raised there
+                        why = Text.of(f"{type(error).__name__}: {error}")
+                        yield Marked(handin, None, why)
+                        continue
+                    if version != suite_version():
+                        raise UsageError(
+                            f"A worker grades with suite {version}, this machine has {suite_version()}: "
+                            "install the same lab5 on both.",
+                            zh=f"叢集上的 suite 是 {version}，本機是 {suite_version()}：請安裝相同的 lab5。",
+                        )
+                    yield marked.shared_with(handin)
+            finally:
+                with contextlib.suppress(Exception):  # the scheduler may be what is gone
+                    client.cancel(list(jobs))
+                    client.run(_close)
+
+
+_here = threading.local()  # each of a worker's threads has rooms of its own …
+_opened: list[Rooms] = []  # … all of which are closed when a class is done
+
+
+def _job(handin: HandIn, options: Options) -> tuple[str, Marked]:
+    """On a worker."""
+    rooms: Rooms | None = getattr(_here, "rooms", None)
+    if rooms is None or rooms not in _opened or rooms.run_code != options.run_code:
+        rooms = _here.rooms = Rooms(options.run_code)
+        _opened.append(rooms)
+    try:
+        return suite_version(), mark(handin, options, rooms)
+    except SandboxError:
+        _opened.remove(rooms)
+        rooms.close()
+        raise
+
+
+def _close() -> None:
+    while _opened:
+        rooms = _opened.pop()
+        rooms.end()
+        rooms.close()

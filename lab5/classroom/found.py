@@ -1,0 +1,280 @@
+"""PATH… → the hand-ins: zips, folders of zips, and what Moodle's "download all submissions" gives.
+
+Moodle gives a folder a student, ``<Full name>_<number>_assignsubmission_file/<path>`` (before 4.1 with one
+more ``_`` at its end), or flat files, ``<Full name>_<number>_assignsubmission_file_<file name>``; as a zip
+or unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import IO, Any, Final
+
+from lab5.assignment import STUDENT_ID
+from lab5.classroom.entry import HandIn
+from lab5.errors import SubmissionError
+from lab5.files import LITTER, files_below, natural, temporary_folder
+from lab5.grading.evidence.submission import member_name, portable
+from lab5.text import NOTHING, Text
+
+MAX_FILES: Final = 20_000  # in Moodle's zip
+MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
+MAX_ZIP: Final = 512 << 20  # bytes of a hand-in in it
+MAX_NAME: Final = 200  # bytes
+
+# What is handed in as the zip; the grader says of the others what they are.
+_ARCHIVES: Final = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
+# Moodle writes no underscore into a name, so that a file's own name cannot pose as another student's.
+_MOODLE: Final = re.compile(
+    r"(?P<folder>(?P<student>[^_/]+)_(?P<number>[0-9]{1,20})_assignsubmission_(?P<kind>[a-z]+)_?)"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What Moodle's name of a file says: whose it is, and what the student called it."""
+
+    student: str
+    number: str
+    folder: str
+    kind: str
+    name: str
+
+
+def place(name: str) -> Place | None:
+    """Of a file by its path in Moodle's download, parts divided by "/"; None if it has another form."""
+    *folders, last = name.split("/")
+    for folder in folders:
+        if match := _MOODLE.fullmatch(folder):
+            return _place(match, last)
+    match = _MOODLE.match(last)
+    if match and match["folder"].endswith("_") and match.end() < len(last):
+        return _place(match, last[match.end() :])
+    return None
+
+
+def _place(match: re.Match[str], name: str) -> Place:
+    student = unicodedata.normalize("NFC", match["student"]).strip()
+    return Place(student, match["number"], match["folder"], match["kind"], name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The hand-ins, each once, and the files beside them that are none."""
+
+    handins: tuple[HandIn, ...]
+    others: tuple[Path, ...] = ()
+
+
+def find_handins(paths: Iterable[Path]) -> Found:
+    """The hand-ins of a class, in the order of ``paths``.
+
+    In Moodle's download the last zip of a student counts. A path that is no folder, and no zip of
+    Moodle's, is itself taken for a hand-in, and so is a folder with none in it.
+    """
+    handins: dict[_Where, HandIn] = {}
+    others: list[Path] = []
+    for path in paths:
+        is_folder = os.path.isdir(path)  # noqa: PTH112 (False, too, for a path that is too long)
+        files = _on_disk(path) if is_folder else _in_moodles_zip(path)
+        inside, strange = _grouped(files)
+        others += strange
+        for one in inside or [HandIn(path, "", name=path.name)]:
+            where = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
+            handins.setdefault(where, one)
+    return Found(tuple(_with_keys(handins)), tuple(others))
+
+
+_Where = tuple[str, str]  # a path, and what is meant in it
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file: ``path``, or ``member`` in Moodle's zip at ``path``; ``when`` orders those of one source."""
+
+    path: Path
+    member: str
+    name: str
+    when: tuple[float, ...]
+    place: Place | None
+    trouble: Text = NOTHING
+
+    @property
+    def is_zip(self) -> bool:
+        return self.name.lower().endswith(".zip")
+
+    @property
+    def is_archive(self) -> bool:
+        return self.name.lower().endswith(_ARCHIVES)
+
+    def handin(self, **fields: Any) -> HandIn:
+        return HandIn(self.path, "", self.member, self.name, trouble=self.trouble, **fields)
+
+
+def _on_disk(folder: Path) -> list[_File]:
+    found = []
+    for path in files_below(folder):
+        name = path.relative_to(folder).as_posix()
+        if not LITTER.search(name):
+            where = place(f"{folder.absolute().name}/{name}")  # or it is one student's folder
+            own = where.name if where else path.name
+            found.append(_File(path, "", own, (path.stat().st_mtime,), where))
+    return found
+
+
+def _in_moodles_zip(path: Path) -> list[_File]:
+    """Its files; none if it is no zip of Moodle's but a hand-in, or nothing."""
+    student, _, rest = path.name.rpartition("_")
+    if path.suffix.lower() != ".zip" or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student)):
+        return []
+    found = []
+    try:
+        with _opened_zip(path) as archive:
+            for info in archive.infolist()[: MAX_FILES + 1]:
+                name = member_name(info)
+                if name.endswith("/") or LITTER.search(name):
+                    continue
+                if (where := place(name)) is None:
+                    return []
+                trouble = _trouble(info, name, where)
+                found.append(_File(path, name, where.name, info.date_time, where, trouble))
+    except Exception:  # zipfile raises what it likes: the grader says what is wrong with it
+        return []
+    return found if len(found) <= MAX_FILES else []
+
+
+def _trouble(info: zipfile.ZipInfo, name: str, where: Place) -> Text:
+    """Why a file is not taken out of Moodle's zip."""
+    if name.startswith("/") or ".." in name.split("/"):
+        return Text("Its path leaves the zip.", "路徑指向壓縮檔之外。")
+    if info.flag_bits & 0x1:
+        return Text("It is encrypted.", "已加密。")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        return Text("It is a link or no plain file.", "是連結或非一般檔案。")
+    if info.file_size > MAX_ZIP:
+        return Text(
+            f"It has {info.file_size >> 20} MB; at most {MAX_ZIP >> 20} are read.",
+            f"大小為 {info.file_size >> 20} MB，最多讀取 {MAX_ZIP >> 20} MB。",
+        )
+    if len(where.name.encode("utf-8", "replace")) > MAX_NAME:
+        return Text("Its name is too long.", "檔名過長。")
+    return NOTHING
+
+
+def _grouped(files: list[_File]) -> tuple[list[HandIn], list[Path]]:
+    """A hand-in for each student of Moodle's, and for each zip elsewhere; the other files."""
+    groups: dict[object, list[_File]] = {}  # in the order of their first files
+    others = []
+    for file in files:
+        if file.place:
+            groups.setdefault((file.place.student, file.place.number), []).append(file)
+        elif file.is_archive:
+            groups[file] = [file]
+        else:
+            others.append(file.path)
+    handins = [_counts(group) if group[0].place else group[0].handin() for group in groups.values()]
+    return handins, others
+
+
+def _counts(group: list[_File]) -> HandIn:
+    """What counts of the files that one student gave."""
+    files = [one for one in group if one.place and one.place.kind == "file"]
+    zips = [one for one in files if one.is_zip] or [one for one in files if one.is_archive]
+    zips.sort(key=lambda one: (one.when, natural(one.name)))
+    chosen = zips[-1] if zips else group[0]
+    assert chosen.place
+    found = chosen.handin(
+        student=chosen.place.student,
+        moodle=chosen.place.number,
+        folder=chosen.place.folder,
+        earlier=tuple(one.handin().where for one in zips[:-1]),
+    )
+    if zips:
+        return found
+    names = ", ".join(one.name for one in group[:5])
+    return replace(
+        found, trouble=Text(f"No zip was handed in, only {names}.", f"沒有繳交 zip，只有 {names}。")
+    )
+
+
+def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
+    stems = {where: _stem(one) for where, one in handins.items()}
+    times = Counter(stem.casefold() for stem in stems.values())
+    for where, one in handins.items():
+        key = stems[where]
+        if times[key.casefold()] > 1:
+            key += f"-{hashlib.sha256(os.fsencode('/'.join(where))).hexdigest()[:8]}"
+        yield replace(one, key=key)
+
+
+def _stem(one: HandIn) -> str:
+    stem = f"{one.student}_{one.moodle}" if one.moodle else Path(one.name).stem
+    stem = portable(unicodedata.normalize("NFC", stem)).replace("\\", "_")
+    return stem[:60].strip(" .") or "hand-in"
+
+
+class _Bounded(BufferedReader):
+    """A file of which nothing large is read at once, which a zip's list of files may be."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"its list of files has {size} bytes")
+        return super().read(size)
+
+
+@contextmanager
+def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _Bounded(FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        yield archive
+
+
+@contextmanager
+def opened(handin: HandIn) -> Iterator[Path]:
+    """The zip as a file under the name that its student gave it, which the grader looks at, too.
+
+    Raises:
+        SubmissionError: it cannot be taken out of Moodle's zip.
+    """
+    if not handin.member and handin.name == handin.path.name:
+        yield handin.path
+        return
+    with temporary_folder() as folder:
+        copy = folder / portable(handin.name)
+        if handin.member:
+            try:
+                with _opened_zip(handin.path) as archive:
+                    infos = archive.infolist()
+                    info = next(one for one in infos if member_name(one) == handin.member)
+                    with archive.open(info) as source:
+                        _copy(source, copy)
+            except Exception as error:  # a decompressor may raise anything on what is damaged
+                raise SubmissionError(
+                    f"It cannot be taken out of {handin.path.name}: {error}. Download that again.",
+                    zh=f"無法從 {handin.path.name} 取出：{error}。請重新下載。",
+                ) from error
+        else:
+            shutil.copyfile(handin.path, copy)
+        yield copy
+
+
+def _copy(source: IO[bytes], target: Path) -> None:
+    """The size that it declares is not believed."""
+    left = MAX_ZIP
+    with target.open("xb") as file:
+        while data := source.read(1 << 20):
+            left -= len(data)
+            if left < 0:
+                raise zipfile.BadZipFile("larger than it says")
+            file.write(data)

@@ -1,0 +1,65 @@
+"""What a Gradescope autograder writes: a ``results.json`` for a hand-in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from lab5.classroom.entry import Marked
+from lab5.files import replacing
+from lab5.grading.render import explained, marked_by
+from lab5.text import Language, Text
+
+# Only what was judged has a status: Gradescope knows no other, and shows those without one as they are.
+_STATUS: Final = {"pass": "passed", "advice": "passed", "fail": "failed", "blocked": "failed"}
+
+
+def results(marked: Marked, lang: Language) -> dict[str, Any]:
+    """The content of ``results.json``: a test a check, and the points of the checks as the score."""
+    graded = marked.graded
+    if graded is None:
+        why = marked.why or Text("It could not be graded.", "無法評分。")
+        return {"score": 0, "output": why.say(lang), "output_format": "text"}
+    return {
+        "score": graded.earned,
+        "execution_time": math.ceil(graded.seconds),
+        "output": marked_by(graded, lang),
+        "output_format": "text",
+        "test_output_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": [
+            {
+                "score": one.earned,
+                "max_score": one.points,
+                **({"status": _STATUS[one.status]} if one.status in _STATUS else {}),
+                "name": f"{one.item} {one.name}",
+                "number": str(number),
+                "output": "\n".join(explained(one, lang)),
+                "tags": [one.item],
+                "extra_data": {"status": one.status},
+            }
+            for number, one in enumerate(graded.checks, 1)
+        ],
+        "extra_data": {
+            "student_id": graded.student_id,
+            "manual": graded.manual,
+            "seed": graded.seed,
+            "sha256": marked.sha256,
+        },
+    }
+
+
+def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
+    """``path`` is the file of the only hand-in, or the folder with ``<key>.json`` for each of several."""
+    files = {path: marked[0]} if len(marked) == 1 else {}
+    if not files:
+        path.mkdir(exist_ok=True)
+        files = {path / f"{one.handin.key}.json": one for one in marked}
+    for file, one in files.items():
+        with replacing(file) as temporary:
+            text = json.dumps(results(one, lang), ensure_ascii=False, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,105 @@
+"""One hand-in → its results, wherever it is done: a job of the batch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import lab5
+from lab5.classroom.entry import HandIn, Marked
+from lab5.classroom.found import opened
+from lab5.cli import RunCode
+from lab5.errors import Lab5Error, SandboxError
+from lab5.grading import suite
+from lab5.grading.rooms import Rooms
+from lab5.text import Text
+
+_NOT_MARKS: Final = ("classroom", "commands")  # the folders whose code makes no mark
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every hand-in of a class is graded with, as ``check_submission`` takes it.
+
+    ``seed`` None is another one for each.
+    """
+
+    weights: Path | None = None
+    template: Path | None = None
+    run_code: RunCode = "walled"
+    strict: bool = False
+    seed: int | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """What of them a mark depends on, as JSON can hold it."""
+        files = {"weights": self.weights, "template": self.template}
+        return {
+            **{name: path and sha256(path) for name, path in files.items()},
+            "run_code": self.run_code,
+            "strict": self.strict,
+            "seed": self.seed,
+        }
+
+    def absolute(self) -> Options:
+        """The same from any folder."""
+        weights, template = (path and path.absolute() for path in (self.weights, self.template))
+        return replace(self, weights=weights, template=template)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            found.update(data)
+    return found.hexdigest()
+
+
+@functools.cache
+def suite_version() -> str:
+    """Another one whenever a mark may be another: lab5's version, and a hash of the code that marks."""
+    folder = Path(lab5.__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder)
+        if name.parts[0] not in _NOT_MARKS:
+            found.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    try:
+        number = metadata.version("lab5")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        number = "unknown"
+    return f"{number}+{found.hexdigest()[:16]}"
+
+
+def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
+    """Grade it. What is wrong with this hand-in alone is its result.
+
+    Raises:
+        SandboxError: the rooms are at fault.
+    """
+    if handin.trouble:
+        return Marked(handin, None, handin.trouble)
+    digest = ""
+    try:
+        with opened(handin) as path:
+            if path.is_file():
+                digest = sha256(path)
+            graded = suite.check_submission(
+                path,
+                weights=options.weights,
+                template=options.template,
+                strict=options.strict,
+                seed=options.seed,
+                rooms=rooms,
+            )
+    except SandboxError:
+        raise
+    except Lab5Error as error:
+        return Marked(handin, None, error.text, digest)
+    except Exception as error:
+        return Marked(handin, None, Text.of(f"{type(error).__name__}: {error}"), digest)
+    return Marked(handin, replace(graded, path=str(handin.where)), sha256=digest)

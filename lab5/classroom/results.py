@@ -1,0 +1,149 @@
+"""The results of a class as they are kept: one JSON file a hand-in, written as soon as it is graded."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lab5.classroom.entry import HandIn, Marked
+from lab5.classroom.found import opened
+from lab5.classroom.marking import Options, sha256, suite_version
+from lab5.errors import SubmissionError
+from lab5.files import replacing
+from lab5.grading.graded import Graded
+from lab5.grading.suite import SHOWN
+from lab5.text import Text, printable
+
+
+class Results:
+    """Those in ``folder``, which is made.
+
+    ``options`` have a seed afterwards, the same for all: that of the results before, at first any.
+    """
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        self.folder = folder / "results"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if options.seed is None:
+            options = replace(options, seed=self._seed(folder / "seed.json"))
+        self.options = options
+        self._made_by = {"suite": suite_version(), "options": options.stored()}
+        self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
+
+    def _seed(self, path: Path) -> int:
+        if isinstance(known := _read(path), dict) and isinstance(found := known.get("seed"), int):
+            return found
+        found = secrets.randbelow(1 << 31)
+        _write(path, {"seed": found})
+        return found
+
+    def known(self, handin: HandIn) -> Marked | None:
+        """What the same bytes got under the same suite version and options, if they were graded."""
+        stored = self._stored(handin)
+        if stored is None or any(stored[key] != now for key, now in self._made_by.items()):
+            return None
+        try:
+            with opened(handin) as path:
+                same = stored["sha256"] == sha256(path)
+        except (SubmissionError, OSError):
+            return None
+        return _restored(handin, stored) if same else None
+
+    def keep(self, marked: Marked) -> Marked:
+        """Write it. What counts is returned, and is what ``of`` says from then on.
+
+        Where the same bytes were graded before with the same options, and better than now, as an error of
+        ours is no result, that counts on. With other options it does not, and stays in its file.
+        """
+        stored = self._stored(marked.handin)
+        if stored and marked.sha256 in ("", stored["sha256"]):
+            before = _restored(marked.handin, stored)
+            if _worth(before) > _worth(marked):
+                if stored["options"] != self._made_by["options"]:
+                    self._unkept[marked.handin.key] = marked
+                    return marked
+                kept = _kept(stored["suite"], marked)
+                notes = (*(note for note in before.notes if note != kept), kept)
+                return self._written(replace(before, notes=notes), str(stored["suite"]))
+        return self._written(marked, suite_version())
+
+    def of(self, handin: HandIn) -> Marked:
+        """What was kept of it in this run, or before.
+
+        Raises:
+            OSError, KeyError, TypeError, ValueError: its file is gone, or another's.
+        """
+        if handin.key in self._unkept:
+            return self._unkept[handin.key]
+        return _restored(handin, json.loads(self._path(handin).read_text(encoding="utf-8")))
+
+    def _written(self, marked: Marked, suite: str) -> Marked:
+        found = {
+            **self._made_by,
+            "suite": suite,
+            "path": printable(str(marked.handin.where)),
+            "name": printable(marked.handin.name),
+            "sha256": marked.sha256,
+            "graded": marked.graded and marked.graded.stored(),
+            "why": marked.why and vars(marked.why),
+            "notes": [vars(note) for note in marked.notes],
+        }
+        _write(self._path(marked.handin), found)
+        return marked
+
+    def _path(self, handin: HandIn) -> Path:
+        return self.folder / f"{handin.key}.json"
+
+    def _stored(self, handin: HandIn) -> dict[str, Any] | None:
+        """What was written of a file of this name, if it is whole and its checks are today's."""
+        found = _read(self._path(handin))
+        try:
+            checks = [one["name"] for one in found["graded"]["checks"]]
+            _restored(handin, found)
+            whole = {"suite", "options", "sha256"} <= set(found)
+        except (KeyError, TypeError):
+            return None
+        today = checks == [one.name for one in SHOWN]
+        return found if whole and today and found["name"] == printable(handin.name) else None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, value: Any) -> None:
+    with replacing(path) as temporary:
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _restored(handin: HandIn, stored: dict[str, Any]) -> Marked:
+    graded = stored["graded"] and Graded.restored(stored["graded"])
+    return Marked(
+        handin,
+        graded and replace(graded, path=str(handin.where)),
+        stored["why"] and Text(**stored["why"]),
+        stored["sha256"],
+        tuple(Text(**note) for note in stored["notes"]),
+    )
+
+
+def _worth(marked: Marked) -> int:
+    """0 not graded, 1 with errors of ours, 2 whole."""
+    if marked.graded is None:
+        return 0
+    return 1 if any(one.status == "error" for one in marked.graded.checks) else 2
+
+
+def _kept(version: str, now: Marked) -> Text:
+    why = now.why or Text("errors of ours", "檢查程式的錯誤")
+    return Text(
+        f"The result of before counts (suite {version}), as grading it again failed: {why.en}",
+        f"沿用先前的結果（suite {version}），因為重新評分失敗：{why.zh}",
+    )

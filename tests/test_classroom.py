@@ -1,0 +1,289 @@
+"""``lab5 grade`` over a made-up class, from Moodle's download to what goes back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from lab5.classroom import cluster as cluster_module
+from lab5.commands import grade
+from tests import classroom, handin
+from tests.classroom import KINDS
+from tests.conftest import FIXTURES
+from tests.test_grade import SCHEMA
+
+FEW = {"good": 2, "late": 1, "twice": 1, "no zip": 1, "two-screenshots": 1, "zip-slip": 1}
+
+
+def small() -> dict[str, bytes]:
+    """A good hand-in but for the models, which make it large."""
+    return {
+        handin.NOTEBOOK: handin.notebook_bytes(handin.notebook()),
+        handin.REPORT: handin.report(),
+    }
+
+
+@pytest.fixture(scope="module")
+def few(once):
+    """Seven hand-ins without models: as a folder and flat as a zip, and two worksheets."""
+
+    def make(folder: Path) -> None:
+        students = classroom.students(FEW)
+        for layout in ("folders", "flat"):
+            (folder / "scratch").mkdir(exist_ok=True)
+            made = classroom.download(students, small(), folder / "scratch", layout)
+            if layout == "flat":
+                made.zip(folder / "all.zip")
+            else:
+                made.folder(folder / "all")
+        (folder / "worksheet.csv").write_bytes(
+            classroom.worksheet(students, lang="zh-TW", bom=True)
+        )
+        others = classroom.worksheet(students[1:])
+        (folder / "others.csv").write_bytes(others)
+
+    return once("class", make)
+
+
+def rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+
+
+def test_a_class_in_and_everything_out(few, tmp_path, capsys):
+    """Whoever handed in no zip is listed, and costs nobody anything."""
+    out = tmp_path / "out"
+    arguments = [
+        few / "all", "--static", "--jobs", "2", "--lang", "en", "--out", out,
+        "--json", tmp_path / "class.json", "--csv", tmp_path / "class.csv",
+        "--gradescope", tmp_path / "gradescope", "--feedback-zip", tmp_path / "feedback.zip",
+        "--moodle-worksheet", few / "worksheet.csv",
+    ]  # fmt: skip
+    assert grade.main(list(map(str, arguments))) == 1
+    printed, said = capsys.readouterr()
+    students = classroom.students(FEW)
+    assert len(printed.splitlines()) == len(students)
+    assert "No zip was handed in, only report.pdf." in said
+    found = json.loads((tmp_path / "class.json").read_text("utf-8"))
+    jsonschema.validate(found, SCHEMA)
+    ids = {one.id for one in students if one.kind != "no zip"}
+    assert {one["student_id"] for one in found["submissions"]} == ids
+    assert len({one["earned"] for one in found["submissions"]}) == 2
+    assert len(found["not_graded"]) == 1
+    sheet = rows(out / "worksheet.csv")
+    points = {one["student_id"]: f"{one['earned']:.2f}" for one in found["submissions"]}
+    assert {row[2]: row[5] for row in sheet[1:] if row[5]} == points
+    assert rows(few / "worksheet.csv")[0] == sheet[0]
+    with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:
+        assert len(archive.namelist()) == len(students)
+    assert len(list((tmp_path / "gradescope").iterdir())) == len(students)
+    table = rows(tmp_path / "class.csv")
+    assert len(table) == len(students) + 1
+    assert any("Earlier zips" in row[-2] for row in table)
+    before = marks(out)
+    arguments[0] = few / "all.zip"  # the other layout: the same bytes are known, and not read again
+    for path in (out / "results").iterdir():
+        stored = json.loads(path.read_text("utf-8"))
+        if stored["graded"]:
+            stored["graded"]["checks"][0]["why"] = dict.fromkeys(("en", "zh"), "of before")
+            path.write_text(json.dumps(stored), "utf-8")
+    assert grade.main(list(map(str, arguments))) == 1
+    assert set(marks(out)) == set(before)
+    found = json.loads((tmp_path / "class.json").read_text("utf-8"))
+    assert {one["checks"][0]["why"] for one in found["submissions"]} == {"of before"}
+    assert sorted(row[:-2] for row in rows(tmp_path / "class.csv")) == sorted(
+        row[:-2] for row in table
+    )
+
+
+def test_whoever_is_not_in_the_worksheet_is_listed(few, tmp_path, capsys):
+    arguments = [few / "all.zip", "--static", "--lang", "en", "--out", tmp_path / "out"]
+    arguments += ["--moodle-worksheet", few / "others.csv"]
+    assert grade.main(list(map(str, arguments))) == 1
+    said = capsys.readouterr().err
+    first = classroom.students(FEW)[0]
+    listed = said.partition("No single row of the worksheet is theirs")[2]
+    assert f"{first.name}_{first.number}" in listed
+    assert "5 grades, what the checks gave of the maximum" in said
+    assert "for a person to give and not in them" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--jobs", "0"], "--jobs 0 is below 1"),
+        (["--moodle-worksheet", __file__], "--out"),
+        (["--moodle-worksheet", "none.csv"], "no file none.csv"),
+        (["--moodle-worksheet", __file__, "--out", "out"], "no grading worksheet"),
+        (["--csv", "none/class.csv"], "no folder"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "scheduler"),
+        (["--resume", "--fresh"], "not allowed"),
+    ],
+)
+def test_wrong_usage(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster_module, "PATIENCE", 1)
+    path = handin.write_zip(tmp_path / "A1_lab5.zip", {})
+    try:
+        status = grade.main([str(path), "--static", *arguments])
+    except SystemExit as error:  # argparse
+        status = error.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_zips_are_said_and_cost_nothing(tmp_path, capsys):
+    handin.write_zip(tmp_path / "A1_lab5.zip", {})
+    (tmp_path / "notes.txt").write_text("?")
+    assert grade.main([str(tmp_path), "--static"]) == 0
+    assert "notes.txt" in capsys.readouterr().err
+
+
+# What takes longer
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lab5.grade", *map(str, arguments)]
+
+
+def marks(folder: Path) -> dict[str, dict]:
+    """What is kept of each hand-in, but for what the clock said."""
+    found = {}
+    for path in (folder / "results").glob("[!.]*.json"):
+        stored = json.loads(path.read_text("utf-8"))
+        if stored["graded"]:
+            stored["graded"].pop("seconds")
+            for one in stored["graded"]["checks"]:
+                if one["name"] == "int8-speed":
+                    one.update(why="", got="")
+        found[path.stem] = stored
+    return found
+
+
+def earned(stored: dict) -> dict[str, tuple[str, float]]:
+    checks = stored["graded"]["checks"] if stored["graded"] else ()
+    return {one["name"]: (one["status"], one["earned"]) for one in checks}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_was_done_outlives_the_command(how, few, tmp_path):
+    arguments = [few / "all", "--seed", 3, "--jobs", 2, "--out", tmp_path / "out"]
+    whole = subprocess.run(
+        command(*arguments[:-1], tmp_path / "whole"), capture_output=True, check=False
+    )
+    assert whole.returncode == 1  # one has no zip
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(how)
+    start = time.monotonic()
+    process.communicate(timeout=60)
+    assert time.monotonic() - start < 20
+    assert process.returncode == (-how if how == signal.SIGKILL else 130)
+    kept = marks(tmp_path / "out")
+    assert len(kept) >= 3
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").glob("[!.]*")}
+    again = subprocess.run(command(*arguments), capture_output=True, check=False)
+    assert again.returncode == 1
+    graded = [path for path in times if kept[path.stem]["graded"]]
+    assert all(path.stat().st_mtime_ns == times[path] for path in graded)
+    assert marks(tmp_path / "out") == marks(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_forty_hand_ins_of_all_kinds_in_both_layouts(good_files, tmp_path):
+    """Good, faulty, hostile, late and twice: each earns what it earns alone, in whatever layout."""
+    students = classroom.students()
+    assert len(students) == 40
+    worksheet = tmp_path / "worksheet.csv"
+    worksheet.write_bytes(classroom.worksheet(students))
+    found = {}
+    for layout in ("folders", "flat"):
+        (scratch := tmp_path / "scratch").mkdir()
+        made = classroom.download(students, good_files, scratch, layout)
+        path = made.zip(tmp_path / f"{layout}.zip")
+        shutil.rmtree(scratch)
+        process = subprocess.run(
+            command(
+                path, "--seed", 3, "--out", tmp_path / layout, "--lang", "en", "--jobs", 2,
+                "--weights", FIXTURES / "best_model.pth", "--template", FIXTURES / "EAI_lab5.ipynb",
+                "--moodle-worksheet", worksheet, "--feedback-zip", tmp_path / f"{layout}-feedback.zip",
+            ), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert process.returncode == 1, process.stderr
+        path.unlink()
+        found[layout] = marks(tmp_path / layout)
+        entered = {row[2]: row[5] for row in rows(tmp_path / layout / "worksheet.csv")[1:]}
+        for one in students:
+            stored = found[layout][f"{one.name}_{one.number}"]
+            assert (stored["graded"] is None) == (one.kind == "no zip")
+            assert bool(entered[one.id]) == (one.kind != "no zip")
+    for key, one in found["folders"].items():
+        other = found["flat"][key]
+        assert one["sha256"] == other["sha256"]
+        assert earned(one) == earned(other), key
+    by_kind = {one.kind: entered[one.id] for one in students}
+    assert by_kind["good"] == by_kind["late"]
+    for kind in KINDS:
+        assert float(by_kind[kind] or 0) <= float(by_kind["good"])
+
+
+@pytest.fixture
+def cluster():
+    """A scheduler, and two workers as processes of their own."""
+    pytest.importorskip("distributed", reason="pip install 'lab5[cluster]'")
+    processes = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    scheduler = start("scheduler", "--host", "tcp://127.0.0.1", "--port", "0", "--no-dashboard")
+    assert scheduler.stderr
+    address = next(line for line in scheduler.stderr if "Scheduler at:" in line).split()[-1]
+    workers = [
+        start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2)
+    ]  # fmt: skip
+    yield address, workers
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_worker_dies_gives_the_same(few, tmp_path, cluster):
+    address, workers = cluster
+    arguments = [few / "all", "--seed", 3, "--out"]
+    process = subprocess.Popen(
+        command(*arguments, tmp_path / "cluster", "--scheduler", address),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    for _ in range(3):
+        process.stdout.readline()
+    workers[0].kill()
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 1
+    assert said.count("No zip was handed in") == 1
+    assert "KilledWorker" not in said
+    assert grade.main(list(map(str, [*arguments, tmp_path / "local"]))) == 1
+    assert marks(tmp_path / "cluster") == marks(tmp_path / "local")
