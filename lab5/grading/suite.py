@@ -36,6 +36,7 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
+from lab5.grading.portrait import PARTS, Portrait, believed
 from lab5.grading.probes import GRADED, preload
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.room import Outcome, Room, Visit
@@ -79,6 +80,7 @@ _READS: Final = (
     "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
     "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
     "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
+    "lab5.grading.evidence.own_code",
 )  # fmt: skip
 
 
@@ -156,6 +158,7 @@ def check_submission(
     seconds: float = SECONDS,
     seed: int | None = None,
     rooms: Rooms | None = None,
+    portrait: bool = False,
 ) -> Graded:
     """Make every check on a zip; ``as_dict`` of what is returned is what ``lab5 grade --json`` writes.
 
@@ -167,6 +170,7 @@ def check_submission(
         seconds: by the clock; a check that is not done then is an error.
         seed: of what the notebook's functions are called with; any by default.
         rooms: made before, for many zips; ``run_code`` is theirs.
+        portrait: also say by what it can be compared with others, and how its report looks.
 
     Raises:
         SubmissionError: there is no such file.
@@ -196,6 +200,7 @@ def check_submission(
         done = grading.results()
         if strict:
             done = {name: result.strictly() for name, result in done.items()}
+        drawn = grading.portrait() if portrait else None
         rooms.renew()
         return Graded(
             str(path),
@@ -203,6 +208,7 @@ def check_submission(
             tuple(done[one.name] for one in SHOWN),
             round(time.monotonic() - start, 2),
             seed,
+            drawn,
         )
 
 
@@ -238,6 +244,16 @@ class _Grading:
                 else:
                     done[one.name] = self._made(one, done)
         return done
+
+    def portrait(self) -> Portrait:
+        """What can be made of it; no part costs another."""
+        found = {}
+        for part in PARTS:
+            outcome = self._ask({"do": "portrait", "part": part}, self._seconds / _SHARE)
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+                if outcome.ended == "done":
+                    found[part] = believed(part, outcome.value["part"])
+        return Portrait(**found)
 
     def _ask(self, request: dict[str, Any], seconds: float) -> Outcome:
         """The reader's answer; a new one is let in when the last was lost."""
