@@ -250,7 +250,7 @@ class _Grading:
         found = {}
         for part in PARTS:
             outcome = self._ask({"do": "portrait", "part": part}, self._seconds / _SHARE)
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
                 if outcome.ended == "done":
                     found[part] = believed(part, outcome.value["part"])
         return Portrait(**found)
