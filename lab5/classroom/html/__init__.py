@@ -13,8 +13,10 @@ escaping, and the pages forbid whatever is not a file beside them.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
+import os
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -99,8 +101,9 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     alike = groups(portraits)
     environment = _environment()
     # Another class has another folder; this one has its own again after another run.
-    digest = hashlib.sha256(f"{title}\n{folder.resolve()}".encode()).hexdigest()[:16]
-    shared = {"title": printable(title), "class_id": digest, "of": TOTAL_POINTS,
+    title = printable(title)
+    digest = hashlib.sha256(title.encode() + os.fsencode(folder.resolve())).hexdigest()[:16]
+    shared = {"title": title, "class_id": digest, "of": TOTAL_POINTS,
               "rows": {row.key: row for row in rows}, "thumbnails": thumbnails}  # fmt: skip
     written = set()
     for name in _SENT_ALONG:
@@ -148,6 +151,7 @@ def _write(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+@functools.cache
 def _environment() -> jinja2.Environment:
     import jinja2
 
@@ -157,6 +161,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals.update(words=words, Text=Text, ours=_OURS, OTHER=marks.OTHER, zip=zip)
     environment.filters.update(quoted=quote, number=lambda value: f"{value:g}")
