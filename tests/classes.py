@@ -1,4 +1,7 @@
-"""A class of made-up hand-ins with results, for the pages; none of them is a zip."""
+"""A class of made-up hand-ins with results, for the pages; none of them is a zip.
+
+``python -m tests.classes OUT`` writes the pages and pictures of them, as docs/ has them (needs Chromium).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import base64
 import functools
 import io
 import random
+import sys
 from pathlib import Path
 
 from lab5.assignment import CLASSES
@@ -139,3 +143,26 @@ def example(count: int = 40) -> list[Marked]:
         graded = Graded(str(one.path), one.path.name[:9], checks(rng, lost=lost), 2.5, n, portrait)
         found.append(Marked(one, graded))
     return found
+
+
+def main(out: Path) -> None:
+    from PIL import Image
+
+    from lab5.classroom import html
+    from lab5.web.screenshots import chromium
+
+    marked = example()
+    html.write(out, marked, title="EAI Lab 5")
+    shown = {"class-overview": out / "index.html",
+             "class-page": out / "students" / f"{marked[5].handin.key}.html"}  # fmt: skip
+    with chromium() as (browser, _):
+        tab = browser.new_page(viewport={"width": 1180, "height": 1150})
+        for name, path in shown.items():
+            tab.goto(path.as_uri())
+            tab.keyboard.press("l")  # English, then zh-TW
+            picture = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+            picture.quantize(128, dither=Image.Dither.NONE).save(out / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -67,6 +67,7 @@ MADE = tuple(made_order())
 SECONDS: Final = 60.0  # by the clock, for a zip
 PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
+_PORTRAIT: Final = 15.0  # seconds by the clock, when the checks are made
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
 
 # All of this package that the notebook's code is run by; it holds no answer and no judge.
@@ -246,10 +247,13 @@ class _Grading:
         return done
 
     def portrait(self) -> Portrait:
-        """What can be made of it; no part costs another."""
+        """What can be made of it in a time of its own; no part costs another."""
         found = {}
+        self._until = time.monotonic() + _PORTRAIT
         for part in PARTS:
-            outcome = self._ask({"do": "portrait", "part": part}, self._seconds / _SHARE)
+            if time.monotonic() > self._until:
+                break
+            outcome = self._ask({"do": "portrait", "part": part}, _PORTRAIT)
             with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
                 if outcome.ended == "done":
                     found[part] = believed(part, outcome.value["part"])

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from lab5.assignment import TOTAL_POINTS
+from lab5.assignment import ITEMS, TOTAL_POINTS
 from lab5.classroom import marks
 from lab5.classroom.alike import groups
 from lab5.classroom.entry import Marked
@@ -164,7 +164,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(words=words, Text=Text, ours=_OURS, OTHER=marks.OTHER, zip=zip)
-    environment.filters.update(quoted=quote, number=lambda value: f"{value:g}")
+    environment.filters.update(quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered)
     return environment
 
 
@@ -201,6 +201,11 @@ def _pages(one: Marked) -> dict[str, bytes]:
     """The report's pages, by the names of their files."""
     pages = one.graded.portrait.pages if one.graded and one.graded.portrait else ()
     return {f"{one.handin.key}-{n}.webp": base64.b64decode(page) for n, page in enumerate(pages, 1)}
+
+
+def _numbered(item: str) -> str:
+    """The number of a graded item; the groups without points have none."""
+    return item if item in ITEMS else ""
 
 
 # What is plotted
@@ -266,6 +271,7 @@ def _faults(rows: Sequence[Row]) -> list[Bar]:
     found = []
     for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMONEST]:
         check = CHECKS[name]
-        label = Text(f"{check.item} {check.title.en}", f"{check.item} {check.title.zh}")
+        number = _numbered(check.item)
+        label = Text(f"{number} {check.title.en}", f"{number} {check.title.zh}")
         found.append(Bar(label, {"none": count / max(counts.values())}, str(count), name))
     return found

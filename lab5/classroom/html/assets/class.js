@@ -82,6 +82,7 @@
       let filter = "all";
       let check = "";
       stored.set(prefix + "here", "1");
+      if (matchMedia("(max-width: 760px)").matches) one(".plots").open = false; // the list first
 
       function refresh() {
         let left = 0;
