@@ -9,5 +9,5 @@
     suite.check_submission, here ── believes what a check can give ──> Graded (graded)
                                              └──> RENDERERS: the terminal, JSON (render); pytest_plugin
 
-``rubric`` writes the checks down as a page.
+``rubric`` writes the checks down as a page; a ``portrait`` is by what hand-ins are compared.
 """

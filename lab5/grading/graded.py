@@ -8,6 +8,7 @@ from typing import Any
 
 from lab5.assignment import TOTAL_POINTS
 from lab5.grading.core import GROUPS, STATUSES, Result, Status
+from lab5.grading.portrait import Portrait
 from lab5.text import Language, Text, printable
 
 
@@ -30,6 +31,7 @@ class Graded:
         path: the zip, as it was given.
         seconds: how long it took, by the clock.
         seed: of what its functions were called with: with it, another run does the same.
+        portrait: by what it is compared with others, where that was asked for.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Graded:
     checks: tuple[Result, ...]
     seconds: float
     seed: int
+    portrait: Portrait | None = None
 
     @property
     def earned(self) -> float:
@@ -107,7 +110,9 @@ class Graded:
                 key: Text(**part) if isinstance(part, dict) else part for key, part in one.items()
             }
             checks.append(Result(**parts))
-        return cls(**{**stored, "checks": tuple(checks)})
+        portrait = stored.get("portrait")
+        portrait = None if portrait is None else Portrait.restored(portrait)
+        return cls(**{**stored, "checks": tuple(checks), "portrait": portrait})
 
 
 def _sum(results: list[Result] | tuple[Result, ...]) -> float:

@@ -34,6 +34,7 @@ from lab5.grading.core import (
     shown_order,
 )
 from lab5.grading.graded import Graded
+from lab5.grading.portrait import PARTS, Portrait, believed
 from lab5.grading.rooms import Observed, Rooms, run_probes
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.room import Outcome, Visit
@@ -61,6 +62,7 @@ MADE = tuple(made_order())
 
 SECONDS: Final = 60.0  # by the clock, for a zip
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
+_PORTRAIT: Final = 15.0  # seconds by the clock, when the checks are made
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
 
 
@@ -74,6 +76,7 @@ def check_submission(
     seconds: float = SECONDS,
     seed: int | None = None,
     rooms: Rooms | None = None,
+    portrait: bool = False,
 ) -> Graded:
     """Make every check on a zip; ``as_dict`` of what is returned is what ``lab5 grade --json`` writes.
 
@@ -85,6 +88,7 @@ def check_submission(
         seconds: by the clock; a check that is not done then is an error.
         seed: of what the notebook's functions are called with; any by default.
         rooms: made before, for many zips; ``run_code`` is theirs.
+        portrait: also say by what it can be compared with others, and how its report looks.
 
     Raises:
         SubmissionError: there is no such file.
@@ -114,6 +118,7 @@ def check_submission(
         done = grading.results()
         if strict:
             done = {name: result.strictly() for name, result in done.items()}
+        drawn = grading.portrait() if portrait else None
         rooms.renew()
         return Graded(
             str(path),
@@ -121,6 +126,7 @@ def check_submission(
             tuple(done[one.name] for one in SHOWN),
             round(time.monotonic() - start, 2),
             seed,
+            drawn,
         )
 
 
@@ -156,6 +162,19 @@ class _Grading:
                 else:
                     done[one.name] = self._made(one, done)
         return done
+
+    def portrait(self) -> Portrait:
+        """What can be made of it in a time of its own; no part costs another."""
+        found = {}
+        self._until = time.monotonic() + _PORTRAIT
+        for part in PARTS:
+            if time.monotonic() > self._until:
+                break
+            outcome = self._ask({"do": "portrait", "part": part}, _PORTRAIT)
+            with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+                if outcome.ended == "done":
+                    found[part] = believed(part, outcome.value["part"])
+        return Portrait(**found)
 
     def _ask(self, request: dict[str, Any], seconds: float) -> Outcome:
         """The reader's answer; a new one is let in when the last was lost."""

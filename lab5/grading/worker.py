@@ -9,6 +9,7 @@ from typing import Any
 
 from lab5.grading.core import Result, judge
 from lab5.grading.handin import Evidence
+from lab5.grading.portrait import made
 from lab5.grading.sandbox.room import Outcome
 from lab5.grading.suite import CHECKS
 
@@ -27,7 +28,9 @@ def _opened(archive: str, weights: str | None, template: str | None, seed: int) 
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Do what ``request["do"]`` names: ``look`` at the zip, take ``outcomes``, or make a ``check``."""
+    """Do what ``request["do"]`` names: ``look`` at the zip, take ``outcomes``, make a ``check``, or a
+    part of its ``portrait``.
+    """
     files = (request["archive"], request.get("weights"), request.get("template"))
     evidence = _opened(*files, request["seed"])
     if request["do"] == "look":
@@ -36,5 +39,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         found = request["outcomes"]
         evidence.outcomes = {name: Outcome.read(*one) for name, one in found.items()}
         return {}
+    if request["do"] == "portrait":
+        return {"part": made(request["part"], evidence)}
     done = {name: Result(name, status) for name, status in request["states"].items()}
     return {"result": dataclasses.asdict(judge(CHECKS[request["check"]], evidence, done))}

@@ -23,6 +23,7 @@ MAX_BATCH: Final = 256  # images that a model may insist on
 MAX_RUN: Final = 20  # seconds by the clock for one run
 _MAX_STEPS: Final = 20  # between a weight and the layer that it is for
 
+_QUANTISED: Final = ("QLinear", "QGemm", "QuantizeLinear", "DequantizeLinear")
 _FLOAT_OPERATORS: Final = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm")
 
 
@@ -307,6 +308,22 @@ class OnnxFile:
             self._constant(maker.input[2]) if maker is not None and len(maker.input) > 2 else None
         )
         return zero is not None and zero.dtype == np.int8
+
+    @_read
+    def scales(self) -> list[float]:
+        """The single scales that its quantised operators have: those of activations, and of weights unless
+        these have one a channel. Empty where no activation is quantised beforehand.
+        """
+        if "QuantizeLinear" not in self.operators:
+            return []
+        quantised = [n for n in self.nodes if n.op_type.startswith(_QUANTISED)]
+        names = {name for node in quantised for name in node.input if name}
+        found = (self._constant(name) for name in names)
+        return [
+            float(x.reshape(-1)[0])
+            for x in found
+            if x is not None and x.size == 1 and x.dtype == np.float32
+        ]
 
     def _dequantizer(self, name: str) -> Any:
         maker = self._maker.get(name)

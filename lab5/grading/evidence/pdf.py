@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import itertools
@@ -152,6 +153,25 @@ def _read(path: Path) -> Report:
         raise Unreadable(
             Text("It is no readable PDF.", "不是可讀取的 PDF。"), want="PDF", got=short(error)
         ) from error
+
+
+def pages(path: Path, most: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The first ``most`` pages as pictures of at most ``size`` pixels, (height, width, 3) uint8 RGB.
+
+    Raises:
+        PdfiumError: it is no readable PDF.
+    """
+    import pypdfium2
+
+    with bounds.memory():
+        document = pypdfium2.PdfDocument(path)
+        for index in range(min(len(document), most)):
+            with contextlib.suppress(pypdfium2.PdfiumError):  # a damaged page
+                page = _flat(document, index)
+                width, height = page.get_size()
+                scale = min(size[0] / width, size[1] / height)
+                shown = page.render(scale=scale, rev_byteorder=True).to_numpy()
+                yield shown[: size[1], : size[0], :3].copy()
 
 
 def _flat(document: Any, index: int) -> Any:

@@ -1,0 +1,277 @@
+"""A class as pages that open from the disk: an overview, and a page for each hand-in.
+
+    Marked ── one at a time ──> students/<key>.html, pages/<key>-<n>.webp
+       │                                 ^
+       ├── portraits ── alike ── groups ─┤
+       └── rows ─────────────────────────┴──> index.html, last
+    marks*.json, exported from the pages ── read, never written ──> both
+
+The browser keeps what a person enters, and exports it: see ``marks``. Every word goes through jinja2's
+escaping, and the pages forbid whatever is not a file beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from lab5.assignment import ITEMS, TOTAL_POINTS
+from lab5.classroom import marks
+from lab5.classroom.alike import groups
+from lab5.classroom.entry import Marked
+from lab5.classroom.html import words
+from lab5.classroom.marks import Own
+from lab5.errors import UsageError
+from lab5.files import replacing
+from lab5.grading.core import Result
+from lab5.grading.graded import Item
+from lab5.grading.portrait import Portrait
+from lab5.grading.suite import CHECKS, GROUPS
+from lab5.text import Text, printable
+
+if TYPE_CHECKING:
+    import jinja2
+
+ASSETS: Final = Path(__file__).parent / "assets"
+_SENT_ALONG: Final = ("style.css", "class.js")
+_OURS: Final = '<meta name="generator" content="lab5 class">'  # so begins every page
+_COMMONEST: Final = 12  # faults that are shown
+_STEP: Final = 10  # points, of the bars of all totals
+
+
+@dataclass(frozen=True)
+class Row:
+    """A hand-in in the overview."""
+
+    key: str
+    name: str
+    student_id: str
+    earned: float | None  # None: it was not graded
+    why: Text | None
+    items: tuple[Item, ...]
+    failed: tuple[str, ...]  # names of checks
+    waiting: tuple[str, ...]  # … that a person decides
+    own: Own
+
+    @property
+    def href(self) -> str:
+        return f"students/{quote(self.key)}.html"
+
+    @property
+    def total(self) -> float:
+        return round((self.earned or 0) + self.own.total, 2)
+
+    @property
+    def to_mark(self) -> bool:
+        """Whether a person has yet to decide something."""
+        return any(name not in self.own.points for name in self.waiting)
+
+
+def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
+    """Write ``index.html`` and a page for each hand-in, each whole or not at all; the overview comes last.
+
+    Args:
+        marked: gone through twice, one at a time: it may read each from a file when it is asked for it.
+
+    Raises:
+        UsageError: the folder holds an ``index.html`` of somebody else, or marks that cannot be read.
+        OSError: it cannot be written to.
+    """
+    _prepare(folder)
+    own = marks.read(folder)
+    rows: list[Row] = []
+    portraits: dict[str, Portrait] = {}
+    thumbnails: set[tuple[str, int]] = set()  # the pages of which there is a picture
+    for one in marked:
+        key = one.handin.key
+        rows.append(_row(one, own.get(key, Own())))
+        if one.graded is not None and (portrait := one.graded.portrait) is not None:
+            portraits[key] = replace(portrait, pages=())
+            thumbnails |= {(key, page) for page in range(1, len(portrait.pages) + 1)}
+    alike = groups(portraits)
+    environment = _environment()
+    # Another class has another folder; this one has its own again after another run.
+    title = printable(title)
+    digest = hashlib.sha256(title.encode() + os.fsencode(folder.resolve())).hexdigest()[:16]
+    shared = {"title": title, "class_id": digest, "of": TOTAL_POINTS,
+              "rows": {row.key: row for row in rows}, "thumbnails": thumbnails}  # fmt: skip
+    written = set()
+    for name in _SENT_ALONG:
+        _write(folder / name, (ASSETS / name).read_bytes())
+    for number, one in enumerate(marked):
+        row = rows[number]
+        pictures = _pages(one)
+        for name, data in pictures.items():
+            _write(folder / "pages" / name, data)
+        near = {"previous": rows[number - 1] if number else None,
+                "next": rows[number + 1] if number + 1 < len(rows) else None}  # fmt: skip
+        page = environment.get_template("student.html").render(
+            **shared, **near, row=row, place=number + 1, root="../", pages=list(pictures),
+            checks=_by_status(one), items=row.items, groups=[g for g in alike if row.key in g.keys],
+        )  # fmt: skip
+        _write(folder / "students" / f"{row.key}.html", page.encode("utf-8"))
+        written |= {f"{row.key}.html", *pictures}
+    index = environment.get_template("index.html").render(
+        **shared, root="", groups=alike, faults=_faults(rows), items=_items(rows),
+        totals=_totals(rows), median=_median(rows), in_groups={key for g in alike for key in g.keys},
+        kept=json.dumps({key: one.as_dict() for key, one in own.items()}, ensure_ascii=False),
+    )  # fmt: skip
+    _write(folder / "index.html", index.encode("utf-8"))
+    for below in ("students", "pages"):  # of hand-ins that are gone
+        for path in (folder / below).iterdir():
+            if path.name not in written and path.suffix in (".html", ".webp"):
+                path.unlink()
+
+
+def _prepare(folder: Path) -> None:
+    for below in ("", "students", "pages"):
+        (folder / below).mkdir(parents=True, exist_ok=True)
+    index = folder / "index.html"
+    if index.exists() and _OURS not in index.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise UsageError(
+            f"{index} is no overview of a class: it would be overwritten. Give another folder.",
+            zh=f"{index} 不是班級總覽，寫入會蓋掉它。請指定其他資料夾。",
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.is_file() and path.read_bytes() == data:
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS, encoding="utf-8"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(words=words, Text=Text, ours=_OURS, OTHER=marks.OTHER, zip=zip)
+    environment.filters.update(quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered)
+    return environment
+
+
+def _row(one: Marked, own: Own) -> Row:
+    graded, handin = one.graded, one.handin
+    checks = graded.checks if graded else ()
+    return Row(
+        handin.key,
+        printable(handin.student or handin.key),
+        printable((graded and graded.student_id) or ""),
+        graded.earned if graded else None,
+        one.why,
+        tuple(graded.items) if graded else (),
+        tuple(check.name for check in checks if check.status == "fail"),
+        tuple(check.name for check in checks if _waits(check)),
+        own,
+    )
+
+
+def _waits(check: Result) -> bool:
+    """Whether its points are a person's to give: no check could."""
+    return check.status in ("manual", "error") and check.points > 0
+
+
+def _by_status(one: Marked) -> dict[str, list[Result]]:
+    """The checks by what becomes of them on the page."""
+    found: dict[str, list[Result]] = {kind: [] for kind in words.SECTIONS}
+    for check in one.graded.checks if one.graded else ():
+        found["waiting" if _waits(check) else check.status].append(check)
+    return found
+
+
+def _pages(one: Marked) -> dict[str, bytes]:
+    """The report's pages, by the names of their files."""
+    pages = one.graded.portrait.pages if one.graded and one.graded.portrait else ()
+    return {f"{one.handin.key}-{n}.webp": base64.b64decode(page) for n, page in enumerate(pages, 1)}
+
+
+def _numbered(item: str) -> str:
+    """The number of a graded item; the groups without points have none."""
+    return item if item in ITEMS else ""
+
+
+# What is plotted
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of a plot: its name, how long each part is, and what stands behind it."""
+
+    label: Text
+    parts: Mapping[str, float]  # kind -> share of the whole length
+    shown: str
+    check: str = ""
+
+
+def _graded(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.earned is not None]
+
+
+def _median(rows: Sequence[Row]) -> float | None:
+    totals = [row.total for row in _graded(rows)]
+    return statistics.median(totals) if totals else None
+
+
+def _totals(rows: Sequence[Row]) -> list[Bar]:
+    """How many hand-ins have how many points."""
+    last = TOTAL_POINTS // _STEP - 1
+    counts = Counter(max(0, min(int(row.total // _STEP), last)) for row in _graded(rows))
+    most = max(counts.values(), default=1)
+    labels = [f"{n * _STEP}–{(n + 1) * _STEP - (n != last)}" for n in range(last + 1)]
+    return [
+        Bar(Text.of(labels[n]), {"plain": counts[n] / most}, str(counts[n]))
+        for n in reversed(range(last + 1))
+    ]
+
+
+def _items(rows: Sequence[Row]) -> list[Bar]:
+    """For each item with points, how many earned it in full, in part, not at all, or wait for a person."""
+    found = []
+    for number, title in GROUPS.items():
+        mine = [item for row in _graded(rows) for item in row.items if item.id == number]
+        if not mine or not mine[0].points:
+            continue
+        counts = Counter(map(_earned, mine))
+        mean = statistics.fmean(item.earned for item in mine)
+        parts = {kind: counts[kind] / len(mine) for kind in words.EARNED}
+        label = Text(f"{number} {title.en}", f"{number} {title.zh}")
+        found.append(Bar(label, parts, f"{mean:.1f} / {mine[0].points}"))
+    return found
+
+
+def _earned(item: Item) -> str:
+    if item.earned >= item.points:
+        return "full"
+    if item.status in ("manual", "error"):
+        return "waits"
+    return "part" if item.earned > 0 else "none"
+
+
+def _faults(rows: Sequence[Row]) -> list[Bar]:
+    """The checks that fail most often."""
+    counts = Counter(name for row in rows for name in row.failed)
+    found = []
+    for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMONEST]:
+        check = CHECKS[name]
+        number = _numbered(check.item)
+        label = Text(f"{number} {check.title.en}", f"{number} {check.title.zh}")
+        found.append(Bar(label, {"none": count / max(counts.values())}, str(count), name))
+    return found

@@ -1,0 +1,132 @@
+"""What of a notebook's code is its author's own: statements that nobody was given."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from lab5.grading.evidence.program import Program
+
+_PACKAGE: Final = Path(__file__).parents[2]
+# What `lab5 package` fills notebooks with, from which it is copied: other ways to the same.
+_FILLED_FROM: Final = (
+    "model", "export", "calibration", "quantize", "session", "preprocess", "compare", "app",
+    "study/synthetic", "study/refine", "notebook/topic1", "notebook/topic2",
+)  # fmt: skip
+# Where the code that the assignment shows is another one; names and texts are no matter.
+_SHOWN: Final = """
+super(Network, self).__init__()
+strides = [first] + [1] * (blocks - 1)
+out = out.view(out.size(0), -1)
+torch.onnx.export(model, dummy, path, input_names=[x], output_names=[y], opset_version=13)
+quantize_static(
+    model_input=path, model_output=path, calibration_data_reader=reader, quant_format=name,
+    per_channel=True, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+)
+x = x[None, ...]
+out = session.run([name], {name: x})[0]
+ms = (time.time() - start) * 1000
+demo = gr.Interface(
+    fn=compare, inputs=gr.Image(type=kind),
+    outputs=[gr.Label(label=text), gr.Label(label=text), gr.Textbox(label=text)],
+    title=text, description=text,
+)
+"""
+MIN_LENGTH: Final = 20  # characters; ``_.eval()`` is everybody's
+
+
+def own_statements(program: Program, given: Program, *, most: int, length: int) -> list[str]:
+    """The first ``most`` statements, each once, that are neither ``given`` nor the assignment's.
+
+    As ``plain`` writes them, cut to ``length`` characters.
+    """
+    known = EVERYBODYS | set(_plain_statements(s.node for s in given.statements))
+    found = _plain_statements(s.node for s in program.statements)
+    own = dict.fromkeys(one for one in found if one not in known and len(one) >= MIN_LENGTH)
+    return [one if len(one) <= length else one[: length - 1] + "…" for one in list(own)[:most]]
+
+
+def plain(node: ast.stmt) -> str:
+    """A statement in one line, without what stands in its block: ``_`` for its author's names and texts.
+
+    The names of Python itself and of what libraries hold stay.
+    """
+    return ast.unparse(_Nameless().visit(_head(node))).split("\n")[0]
+
+
+def _head(node: ast.stmt) -> ast.stmt:
+    """A copy of it whose blocks are empty."""
+    found: Any = copy.copy(node)
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list) and any(
+            isinstance(one, ast.stmt | ast.excepthandler) for one in value
+        ):
+            setattr(found, name, [ast.Pass()] if name == "body" else [])
+    found: ast.stmt = copy.deepcopy(found)
+        return found
+
+
+def _plain_statements(nodes: Iterable[ast.stmt]) -> Iterator[str]:
+    for top in nodes:
+        for node in ast.walk(top):
+            if isinstance(node, ast.stmt) and not _says_nothing(node):
+                with contextlib.suppress(RecursionError):
+                    yield plain(node)
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    """Imports, docstrings, and what is nothing without its name or its block."""
+    return isinstance(
+        node,
+        ast.Import
+        | ast.ImportFrom
+        | ast.FunctionDef
+        | ast.AsyncFunctionDef
+        | ast.ClassDef
+        | ast.Try,
+    ) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+_BLANK: Final = ast.Name("_")
+
+
+class _Nameless(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return node if hasattr(builtins, node.id) else _BLANK
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return ast.arg("_")
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        own = isinstance(node.value, ast.Name) and node.value.id == "self"
+        self.generic_visit(node)
+        return ast.Attribute(node.value, "_" if own else node.attr, node.ctx)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return _BLANK if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return _BLANK
+
+
+def _everybodys() -> frozenset[str]:
+    sources = [_SHOWN]
+    for name in _FILLED_FROM:
+        text = (_PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+        sources.append(text)
+        for node in ast.walk(ast.parse(text)):  # notebook/ holds code as text
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                sources.append(node.value)
+    found: set[str] = set()
+    for source in sources:
+        with contextlib.suppress(SyntaxError, ValueError):
+            found.update(_plain_statements(ast.parse(source).body))
+    return frozenset(found)
+
+
+EVERYBODYS: Final = _everybodys()  # once for all hand-ins that a room reads
