@@ -88,10 +88,6 @@ def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
     return Room((*preload(), *more), walled=walled, only=only)
 
 
-def _reading_room(walled: bool) -> Room:
-    return Room(_READS, walled=walled)
-
-
 def walled_if_possible(make: Callable[[bool], Room]) -> Room:
     """The room that ``make(walled)`` makes, behind a wall where one can be built."""
     with contextlib.suppress(NoWallError):
@@ -106,28 +102,38 @@ class Rooms:
 
     Args:
         run_code: behind a wall, without one (for a hand-in of one's own), or never.
+        reads: what the reading room imports once.
 
     Raises:
         NoWallError: no wall can be built here.
     """
 
-    def __init__(self, run_code: RunCode = "walled") -> None:
+    def __init__(self, run_code: RunCode = "walled", reads: tuple[str, ...] = _READS) -> None:
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":
-            self.code, self.reading = code_room(True), _reading_room(True)
+            self.code, self.reading = code_room(True), Room(reads, walled=True)
             try:
-                self.code.wait()
+                self.reading.wait()  # the other takes longer: who needs it waits for it
             except BaseException:
                 self.close()
                 raise
         elif run_code == "unsafe":
-            self.reading = self.code = code_room(False, more=_READS)
+            self.reading = self.code = code_room(False, more=reads)
         else:
-            self.reading = walled_if_possible(_reading_room)
+            self.reading = walled_if_possible(lambda walled: Room(reads, walled=walled))
 
     def _all(self) -> list[Room]:
         return [self.reading] if self.code in (None, self.reading) else [self.reading, self.code]
+
+    def wait(self) -> None:
+        """Until both are ready for visits.
+
+        Raises:
+            SandboxError, NoWallError
+        """
+        for room in self._all():
+            room.wait()
 
     def renew(self) -> None:
         """For the next hand-in, where visitors cannot be kept from the room itself."""
@@ -188,7 +194,7 @@ def check_submission(
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     with contextlib.ExitStack() as opened:
         rooms = rooms or opened.enter_context(Rooms(run_code))
-        rooms.reading.wait()
+        rooms.wait()
         start = time.monotonic()
         grading = opened.enter_context(
             contextlib.closing(_Grading(rooms, files, seed, start + seconds))
@@ -243,7 +249,7 @@ class _Grading:
         """The reader's answer; a new one is let in when the last was lost."""
         if self._reader is None:
             self._reader = self._rooms.reading.visit(
-                "lab5.grading.worker:answer", files=self._files, limits=_READER
+                "lab5.grading.worker:answer", files=self._files, limits=READER
             )
             if self._outcomes:
                 self._ask({"do": "outcomes", "outcomes": self._outcomes}, seconds)
@@ -292,7 +298,7 @@ class _Grading:
 
 
 # Together with the rooms themselves under 4 GB
-_READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
+READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
 _PROBE: Final = Limits(resident=1 << 30)
 
 
