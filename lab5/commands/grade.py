@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=int, metavar="N", help="of what its functions are called with / 亂數種子"
     )
     found.add_argument("--strict", action="store_true", help="advice is a fail / 建議視為未通過")
+    found.add_argument(
+        "--diagnose",
+        action=argparse.BooleanOptionalAction,
+        help="the causes as hints; without it for a single zip only / 以診斷出的原因為建議",
+    )
     found.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0])
     return found
 
@@ -63,8 +68,10 @@ def main(argv: list[str] | None = None) -> None:
 
     graded: list[Graded] = []
     not_graded: dict[str, Text] = {}
+    zips = list(_zips(args.zips))
+    diagnose = len(zips) == 1 if args.diagnose is None else args.diagnose
     with Rooms(args.run_code) as rooms:
-        for path in _zips(args.zips):
+        for path in zips:
             try:
                 with console.status(shown(path.name)):
                     one = check_submission(
@@ -75,6 +82,10 @@ def main(argv: list[str] | None = None) -> None:
                         seed=args.seed,
                         rooms=rooms,
                     )
+                    if diagnose:
+                        from lab5.diagnosis.hints import with_causes
+
+                        one = with_causes(one, path, rooms, args.weights)
                 print(RENDERERS["terminal"]([one], args.lang), end="")
                 graded.append(one)
             except SubmissionError as error:

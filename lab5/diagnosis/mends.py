@@ -100,6 +100,8 @@ def _steps(place: Place) -> list[tuple[ast.stmt, set[str]]]:
             isinstance(n, ast.Raise) for n in ast.walk(statement)
         ):
             continue
+        if "array" in steps and not re.search(r"MEAN|STD|mean|std|Normalize|clip| - ", text):
+            steps -= {"values"}  # its own division
         if "array" in steps:  # whose dtype= is no step of its own
             steps -= {"batch"} if not re.search(r"\[None|newaxis|expand|unsqueeze", text) else set()
             steps -= (
