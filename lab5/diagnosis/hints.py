@@ -69,6 +69,7 @@ CAUSED: Final[dict[str, frozenset[str]]] = {
     "preprocess-dtype": _names(*p._TYPES, p.another_type),
     "preprocess-values": _names(
         *p._LAYOUTS, p.mirrored, p.upside_down, *p._SCALES, p.divided_by_another_number,
+        p.multiplied_after_normalising,
         *p._FORMULAS, *p._ORDERS, *p._BENT, p.other_colour_space, p.random_augmentation,
     ),
     "preprocess-sizes": _names(p.another_filter, *p._GEOMETRIES),

@@ -31,6 +31,7 @@ _STEP_OF: Final[dict[Any, str]] = {
     **dict.fromkeys((p.not_divided_by_255, p.divided_by_255_twice, p.divided_by_256, p.divided_by_half_of_255,
                      p.divided_by_another_number, p.divided_as_integers), "array"),
     **dict.fromkeys((*filter(None, p._FORMULAS), p.scaled_by_its_own_statistics, p.clipped,
+                     p.multiplied_after_normalising,
                      p.constants_for_channels_last), "values"),
     **dict.fromkeys((*filter(None, p._LAYOUTS), p.mirrored, p.upside_down, p.channels_reversed,
                      p.channels_permuted), "layout"),

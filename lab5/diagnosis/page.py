@@ -486,6 +486,34 @@ def _answers(
                 for kind in KINDS
             }
         )
+    fits = _fitting(calls, logits, labels)
+    if not fits and (
+        renamed := _fitting(calls, logits, [])
+    ):  # the numbers are right, the names not
+        fits = [[*one, (labels_permuted, _misnamed(calls, logits, labels))] for one in renamed]
+    if not fits:
+        found.unknown.append(
+            Text("The comparison shows probabilities that no known cause predicts.", "比較函式顯示的機率沒有任何已知原因能預測。")
+        )  # fmt: skip
+        return
+    for step, words in min(fits, key=len):
+        z = logits[0]["fp32"]
+        evidence = Text(
+            f"For logits {z.max():.3f} (largest) of FP32 it shows {_label(calls[0]['value'][0])[:1]}; so computed, it would just so.",
+            f"FP32 最大的 logit 為 {z.max():.3f}，顯示 {_label(calls[0]['value'][0])[:1]}；這樣計算正好得到。",
+        )
+        at, mend = _answer_mend(step, words, source, place)
+        found.name(step, evidence, detail=words, at=at, mend=mend)
+
+
+def _fitting(
+    calls: list[dict[str, Any]], logits: list[dict[str, np.ndarray]], labels: list[str]
+) -> list[list[tuple[Step, str]]]:
+    """Every choice of causes that gives these labels.
+
+    Args:
+        labels: the classes' names, which count where all ten are known.
+    """
     fits: list[list[tuple[Step, str]]] = []
     choices: list[tuple[Step | None, tuple[str, str], str]] = [(None, ("fp32", "int8"), "")]
     choices += [
@@ -515,19 +543,21 @@ def _answers(
                     causes += [(which, words)] if which else []
                     causes += [(listing, "")] if listing else []
                     fits.append(causes)
-    if not fits:
-        found.unknown.append(
-            Text("The comparison shows probabilities that no known cause predicts.", "比較函式顯示的機率沒有任何已知原因能預測。")
-        )  # fmt: skip
-        return
-    for step, words in min(fits, key=len):
-        z = logits[0]["fp32"]
-        evidence = Text(
-            f"For logits {z.max():.3f} (largest) of FP32 it shows {_label(calls[0]['value'][0])[:1]}; so computed, it would just so.",
-            f"FP32 最大的 logit 為 {z.max():.3f}，顯示 {_label(calls[0]['value'][0])[:1]}；這樣計算正好得到。",
-        )
-        at, mend = _answer_mend(step, words, source, place)
-        found.name(step, evidence, detail=words, at=at, mend=mend)
+    return fits
+
+
+def _misnamed(
+    calls: list[dict[str, Any]], logits: list[dict[str, np.ndarray]], labels: list[str]
+) -> str:
+    """Which classes are called by another's name, as far as the likeliest show it."""
+    found = {}
+    for call, z in zip(calls, logits, strict=True):
+        for place, kind in enumerate(KINDS):
+            order = np.argsort(-z[kind], kind="stable")
+            shown = sorted(_label(call["value"][place]), key=lambda pair: -pair[1])
+            found |= {int(i): name for i, (name, _) in zip(order, shown, strict=False)}
+    wrong = [f"{i}: {name} → {labels[i]}" for i, name in sorted(found.items()) if name != labels[i]]
+    return listed(wrong)
 
 
 def _shows(
@@ -568,6 +598,16 @@ def _answer_mend(
             return hit.at, source.replaced(hit, re.sub(wrong, other, source.text(hit)))
         hit = _within(source, place, lambda n: isinstance(n, ast.Return))
         return (hit.at if hit else None), "return top3_fp32, top3_int8, summary"
+    if step is labels_permuted:
+        hit = _within(
+            source,
+            place,
+            lambda n: isinstance(n, ast.Subscript) and isinstance(n.slice, ast.BinOp),
+        )
+        if hit is None:
+            return (place.at if place else None), f"LABELS = {TEMPLATE_CLASSES!r}"
+        index = next((n.id for n in ast.walk(hit.node.slice) if isinstance(n, ast.Name)), "i")
+        return hit.at, source.replaced(hit, f"{ast.unparse(hit.node.value)}[{index}]")
     if step is least_likely_listed:
         hit = _within(
             source, place, lambda n: isinstance(n, ast.Call) and "argsort" in ast.unparse(n.func)
