@@ -57,7 +57,8 @@ def quantised_dynamically(operators: dict[str, int]) -> bool:
     ),
 )
 def qdq_format(operators: dict[str, int]) -> bool:
-    return "QLinearConv" not in operators and "DequantizeLinear" in operators
+    whole = any(op.startswith("QLinear") or op == "QGemm" for op in operators)
+    return "DequantizeLinear" in operators and not whole
 
 
 @cause(
