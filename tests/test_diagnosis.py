@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import xml.etree.ElementTree as ET
 
@@ -12,14 +11,14 @@ from PIL import Image
 
 from lab5.assignment import CLASSES
 from lab5.commands.diagnose import main
-from lab5.diagnosis import CAUSES, SYMPTOMS, causes_of
-from lab5.diagnosis.bench_faults import FAULTS, RIGHT
-from lab5.diagnosis.benchmark import PAIRS, measured, pairs, table
-from lab5.diagnosis.given import opened
+from lab5.diagnosis import CAUSES, SYMPTOMS, Diagnosis, asked
+from lab5.diagnosis.given import gathered
 from lab5.diagnosis.symptoms import Answer, from_answers, ways
 from lab5.grading.evidence.onnx_file import OnnxFile
 from tests import handin
 from tests.conftest import FIXTURES
+from tests.diagnosis_benchmark import PAIRS, measured, pairs, table
+from tests.faults import FAULTS, RIGHT
 from tests.handin import FP32, INT8, NOTEBOOK
 
 FAST = ("1.3 softmax", "1.4 calibrated 0..255", "1.2 module.", "1.2 pytorch-cifar's names",
@@ -43,8 +42,7 @@ def folder(good_files, tmp_path_factory):
 
 
 def test_the_table_of_causes_is_whole():
-    for topic in ("chain", "checkpoint", "int8", "page"):  # each registers when it is first used
-        importlib.import_module(f"lab5.diagnosis.{topic}")
+    assert len({one.topic for one in CAUSES.values()}) == 5
     assert len(CAUSES) > 100
     for name, one in CAUSES.items():
         assert one.says.en, name
@@ -72,9 +70,9 @@ def test_both_faults_of_a_folder_and_nothing_else(folder, tmp_path, capsys):
 def test_a_model_alone(good_files, tmp_path):
     path = tmp_path / "model.onnx"  # told by what it is, not by its name
     path.write_bytes(good_files[INT8])
-    with opened([path]) as given:
-        assert given.evidence.zip.path("int8")
-        assert not given.evidence.zip.path("fp32")
+    evidence = gathered([path], None, tmp_path).evidence
+    assert evidence.zip.path("int8")
+    assert not evidence.zip.path("fp32")
 
 
 def test_a_symptom_is_answered_from_the_models(good_files, tmp_path, capsys):
@@ -84,6 +82,47 @@ def test_a_symptom_is_answered_from_the_models(good_files, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "classes for 12 pictures" in said
     assert "Ruled out" in said
+
+
+def test_what_is_no_diagnosis_is_not_believed():
+    named = {
+        "name": "cropped", "sentence": {"en": "a\x1b[2Jb", "zh": ""}, "evidence": {"en": "", "zh": ""},
+        "cell": 3, "line": 1, "mend": {"en": "", "zh": ""},
+    }  # fmt: skip
+    right = {"causes": [named, named], "ruled_out": ["padded"], "unknown": [], "remarks": []}
+    (one,) = Diagnosis.believed(right).causes
+    assert "\x1b" not in one.sentence.en
+    assert one.item == "2.1"  # of our own table
+    for wrong in (
+        None, [], {}, {**right, "ruled_out": ["no-such-cause"]}, {**right, "unknown": [3]},
+        *({**right, "causes": [{**named, key: value}]} for key, value in (
+            ("name", "no-such-cause"), ("cell", -1), ("cell", "3"), ("line", 0), ("line", 1 << 40),
+            ("sentence", "words"),
+        )),
+    ):  # fmt: skip
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            Diagnosis.believed(wrong)
+
+
+def test_the_files_are_read_in_no_process_of_ours(folder, monkeypatch):
+    """The command's own process opens neither the zip nor the models."""
+
+    def never(*args, **kwargs):
+        raise AssertionError("read here")
+
+    for name in ("open_submission", "OnnxFile", "read_cells"):
+        monkeypatch.setattr(f"lab5.grading.handin.{name}", never)
+    with asked.opened([folder], run_code="never") as reader:
+        assert reader.diagnosis().causes == ()  # both faults are found by running the code
+
+
+def test_a_damaged_zip_is_not_known(tmp_path):
+    path = tmp_path / "N26140692_lab5.zip"
+    path.write_bytes(b"PK\x03\x04 and nothing behind it")
+    with asked.opened([path], run_code="never") as reader:
+        found = reader.diagnosis()
+    assert found.causes == ()
+    assert len(found.unknown) == 1
 
 
 @pytest.mark.parametrize("arguments", [["nothing.zip"], ["."], ["x", "--picture", "y"]])
@@ -108,8 +147,7 @@ def test_answers_that_pictures_got_tell_the_preprocessing(good_files, tmp_path):
         powers = np.exp(logits - logits.max())
         name = CLASSES[logits.argmax()]
         cases.append((path, Answer.of(f"{name} {100 * powers.max() / powers.sum():.1f}%")))
-    with opened([model]) as given:
-        names, _ = from_answers(cases, given.evidence)
+    names, _ = from_answers(cases, gathered([model], None, tmp_path).evidence)
     assert "not-divided-by-255" in names
 
 
@@ -125,8 +163,8 @@ def test_layers_are_compared_and_the_first_jump_is_marked(good_files, tmp_path):
     edited = _without_a_shortcut(good_files[FP32])
     (tmp_path / FP32).write_bytes(edited)
     (tmp_path / INT8).write_bytes(good_files[INT8])
-    with opened([tmp_path / FP32, tmp_path / INT8]) as given:
-        rows = compared(given.evidence, FIXTURES / "best_model.pth")
+    given = gathered([tmp_path / FP32, tmp_path / INT8], None, tmp_path)
+    rows = compared(given.evidence, FIXTURES / "best_model.pth")
     assert len(rows) == 21
     (first,) = [row.layer for row in rows if "fp32" in row.jump.split()]
     assert first == "layer2.1.left.0"  # the layer behind the block that lacks its shortcut
@@ -162,8 +200,8 @@ def test_the_story_of_two_hand_ins(name, model, good_files, once, weights, tmp_p
     if "not-converted-to-rgb" in STORY[name]:
         varied.code('image.convert("RGB").resize((32, 32))', "image.resize((32, 32))")
     HARMLESS[name].edit(varied)
-    with opened([varied.write(tmp_path)], weights) as given:
-        found = causes_of(given.evidence)
+    with asked.opened([varied.write(tmp_path)], weights) as reader:
+        found = reader.diagnosis()
     assert {one.name for one in found.causes} == STORY[name]
     assert all(one.cell is not None and one.mend for one in found.causes)
     assert found.unknown == ()

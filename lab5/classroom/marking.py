@@ -25,7 +25,10 @@ _NOT_MARKS: Final = ("classroom", "commands")  # the folders whose code makes no
 class Options:
     """What every hand-in of a class is graded with, as ``check_submission`` takes it.
 
-    ``seed`` None is another one for each.
+    Args:
+        seed: None is another one for each.
+        diagnose: give causes for hints, where one is found.
+        portrait: look at what a class's pages show, too.
     """
 
     weights: Path | None = None
@@ -33,15 +36,19 @@ class Options:
     run_code: RunCode = "walled"
     strict: bool = False
     seed: int | None = None
+    diagnose: bool = False
+    portrait: bool = False
 
     def stored(self) -> dict[str, Any]:
-        """What of them a mark depends on, as JSON can hold it."""
+        """What of them a result depends on, as JSON can hold it."""
         files = {"weights": self.weights, "template": self.template}
         return {
             **{name: path and sha256(path) for name, path in files.items()},
             "run_code": self.run_code,
             "strict": self.strict,
             "seed": self.seed,
+            "diagnose": self.diagnose,
+            "portrait": self.portrait,
         }
 
     def absolute(self) -> Options:
@@ -94,8 +101,13 @@ def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
                 template=options.template,
                 strict=options.strict,
                 seed=options.seed,
+                portrait=options.portrait,
                 rooms=rooms,
             )
+            if options.diagnose:
+                from lab5.diagnosis.hints import with_causes
+
+                graded = with_causes(graded, path, rooms, options.weights)
     except SandboxError:
         raise
     except Lab5Error as error:

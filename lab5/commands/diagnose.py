@@ -5,12 +5,12 @@ Exit status 0 whatever was found; 2 when what is given cannot be looked at.
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab5.cli import Parser, add_language, add_run_code, command, console
 from lab5.diagnosis.core import SYMPTOMS
@@ -19,7 +19,7 @@ from lab5.files import replacing
 from lab5.text import Language, Text
 
 if TYPE_CHECKING:
-    from lab5.diagnosis.given import Given
+    from lab5.diagnosis.layers import Row
 
 
 def parser() -> Parser:
@@ -52,9 +52,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.benchmark:
-        from lab5.diagnosis.benchmark import run
-
-        run()
+        _benchmark()
         return
     if len(args.picture) != len(args.answer):
         raise UsageError(
@@ -71,26 +69,24 @@ def main(argv: list[str] | None = None) -> None:
     if not args.paths:
         args.paths = [Path()]
         args.symptom = args.symptom or _asked(args.lang)
-    from lab5.diagnosis import causes_of
-    from lab5.diagnosis.given import opened
+    from lab5.diagnosis.asked import opened
     from lab5.diagnosis.render import as_text
 
     start = time.monotonic()
-    with opened(args.paths, args.weights, args.run_code) as given:
+    with opened(args.paths, args.weights, args.run_code, args.picture) as reader:
         with console.status("…"):
-            found = causes_of(given.evidence, tuple(given.checkpoints))
+            found = reader.diagnosis()
         result = found.as_dict(args.lang)
         print(as_text(found, args.lang), end="")
         if args.symptom:
-            from lab5.diagnosis.symptoms import guided
-
-            lines = guided(args.symptom, given.evidence, found)
-            result["symptom"] = [line.say(args.lang) for line in lines]
+            result["symptom"] = [line.say(args.lang) for line in reader.symptom(args.symptom)]
             print("\n" + "\n".join(result["symptom"]))
         if args.picture:
-            result["answers"] = _answers(args, given)
+            names, text = reader.answers(args.answer)
+            result["answers"] = {"causes": names, "says": text.say(args.lang)}
+            print("\n" + text.say(args.lang))
         if args.layers is not None:
-            _layers(args, given)
+            _show_layers(reader.layers(), args.layers, args.lang)
     seconds = time.monotonic() - start
     print(Text(f"\n{seconds:.1f} s", f"\n{seconds:.1f} 秒").say(args.lang))
     if args.json:
@@ -98,6 +94,18 @@ def main(argv: list[str] | None = None) -> None:
             temporary.write_text(
                 json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
             )
+
+
+def _benchmark() -> None:
+    """Its faults are those of the tests, which are not installed with the package."""
+    root = Path(__file__).parents[2]
+    if not (root / "tests/diagnosis_benchmark.py").is_file():
+        raise UsageError(
+            "--benchmark needs a checkout of the repository.",
+            zh="--benchmark 需要完整的 repository。",
+        )
+    sys.path.insert(0, str(root))
+    importlib.import_module("tests.diagnosis_benchmark").run()
 
 
 def _asked(lang: Language) -> str | None:
@@ -112,43 +120,21 @@ def _asked(lang: Language) -> str | None:
     return names[int(chosen) - 1] if chosen.isdigit() and 0 < int(chosen) <= len(names) else None
 
 
-def _answers(args: argparse.Namespace, given: Given) -> dict[str, Any]:
-    from lab5.diagnosis.symptoms import Answer, from_answers
-
-    if not (
-        given.evidence.archive.exists()
-        and (given.evidence.zip.path("fp32") or given.evidence.zip.path("int8"))
-    ):
-        raise UsageError(
-            "--picture needs a model beside it: give the .onnx file, too.",
-            zh="--picture 需要模型：請一併指定 .onnx 檔。",
-        )
-    pairs = [(p, Answer.of(a)) for p, a in zip(args.picture, args.answer, strict=True)]
-    names, text = from_answers(pairs, given.evidence)
-    print("\n" + text.say(args.lang))
-    return {"causes": names, "says": text.say(args.lang)}
-
-
-def _layers(args: argparse.Namespace, given: Given) -> None:
+def _show_layers(rows: list[Row], path: Path, lang: Language) -> None:
     from rich.table import Table
 
-    from lab5.diagnosis.layers import compared, svg
+    from lab5.diagnosis.layers import svg
 
-    rows = compared(given.evidence, given.evidence.weights)
     table = Table("layer", title="SQNR (dB)")
     for column in ("FP32 / PyTorch", "INT8 / FP32", ""):
         table.add_column(column, justify="right")
     for row in rows:
         figures = ["-" if v is None else f"{v:.1f}" for v in (row.fp32, row.int8)]
-        mark = (
-            Text("← jumps here", "← 從這裡開始").say(args.lang) + f" ({row.jump})"
-            if row.jump
-            else ""
-        )
+        mark = Text("← jumps here", "← 從這裡開始").say(lang) + f" ({row.jump})" if row.jump else ""
         table.add_row(row.layer, *figures, mark)
     console.print(table)
-    if args.layers != Path():
-        with replacing(args.layers) as temporary:
+    if path != Path():
+        with replacing(path) as temporary:
             temporary.write_text(svg(rows), encoding="utf-8")
 
 

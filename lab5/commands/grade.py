@@ -75,6 +75,11 @@ def parser() -> Parser:
     seed = Text("of what its functions are called with", "呼叫其函式時的亂數種子")
     found.add("--seed", seed, type=int, metavar="N")
     found.add("--strict", Text("advice is a fail", "建議視為未通過"), action="store_true")
+    diagnose = Text(
+        "causes as hints; by default of a single hand-in only",
+        "以診斷出的原因為建議，預設只對單一繳交檔",
+    )
+    found.add("--diagnose", diagnose, action=argparse.BooleanOptionalAction)
     add_language(found)
     return found
 
@@ -91,7 +96,15 @@ def main(argv: list[str] | None = None) -> None:
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
-    options = Options(args.weights, args.template, args.run_code, args.strict, args.seed)
+    options = Options(
+        args.weights,
+        args.template,
+        args.run_code,
+        args.strict,
+        args.seed,
+        diagnose=len(found.handins) == 1 if args.diagnose is None else args.diagnose,
+        portrait=args.html is not None,
+    )
     with contextlib.ExitStack() as opened:
         folder = args.out or opened.enter_context(temporary_folder())
         marked = _graded(args, found.handins, Results(folder, options))

@@ -21,7 +21,7 @@ from lab5.diagnosis.source import Source
 from lab5.grading.stand_ins.pictures import telling_pictures
 from lab5.text import Text
 
-_PLAIN, _AGAIN, _DARK = "RGB 32x32", "RGB 32x32 again", "RGB 32x32 dark"
+_PLAIN, _DARK = "RGB 32x32", "RGB 32x32 dark"
 _SIZES: Final = ("RGB 60x40", "RGB 40x72", "RGB 16x16", "RGB 300x200")
 _CLOSE: Final = 0.006  # of a normalised number: 0.4 grey levels
 Geometry = Callable[[Image.Image], np.ndarray]
@@ -57,7 +57,8 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
     found.tries(p._ALL)
     chain: list[tuple[Step, Any]] = []
     plain = calls[_PLAIN]
-    if "error" in plain or "error" in calls[_AGAIN]:
+    again = [call for label, call in calls.items() if label.startswith(f"{_PLAIN} again")]
+    if any("error" in call for call in (plain, *again)):
         if re.search(p.constants_for_channels_last(), str(plain.get("error"))):
             step = p.constants_for_channels_last
             at, mend = mended_preprocess(source, function, step, [step])
@@ -69,7 +70,7 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
         )  # fmt: skip
         return
     value = np.asarray(plain["value"], float)
-    if p.random_augmentation(value, np.asarray(calls[_AGAIN]["value"], float)):
+    if any(p.random_augmentation(value, np.asarray(call["value"], float)) for call in again):
         chain.append((p.random_augmentation, ""))
     else:
         chain += _batch(value)
@@ -340,6 +341,11 @@ def _measured(slope: np.ndarray, offset: np.ndarray) -> list[list[tuple[Step, An
         and np.abs(offset + p.MEAN / p.STD).max() < _CLOSE
     ):
         return [[(p.divided_by_another_number, f"{divisor.mean():.5g}")]]
+    times = slope * p.STD
+    if np.ptp(times) < 0.005 * abs(times.mean()) and np.allclose(
+        offset, -p.MEAN / p.STD * times, atol=_CLOSE, rtol=5e-3
+    ):
+        return [[(p.multiplied_after_normalising, f"{times.mean():.4g}")]]
     std = 1 / slope
     mean = -offset * std
     if (std > 0.02).all() and (std < 2).all() and (np.abs(mean) < 2).all():
@@ -445,10 +451,20 @@ def _modes(known: _Chain, calls: dict[str, Any], before: dict[Step, Any]) -> lis
         options = {label: _options(step, _pictures()[label]) for label in labels}
         for place, (_, detail) in enumerate(options[labels[0]]):
             if all(off(label, options[label][place][0]) < 1 for label in labels):
-                if step is not None:
-                    return [(step, detail)]
-                return _order(known, calls, before)
+                if step is None:
+                    return _order(known, calls, before)
+                return [(step, detail or _failing(found))]
+    rest = [label for label in labels if found[label] is not None]
+    if len(rest) < len(labels) and all(
+        off(label, _pictures()[label].convert("RGB")) < 1 for label in rest
+    ):
+        return [(p.not_converted_to_rgb, _failing(found))]
     return _UNKNOWN
+
+
+def _failing(found: dict[str, Any]) -> str:
+    """The modes of the pictures of which nothing comes."""
+    return ", ".join(dict.fromkeys(n.split()[0] for n, value in found.items() if value is None))
 
 
 def _order(known: _Chain, calls: dict[str, Any], before: dict[Step, Any]) -> list[tuple[Step, Any]]:

@@ -8,7 +8,7 @@ was observed and names a cause when its prediction fits and no other's does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from lab5.text import NOTHING, Language, Text
@@ -128,6 +128,54 @@ class Diagnosis:
             "unknown": [one.say(lang) for one in self.unknown],
             "remarks": [one.say(lang) for one in self.remarks],
         }
+
+    def stored(self) -> dict[str, Any]:
+        """All of it as JSON can hold it, texts in both languages: what ``believed`` reads."""
+        return asdict(self)
+
+    @classmethod
+    def believed(cls, claimed: Any) -> Diagnosis:
+        """A diagnosis as it was claimed, as far as it can be one: causes of the table, each once.
+
+        Raises:
+            KeyError, TypeError, ValueError: it has another form.
+        """
+        causes = {
+            one["name"]: Named(
+                CAUSES[one["name"]].name,
+                text_of(one["sentence"]),
+                text_of(one["evidence"]),
+                _number(one["cell"], 0),
+                _number(one["line"], 1),
+                text_of(one["mend"]),
+            )
+            for one in claimed["causes"][: len(CAUSES)]
+        }
+        return cls(
+            tuple(causes.values()),
+            tuple(CAUSES[name].name for name in claimed["ruled_out"][: len(CAUSES)]),
+            tuple(map(text_of, claimed["unknown"][:MOST])),
+            tuple(map(text_of, claimed["remarks"][:MOST])),
+        )
+
+
+MOST: Final = 100  # of what a diagnosis says beside its causes
+
+
+def text_of(claimed: Any) -> Text:
+    """
+    Raises:
+        KeyError, TypeError: it is nothing that a ``Text`` was stored as.
+    """
+    return Text(str(claimed["en"]), str(claimed["zh"]))
+
+
+def _number(claimed: Any, least: int) -> int | None:
+    if claimed is None:
+        return None
+    if type(claimed) is not int or not least <= claimed < 1 << 20:
+        raise ValueError(str(claimed)[:20])
+    return claimed
 
 
 @dataclass

@@ -102,9 +102,11 @@ def another_activation() -> Iterator[tuple[Net, str]]:
     leaky = [
         ((("op", "LeakyRelu"), ("alpha", a)), f"leaky ReLU ({a})") for a in (0.01, 0.1, 0.2, 0.3)
     ]
-    others = [((("op", op),), op) for op in ("Elu", "Selu", "Sigmoid", "Tanh", "Silu", "Softplus")]
+    others = [((("op", op),), op) for op in
+              ("Elu", "Selu", "Gelu", "Relu6", "Sigmoid", "Tanh", "Silu", "Softplus")]  # fmt: skip
     for how, words in (*leaky, *others):
         yield Net(ending=how), f"{words} at the end of every block"
+        yield Net(inside=how), f"{words} between the convolutions of every block"
         yield Net(activation=how), f"{words} everywhere"
 
 

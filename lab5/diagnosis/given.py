@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from lab5.cli import RunCode
 from lab5.errors import UsageError
-from lab5.files import external_locations, temporary_folder, visible
+from lab5.files import external_locations, visible
 from lab5.grading.handin import Evidence
-from lab5.grading.probes import PROBES
-from lab5.grading.rooms import code_room, run_probes
-from lab5.grading.sandbox.room import Outcome
-from lab5.grading.suite import SECONDS
 
-_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
+ARCHIVES: Final = (".zip", ".tar", ".tgz")
+CHECKPOINTS: Final = (".pth", ".pt", ".ckpt", ".safetensors")
+_SINGLE: Final = (*CHECKPOINTS, ".ipynb", ".onnx")
 
 
 class Given(NamedTuple):
@@ -29,11 +24,8 @@ class Given(NamedTuple):
     checkpoints: list[Path]
 
 
-@contextmanager
-def opened(
-    paths: list[Path], weights: Path | None = None, run_code: RunCode = "walled"
-) -> Iterator[Given]:
-    """Open what is given; a checkpoint among it is the one that the models should carry.
+def listed_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that are given by name or by their folder, and what may hold a model's weights beside it.
 
     Raises:
         UsageError: there is no such file, or nothing of a hand-in in it.
@@ -43,40 +35,31 @@ def opened(
         if not path.exists():
             raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
         files += sorted(p for p in visible(path) if p.is_file()) if path.is_dir() else [path]
-    checkpoints = [p for p in files if p.suffix.lower() in _CHECKPOINTS]
-    with temporary_folder() as folder:
-        archives = [p for p in files if p.suffix.lower() in (".zip", ".tar", ".tgz")]
-        archive = (
-            archives[0] if archives and len(archives) == len(files) - len(checkpoints) else None
+    if not any(p.suffix.lower() in (*ARCHIVES, *_SINGLE) for p in files):
+        raise UsageError(
+            "There is nothing of a hand-in: give a zip, a folder, an .ipynb, .onnx or .pth file.",
+            zh="沒有可診斷的檔案：請指定 zip、資料夾、.ipynb、.onnx 或 .pth。",
         )
-        if archive is None:
-            archive = _packed(files, folder / "N00000000_lab5.zip")
-        if archive is None and not checkpoints:
-            raise UsageError(
-                "There is nothing of a hand-in: give a zip, a folder, an .ipynb, .onnx or .pth file.",
-                zh="沒有可診斷的檔案：請指定 zip、資料夾、.ipynb、.onnx 或 .pth。",
-            )
-        inside = folder / "opened"
-        inside.mkdir()
-        known = weights or (checkpoints[0] if checkpoints else None)
-        evidence = Evidence(archive or folder / "none.zip", inside, weights=known)
-        if archive is not None:
-            evidence.outcomes = observed(evidence, run_code)
-        yield Given(evidence, checkpoints)
+    beside = [p for m in files if m.suffix == ".onnx" for p in visible(m.parent, "*.*data")]
+    return list(dict.fromkeys([*files, *beside]))
 
 
-def observed(evidence: Evidence, run_code: RunCode) -> dict[str, Outcome] | None:
-    """How each probe ended on the notebook's code; None where there is none, or it is not run.
+def the_archive(files: Iterable[Path]) -> Path | None:
+    """The one that all but checkpoints lies in, if there is one."""
+    others = [p for p in files if p.suffix.lower() not in CHECKPOINTS]
+    return others[0] if others and all(p.suffix.lower() in ARCHIVES for p in others) else None
 
-    Raises:
-        NoWallError: it should be run behind a wall, and none can be built here.
-    """
-    if run_code == "never" or not (job := evidence.to_run()):
-        return None
-    until = time.monotonic() + SECONDS
-    with code_room(run_code == "walled") as room:
-        found = dict(run_probes(room, **job, until=until, names=PROBES))
-    return {name: Outcome.read(*one) for name, one in found.items()}
+
+def gathered(files: list[Path], weights: Path | None, folder: Path, seed: int = 0) -> Given:
+    """Open ``listed_files`` in ``folder``; a checkpoint among them is the one that the models should carry."""
+    checkpoints = [p for p in files if p.suffix.lower() in CHECKPOINTS]
+    archive = the_archive(files) or _packed(files, folder / "N00000000_lab5.zip")
+    inside = folder / "opened"
+    inside.mkdir()
+    known = weights or (checkpoints[0] if checkpoints else None)
+    return Given(
+        Evidence(archive or folder / "none.zip", inside, weights=known, seed=seed), checkpoints
+    )
 
 
 def _packed(files: list[Path], path: Path) -> Path | None:
@@ -99,16 +82,16 @@ def _packed(files: list[Path], path: Path) -> Path | None:
 
 
 def _quantised(file: Path) -> bool:
-    """Which of the two models it is: by its operators, else by its name."""
+    """Which of the two models it is: by its name, else by its operators."""
     import onnx
 
-    try:
-        model = onnx.load(file, load_external_data=False)
-    except Exception:  # what it is then is found out later
-        return "int8" in file.name.lower()
     named = re.search(r"fp32|int8", file.name, re.IGNORECASE)
     if named:
         return named[0].lower() == "int8"
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except Exception:  # what it is then is found out later
+        return False
     return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in model.graph.node)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lab5.diagnosis.fp32 import LAYERS
 from lab5.grading.evidence import inputs
+from lab5.text import printable
 
 if TYPE_CHECKING:
     from lab5.grading.handin import Evidence
@@ -29,6 +30,16 @@ class Row:
     fp32: float | None  # FP32 against PyTorch
     int8: float | None  # INT8 against FP32
     jump: str = ""  # "fp32" or "int8" where its error jumps first
+
+    @classmethod
+    def believed(cls, claimed: Any) -> Row:
+        """A row as it was claimed.
+
+        Raises:
+            KeyError, TypeError, ValueError: it has another form.
+        """
+        fp32, int8 = (None if claimed[k] is None else float(claimed[k]) for k in ("fp32", "int8"))
+        return cls(printable(str(claimed["layer"])), fp32, int8, printable(str(claimed["jump"])))
 
 
 def compared(e: Evidence, weights: Path | None) -> list[Row]:

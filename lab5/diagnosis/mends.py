@@ -31,6 +31,7 @@ _STEP_OF: Final[dict[Any, str]] = {
     **dict.fromkeys((p.not_divided_by_255, p.divided_by_255_twice, p.divided_by_256, p.divided_by_half_of_255,
                      p.divided_by_another_number, p.divided_as_integers), "array"),
     **dict.fromkeys((*filter(None, p._FORMULAS), p.scaled_by_its_own_statistics, p.clipped,
+                     p.multiplied_after_normalising,
                      p.constants_for_channels_last), "values"),
     **dict.fromkeys((*filter(None, p._LAYOUTS), p.mirrored, p.upside_down, p.channels_reversed,
                      p.channels_permuted), "layout"),
@@ -100,6 +101,8 @@ def _steps(place: Place) -> list[tuple[ast.stmt, set[str]]]:
             isinstance(n, ast.Raise) for n in ast.walk(statement)
         ):
             continue
+        if "array" in steps and not re.search(r"MEAN|STD|mean|std|Normalize|clip| - ", text):
+            steps -= {"values"}  # its own division
         if "array" in steps:  # whose dtype= is no step of its own
             steps -= {"batch"} if not re.search(r"\[None|newaxis|expand|unsqueeze", text) else set()
             steps -= (

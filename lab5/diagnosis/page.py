@@ -15,6 +15,7 @@ import numpy as np
 
 from lab5.assignment import CLASSES, TEMPLATE_CLASSES, TOP_K
 from lab5.compare import softmax
+from lab5.diagnosis import page_mends as mends
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.source import Place, Source
 from lab5.grading.stand_ins.sessions import PREPROCESSING, logits_of
@@ -385,7 +386,7 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
     labels = _labels(found, source)
     calls = probe["calls"]
     if mended := name_assigned_before_it_is_read(probe.get("mended") or []):
-        hit = _within(
+        hit = mends.within(
             source,
             place,
             lambda n: (
@@ -423,17 +424,12 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
 
 
 def _failed(error: str, found: Findings, source: Source, place: Place | None) -> None:
-    run = _within(
-        source, place, lambda n: isinstance(n, ast.Call) and ast.unparse(n.func).endswith(".run")
-    )
-    at = run.at if run else None
     if axes := batch_axis_in_the_comparison(error):
-        found.name(batch_axis_in_the_comparison, Text.of(error[:200]), detail=axes, at=at,
-                   mend="logits = sess.run(None, {sess.get_inputs()[0].name: x})[0]  # x: (1, 3, 32, 32)")  # fmt: skip
+        at, mend = mends.batch_axis(source, place)
+        found.name(batch_axis_in_the_comparison, error[:200], detail=axes, at=at, mend=mend)
     elif batch_axis_of_the_logits(error):
-        found.name(
-            batch_axis_of_the_logits, Text.of(error[:200]), at=at, mend="softmax_np(logits[0])"
-        )
+        at, mend = mends.logits_axis(source, place)
+        found.name(batch_axis_of_the_logits, error[:200], at=at, mend=mend)
 
 
 def _labelled(call: dict[str, Any]) -> bool:
@@ -459,10 +455,6 @@ def _same(a: Any, b: Any) -> bool:
     )
 
 
-def _within(source: Source, place: Place | None, fits: Callable[[ast.AST], bool]) -> Place | None:
-    return source.within(place, fits) if place else None
-
-
 def _answers(
     calls: list[dict[str, Any]],
     found: Findings,
@@ -486,6 +478,34 @@ def _answers(
                 for kind in KINDS
             }
         )
+    fits = _fitting(calls, logits, labels)
+    if not fits and (
+        renamed := _fitting(calls, logits, [])
+    ):  # the numbers are right, the names not
+        fits = [[*one, (labels_permuted, _misnamed(calls, logits, labels))] for one in renamed]
+    if not fits:
+        found.unknown.append(
+            Text("The comparison shows probabilities that no known cause predicts.", "比較函式顯示的機率沒有任何已知原因能預測。")
+        )  # fmt: skip
+        return
+    for step, words in min(fits, key=len):
+        z = logits[0]["fp32"]
+        evidence = Text(
+            f"For logits {z.max():.3f} (largest) of FP32 it shows {_label(calls[0]['value'][0])[:1]}; so computed, it would just so.",
+            f"FP32 最大的 logit 為 {z.max():.3f}，顯示 {_label(calls[0]['value'][0])[:1]}；這樣計算正好得到。",
+        )
+        at, mend = mends.answer(step.__name__, words, source, place)
+        found.name(step, evidence, detail=words, at=at, mend=mend)
+
+
+def _fitting(
+    calls: list[dict[str, Any]], logits: list[dict[str, np.ndarray]], labels: list[str]
+) -> list[list[tuple[Step, str]]]:
+    """Every choice of causes that gives these labels.
+
+    Args:
+        labels: the classes' names, which count where all ten are known.
+    """
     fits: list[list[tuple[Step, str]]] = []
     choices: list[tuple[Step | None, tuple[str, str], str]] = [(None, ("fp32", "int8"), "")]
     choices += [
@@ -515,19 +535,21 @@ def _answers(
                     causes += [(which, words)] if which else []
                     causes += [(listing, "")] if listing else []
                     fits.append(causes)
-    if not fits:
-        found.unknown.append(
-            Text("The comparison shows probabilities that no known cause predicts.", "比較函式顯示的機率沒有任何已知原因能預測。")
-        )  # fmt: skip
-        return
-    for step, words in min(fits, key=len):
-        z = logits[0]["fp32"]
-        evidence = Text(
-            f"For logits {z.max():.3f} (largest) of FP32 it shows {_label(calls[0]['value'][0])[:1]}; so computed, it would just so.",
-            f"FP32 最大的 logit 為 {z.max():.3f}，顯示 {_label(calls[0]['value'][0])[:1]}；這樣計算正好得到。",
-        )
-        at, mend = _answer_mend(step, words, source, place)
-        found.name(step, evidence, detail=words, at=at, mend=mend)
+    return fits
+
+
+def _misnamed(
+    calls: list[dict[str, Any]], logits: list[dict[str, np.ndarray]], labels: list[str]
+) -> str:
+    """Which classes are called by another's name, as far as the likeliest show it."""
+    found: dict[int, str] = {}
+    for call, z in zip(calls, logits, strict=True):
+        for place, kind in enumerate(KINDS):
+            order = np.argsort(-z[kind], kind="stable")
+            shown = sorted(_label(call["value"][place]), key=lambda pair: -pair[1])
+            found |= {int(i): name for i, (name, _) in zip(order, shown, strict=False)}
+    wrong = [f"{i}: {name} → {labels[i]}" for i, name in sorted(found.items()) if name != labels[i]]
+    return listed(wrong)
 
 
 def _shows(
@@ -551,65 +573,6 @@ def _shows(
         all(name not in labels or _same(value, p[labels.index(name)]) for name, value in label)
         or len(set(labels)) < 10
     )
-
-
-def _answer_mend(
-    step: Step, words: str, source: Source, place: Place | None
-) -> tuple[tuple[int, int] | None, str]:
-    hit: Place | None
-    if step in (one_session_twice, models_exchanged):
-        other = {"FP32": "int8", "INT8": "fp32"}.get(words, "int8")
-        runs = [p for p in source.nodes(ast.Call) if place and p.cell == place.cell and place.node.lineno <= p.node.lineno <= place.node.end_lineno
-                and any(k in ast.unparse(p.node).lower() for k in KINDS) and ("run" in ast.unparse(p.node.func))]  # fmt: skip
-        wrong = {"int8": "fp32", "fp32": "int8"}[other]
-        hits = [p for p in runs if f"sess_{wrong}" in ast.unparse(p.node)]
-        if len(hits) > 1 and step is one_session_twice:
-            hit = hits[0] if other == "int8" else hits[-1]  # the last ones come first
-            return hit.at, source.replaced(hit, re.sub(wrong, other, source.text(hit)))
-        hit = _within(source, place, lambda n: isinstance(n, ast.Return))
-        return (hit.at if hit else None), "return top3_fp32, top3_int8, summary"
-    if step is least_likely_listed:
-        hit = _within(
-            source, place, lambda n: isinstance(n, ast.Call) and "argsort" in ast.unparse(n.func)
-        )
-        return (hit.at if hit else None), source.replaced(
-            hit, f"{ast.unparse(hit.node)}[::-1]"
-        ) if hit else ""
-    if step is probabilities_in_per_cent:
-        hit = _within(
-            source,
-            place,
-            lambda n: (
-                isinstance(n, ast.BinOp)
-                and re.fullmatch(r".*\* 100(\.0)?", ast.unparse(n)) is not None
-            ),
-        )
-        return (hit.at if hit else None), source.replaced(
-            hit, ast.unparse(hit.node.left)
-        ) if hit else ""
-    name = next(
-        (p for p in source.nodes(ast.FunctionDef) if "softmax" in p.node.name.lower()), None
-    )
-    calls = _within(
-        source,
-        place,
-        lambda n: isinstance(n, ast.Call) and "softmax" in ast.unparse(n.func).lower(),
-    )
-    if name is not None and step is not softmax_missing and (step is not softmax_twice):
-        argument = name.node.args.args[0].arg
-        indent = " " * name.node.body[0].col_offset
-        body = [
-            f"{argument} = np.asarray({argument}).reshape(-1)",
-            f"e = np.exp({argument} - {argument}.max())",
-            "return e / e.sum()",
-        ]
-        return name.at, source.diff(
-            name.cell, name.node.body[0].lineno, name.node.end_lineno, [indent + b for b in body]
-        )
-    hit = calls or name or place
-    return (
-        hit.at if hit else None
-    ), "p_fp32 = softmax_np(logits_fp32)\np_int8 = softmax_np(logits_int8)"
 
 
 # Labels
@@ -691,7 +654,7 @@ def _figures(
             return
         clocks.append(Clock(fp32[0], int8[0], len(fp32), len(int8)))
     if constant := constant_figures(texts):
-        hit = _within(
+        hit = mends.within(
             source,
             place,
             lambda n: (
@@ -724,7 +687,7 @@ def _figures(
         return
     step, words, times = fitting[0]
     if step is not None:
-        at, mend = _time_mend(step, source, place)
+        at, mend = mends.time(step.__name__, words, source, place)
         found.name(step, Text.of(texts[0]), detail=words, at=at, mend=mend)
     _speedup(texts, times, clocks, found, source, place)
 
@@ -776,7 +739,7 @@ def _speedup(
         made = [[o for o, _ in _options(step, step, a, b)] for a, b in times]
         seconds = [[o for o, _ in _options(step, step, a / 1e3, b / 1e3)] for a, b in times]
         if stands(made, 0.01) or stands(seconds, 0.01):
-            hit = _within(
+            hit = mends.within(
                 source,
                 place,
                 lambda n: (
@@ -794,7 +757,7 @@ def _speedup(
             return
     tails = [{f.value for f in figures} for figures in every]
     if common := set.intersection(*tails) - {1.0}:
-        hit = _within(
+        hit = mends.within(
             source,
             place,
             lambda n: (
@@ -811,45 +774,6 @@ def _speedup(
                 at=hit.at,
                 mend=source.replaced(Place(hit.cell, hit.node.value), "fp32_ms / int8_ms"),
             )
-
-
-def _time_mend(
-    step: Step, source: Source, place: Place | None
-) -> tuple[tuple[int, int] | None, str]:
-    def measured(node: ast.AST) -> bool:
-        return (
-            isinstance(node, ast.BinOp)
-            and isinstance(node.op, ast.Sub)
-            and (
-                "time" in ast.unparse(node)
-                or "clock" in ast.unparse(node)
-                or "counter" in ast.unparse(node)
-            )
-        )
-
-    hit = _within(source, place, measured)
-    if hit is None:
-        return (place.at if place else None), "ms = (time.perf_counter() - t0) * 1000"
-    if step is seconds_for_milliseconds:
-        rows = source.lines(hit.cell)
-        edits = []
-        for p in source.nodes(ast.BinOp):
-            if (
-                p.cell == hit.cell
-                and measured(p.node)
-                and "1000" not in rows[p.node.lineno - 1]
-                and "1e3" not in rows[p.node.lineno - 1]
-            ):
-                row, node = rows[p.node.lineno - 1].encode(), p.node
-                start, end = node.col_offset, node.end_col_offset
-                if row[start - 1 : start] == b"(" and row[end : end + 1] == b")":
-                    start, end = start - 1, end + 1
-                text = row[:start].decode() + f"({ast.unparse(node)}) * 1000" + row[end:].decode()
-                edits.append((node.lineno, node.lineno, [text]))
-        return hit.at, source.edited(hit.cell, edits) if edits else "ms = (time.time() - t0) * 1000"
-    if step is clock_started_once:
-        return hit.at, "t0 = time.time()  # again, before INT8 is run"
-    return hit.at, "t0 = time.time(); logits = sess.run(…); ms = (time.time() - t0) * 1000"
 
 
 # Sessions
@@ -934,5 +858,5 @@ def _sessions(e: Evidence, found: Findings, source: Source) -> None:
             files_exchanged,
             listed(crossed),
             at=hit.at if hit else None,
-            mend="sess_fp32 = build_session(FP32_MODEL, providers)\nsess_int8 = build_session(INT8_MODEL, providers)",
+            mend=mends.files(source),
         )

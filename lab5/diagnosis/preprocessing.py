@@ -288,6 +288,18 @@ def other_constants() -> Iterator[tuple[Pair, str]]:
             yield _formula(MEAN, std), f"standard deviation of {name}"
 
 
+@cause(
+    "2.1",
+    Text(
+        "The normalised numbers come out {} times as large (as when only the mean is times 255).",
+        "正規化後的數值變成 {} 倍（例如只有平均乘了 255）。",
+    ),
+    symptoms=("same-class",),
+)
+def multiplied_after_normalising() -> float:
+    return 255
+
+
 @cause("2.1", Text("The pixels are divided by {}, not by 255.", "像素除以 {}，而不是 255。"))
 def divided_by_another_number() -> float:
     return 100
@@ -609,8 +621,8 @@ def thumbnail_for_resize(image: Image.Image) -> tuple[int, int]:
 @cause(
     "2.1",
     Text(
-        "The picture is not converted to RGB: grey ones, palettes and transparency fail.",
-        "沒有轉成 RGB：灰階、調色盤與透明的圖片會出錯。",
+        "The picture is not converted to RGB: those of other modes fail ({}).",
+        "沒有轉成 RGB：其他模式的圖片會出錯（{}）。",
     ),
 )
 def not_converted_to_rgb(image: Image.Image) -> Image.Image | None:
@@ -723,7 +735,7 @@ _ALL: Final = tuple(
         one
         for one in (
             *_LAYOUTS, mirrored, upside_down, no_batch_axis, batch_axis_twice, batch_axis_elsewhere,
-            *_SCALES, divided_by_another_number, *_FORMULAS, *_ORDERS, *_BENT, other_colour_space, random_augmentation, *_TYPES,
+            *_SCALES, divided_by_another_number, multiplied_after_normalising, *_FORMULAS, *_ORDERS, *_BENT, other_colour_space, random_augmentation, *_TYPES,
             another_type, another_filter, *_GEOMETRIES, another_size, not_resized,
             thumbnail_for_resize, *_MODES, resized_before_converting, constants_for_channels_last,
         )

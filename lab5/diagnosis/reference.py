@@ -26,7 +26,8 @@ class Net:
         inner: whether each block has the activation between its convolutions.
         first: whether the stem has the activation.
         early: the activation comes before the addition, not behind it.
-        activation: the ONNX operator and its attributes; ``ending`` is another one that ends each block.
+        activation: the ONNX operator and its attributes; ``ending`` is another one that ends each block,
+            ``inside`` one that stands between its convolutions.
         strides: of the stem and the four stages.
         second: the stride is at a block's second convolution.
         pool: ``average``, ``max`` or ``stem`` (average, and a maximum behind the stem).
@@ -39,6 +40,7 @@ class Net:
     early: bool = False
     activation: tuple[tuple[str, Any], ...] = (("op", "Relu"),)
     ending: tuple[tuple[str, Any], ...] | None = None
+    inside: tuple[tuple[str, Any], ...] | None = None
     strides: tuple[int, ...] = (1, 1, 2, 2, 2)
     second: bool = False
     pool: str = "average"
@@ -85,6 +87,12 @@ class Reference:
                 return at
             if op == "Silu":
                 return node("Mul", at, node("Sigmoid", at))
+            if op == "Gelu":
+                half = node("Mul", at, put(0.5))
+                erf = node("Erf", node("Mul", at, put(0.5**0.5)))
+                return node("Mul", half, node("Add", erf, put(1)))
+            if op == "Relu6":
+                return node("Min", node("Relu", at), put(6))
             return node(op, at, **given)
 
         rest, ones = iter(self._layers[:17]), iter(self._layers[17:20])
@@ -93,7 +101,8 @@ class Reference:
             at = node("MaxPool", at, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
         for number, stride in enumerate(_block_strides(net)):
             one, two = (1, stride) if net.second else (stride, 1)
-            left = active(convolution(at, next(rest), one), net.inner[number])
+            left = convolution(at, next(rest), one)
+            left = active(left, net.inner[number], net.inside or net.activation)
             left = convolution(left, next(rest), two)
             if number in (2, 4, 6):
                 at = convolution(at, next(ones), stride)

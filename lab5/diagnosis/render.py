@@ -16,7 +16,7 @@ def as_text(diagnosis: Diagnosis, lang: Language) -> str:
     """Each cause in one sentence with its evidence, place and mend; what is unknown; what was ruled out."""
     lines: list[str] = []
     for one in diagnosis.causes:
-        lines += ["", f"✗ {one.item} {one.name}: {one.sentence.say(lang)}", *_details(one, lang)]
+        lines += ["", f"✗ {one.item} {one.name}: {one.sentence.say(lang)}", *details(one, lang)]
     for text in diagnosis.unknown:
         lines += ["", "? " + Text("I do not know: ", "不知道原因：").say(lang) + text.say(lang)]
     for text in diagnosis.remarks:
@@ -37,7 +37,8 @@ def as_text(diagnosis: Diagnosis, lang: Language) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _details(one: Named, lang: Language) -> list[str]:
+def details(one: Named, lang: Language) -> list[str]:
+    """What speaks for a cause, where it stands and its mend, a line each."""
     found = []
     if one.evidence:
         found.append(f"  {_WORDS['evidence'].say(lang)}: {one.evidence.say(lang)}")

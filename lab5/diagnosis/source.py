@@ -50,11 +50,18 @@ class Source:
     def lines(self, cell: int) -> list[str]:
         return self._text[cell].split("\n")
 
+    @functools.cached_property
+    def _nodes(self) -> list[Place]:
+        """All that stands in a line, the last ones first."""
+        found = []
+        for number in reversed(self.trees):
+            nodes: list[Any] = [n for n in ast.walk(self.trees[number]) if hasattr(n, "lineno")]
+            found += [Place(number, n) for n in sorted(nodes, key=lambda n: -n.lineno)]
+        return found
+
     def nodes(self, *kinds: type) -> Iterator[Place]:
         """All nodes of these kinds, the notebook's last ones first."""
-        for number in reversed(self.trees):
-            found: list[Any] = [n for n in ast.walk(self.trees[number]) if isinstance(n, kinds)]
-            yield from (Place(number, n) for n in sorted(found, key=lambda n: -n.lineno))
+        return (place for place in self._nodes if isinstance(place.node, kinds))
 
     def function(self, name: str | None) -> Place | None:
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -42,10 +42,6 @@ def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
     return Room((*preload(), *more), walled=walled, only=only)
 
 
-def _reading_room(walled: bool) -> Room:
-    return Room(_READS, walled=walled)
-
-
 def walled_if_possible(make: Callable[[bool], Room]) -> Room:
     """The room that ``make(walled)`` makes, behind a wall where one can be built."""
     with contextlib.suppress(NoWallError):
@@ -60,28 +56,38 @@ class Rooms:
 
     Args:
         run_code: behind a wall, without one (for a hand-in of one's own), or never.
+        reads: what the reading room imports once.
 
     Raises:
         NoWallError: no wall can be built here.
     """
 
-    def __init__(self, run_code: RunCode = "walled") -> None:
+    def __init__(self, run_code: RunCode = "walled", reads: tuple[str, ...] = _READS) -> None:
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":
-            self.code, self.reading = code_room(True), _reading_room(True)
+            self.code, self.reading = code_room(True), Room(reads, walled=True)
             try:
-                self.code.wait()
+                self.reading.wait()  # the other takes longer: who needs it waits for it
             except BaseException:
                 self.close()
                 raise
         elif run_code == "unsafe":
-            self.reading = self.code = code_room(False, more=_READS)
+            self.reading = self.code = code_room(False, more=reads)
         else:
-            self.reading = walled_if_possible(_reading_room)
+            self.reading = walled_if_possible(lambda walled: Room(reads, walled=walled))
 
     def _all(self) -> list[Room]:
         return [self.reading] if self.code in (None, self.reading) else [self.reading, self.code]
+
+    def wait(self) -> None:
+        """Until both are ready for visits.
+
+        Raises:
+            SandboxError, NoWallError
+        """
+        for room in self._all():
+            room.wait()
 
     def renew(self) -> None:
         """For the next hand-in, where visitors cannot be kept from the room itself."""

@@ -110,7 +110,7 @@ def check_submission(
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     with contextlib.ExitStack() as opened:
         rooms = rooms or opened.enter_context(Rooms(run_code))
-        rooms.reading.wait()
+        rooms.wait()
         start = time.monotonic()
         grading = opened.enter_context(
             contextlib.closing(_Grading(rooms, files, seed, start + seconds))
@@ -180,7 +180,7 @@ class _Grading:
         """The reader's answer; a new one is let in when the last was lost."""
         if self._reader is None:
             self._reader = self._rooms.reading.visit(
-                "lab5.grading.worker:answer", files=self._files, limits=_READER
+                "lab5.grading.worker:answer", files=self._files, limits=READER
             )
             if self._outcomes:
                 self._ask({"do": "outcomes", "outcomes": self._outcomes}, seconds)
@@ -229,7 +229,7 @@ class _Grading:
 
 
 # Together with the rooms themselves under 4 GB
-_READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
+READER: Final = Limits(memory=8 << 30, resident=2 << 30, file_size=512 << 20, disk=640 << 20)
 
 
 def _student_id(claimed: Any) -> str | None:

@@ -8,7 +8,7 @@ import contextlib
 import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lab5.grading.evidence.program import Program
 
@@ -61,14 +61,13 @@ def plain(node: ast.stmt) -> str:
 
 def _head(node: ast.stmt) -> ast.stmt:
     """A copy of it whose blocks are empty."""
-    found: Any = copy.copy(node)
+    bare = copy.copy(node)
     for name, value in ast.iter_fields(node):
         if isinstance(value, list) and any(
             isinstance(one, ast.stmt | ast.excepthandler) for one in value
         ):
-            setattr(found, name, [ast.Pass()] if name == "body" else [])
-    found: ast.stmt = copy.deepcopy(found)
-        return found
+            setattr(bare, name, [ast.Pass()] if name == "body" else [])
+    return copy.deepcopy(bare)
 
 
 def _plain_statements(nodes: Iterable[ast.stmt]) -> Iterator[str]:

@@ -74,7 +74,7 @@ def telling_pictures() -> dict[str, Picture]:
     plain = made(32, 32)
     return {
         "RGB 32x32": plain,
-        "RGB 32x32 again": plain.copy(),
+        **{f"RGB 32x32 again {n}": plain.copy() for n in range(1, 7)},
         "RGB 32x32 dark": made(32, 32, 20, 90),
         "RGB 60x40": made(60, 40),
         "RGB 40x72": made(40, 72),

@@ -18,20 +18,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.diagnosis import causes_of
-from lab5.diagnosis.bench_faults import FAULTS, RIGHT, Fault, HandIn, Shop
 from lab5.diagnosis.core import CAUSES
+from lab5.diagnosis.diagnosing import PROBES as USED
+from lab5.diagnosis.diagnosing import causes_of
 from lab5.files import temporary_folder
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.handin import Evidence, given_to_probes
 from lab5.grading.probes import PROBES
 from lab5.grading.rooms import code_room, run_probes
 from lab5.grading.sandbox.room import Outcome as Probed
+from tests.faults import FAULTS, RIGHT, Fault, HandIn, Shop
 
 PAIRS: Final = 60
-PAGE: Final = Path("docs/diagnosis.md")
+PAGE: Final = Path(__file__).parent.parent / "docs/diagnosis.md"
 _HEADING: Final = "## The benchmark"
-_USED: Final = ("network", "export", "session", "opened", "compare", "diagnosis")  # by the causes
 
 
 @dataclass
@@ -128,7 +128,7 @@ class _Bench:
         given = asdict(given_to_probes(0, sizes))
         with code_room(False) as room:  # our own faults need no wall
             for cells in sources:
-                found = run_probes(room, list(map(python_of, cells)), given, names=_USED)
+                found = run_probes(room, list(map(python_of, cells)), given, names=USED)
                 self._outcomes[cells] = {name: Probed.read(*one) for name, one in found}
 
     def diagnosed(self, title: str, wanted: frozenset[str], handin: HandIn) -> Tried:
@@ -196,13 +196,8 @@ def run() -> None:
     outcome = measured(FAULTS, pairs(), RIGHT, print)
     text = table(outcome)
     print(text)
-    if PAGE.is_file():
-        before = PAGE.read_text(encoding="utf-8").partition(_HEADING)[0]
-        PAGE.write_text(
-            f"{before}{_HEADING}\n\nWritten by `lab5 diagnose --benchmark`.\n\n{text}",
-            encoding="utf-8",
-        )
-
-
-if __name__ == "__main__":
-    run()
+    before = PAGE.read_text(encoding="utf-8").partition(_HEADING)[0]
+    PAGE.write_text(
+        f"{before}{_HEADING}\n\nWritten by `lab5 diagnose --benchmark`.\n\n{text}",
+        encoding="utf-8",
+    )
