@@ -47,9 +47,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, verb: str, description: Text) -> None:
         super().__init__(prog=f"lab5 {verb}", description=in_a_line(description))
 
-    def add(self, name: str, text: Text, **given: Any) -> None:
-        """``add_argument`` with ``text`` as its help."""
-        self.add_argument(name, help=in_a_line(text).replace("%", "%%"), **given)
+    def add(self, name: str, text: Text, *, among: Any = None, **given: Any) -> None:
+        """``add_argument`` with ``text`` as its help; ``among``: the group of which one may be given."""
+        (among or self).add_argument(name, help=in_a_line(text).replace("%", "%%"), **given)
 
 
 def in_a_line(text: Text) -> str:

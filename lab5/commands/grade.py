@@ -53,13 +53,14 @@ def parser() -> Parser:
         found.add(f"--{name}", said, type=Path, metavar=metavar)
     out = Text("keep each result there, as it is done", "保留每份結果的資料夾")
     found.add("--out", out, type=Path, metavar="DIR")
+    one = found.add_mutually_exclusive_group()
     fresh = Text(
         "grade all again; by default what --out has of the same bytes and suite is kept (--resume)",
         "全部重新評分；預設沿用 --out 裡相同檔案與版本的結果 (--resume)",
     )
-    found.add("--fresh", fresh, action="store_true")
+    found.add("--fresh", fresh, among=one, action="store_true")
     resume = Text("the opposite of --fresh, and the default", "與 --fresh 相反，為預設")
-    found.add("--resume", resume, dest="fresh", action="store_false")
+    found.add("--resume", resume, among=one, dest="fresh", action="store_false")
     worksheet = Text(
         "the grading worksheet as downloaded: filled in under --out",
         "Moodle 評分表，填好後放在 --out",
