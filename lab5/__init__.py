@@ -3,6 +3,7 @@
 the steps      model → export → calibration, quantize → session → preprocess → compare → app
 the hand-in    package: notebook/ fills the template, report/ writes the PDF
 the checks     grading/: anybody's zip → a mark; diagnosis/: which line is at fault
+a class        classroom/: many zips → marks and feedback
 around them    web/ the page in public, study/ what is asked beyond the assignment
 the commands   commands/, a verb each; ``lab5`` (__main__) lists them
 shared         assignment (its numbers, names and points), checkpoint, models, files, text, errors, cli

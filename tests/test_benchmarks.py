@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import subprocess
 import sys
@@ -83,3 +84,86 @@ def test_what_the_wall_costs_a_hand_in(tmp_path, good_files, weights):
     for name, values in times.items():
         print(f"\n{name}: median {medians[name]:.2f} s ({min(values):.2f} to {max(values):.2f})")
     print(f"the wall: {medians['walled'] - medians['unsafe']:+.2f} s a hand-in")
+
+
+def varied(path, source, number: int):
+    """The same hand-in with another byte, as equal files are graded once."""
+    import shutil
+    import zipfile
+
+    shutil.copy(source, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = str(number).encode()
+    return path
+
+
+def classroom(folder, source, count: int):
+    """So many hand-ins, found as a command finds them."""
+    from lab5.classroom.found import find_handins
+
+    folder.mkdir()
+    for number in range(count):
+        place = folder / f"{number}"
+        place.mkdir()
+        varied(place / source.name, source, number)
+    return find_handins([folder]).handins
+
+
+def test_a_class_beside_nbclient(tmp_path, good_files, weights):
+    """Hand-ins a minute and core with everything run, and the same ten notebooks just executed."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    from lab5.classroom.local import Local
+    from lab5.classroom.marking import Options
+    from tests import handin
+    from tests.conftest import FIXTURES
+
+    archive = handin.write_zip(tmp_path / handin.ARCHIVE, good_files)
+    handins = classroom(tmp_path / "class", archive, 11)
+    options = Options(weights, FIXTURES / "EAI_lab5.ipynb", seed=0)
+    graded = Local(1)(handins, options, lambda handin: None)
+    next(graded)  # with it the rooms start
+    start = time.perf_counter()
+    assert all(one.graded for one in graded)
+    ours = (time.perf_counter() - start) / 10
+    place = tmp_path / "executed"
+    place.mkdir()
+    (place / "best_model.pth").write_bytes(weights.read_bytes())
+    source = nbformat.reads(good_files[handin.NOTEBOOK].decode(), as_version=4)
+    for cell in source.cells:  # nothing is installed, and nothing opened to the world
+        shown = "" if cell.source.lstrip().startswith("!") else cell.source
+        cell.source = shown.replace("share=True", "share=False")
+    start = time.perf_counter()
+    for _ in range(2):  # each takes long, and all take as long
+        resources = {"metadata": {"path": str(place)}}
+        NotebookClient(copy.deepcopy(source), timeout=600, resources=resources).execute()
+    theirs = (time.perf_counter() - start) / 2
+    print(f"\none job: {60 / ours:.1f} hand-ins a minute ({ours:.2f} s each)")
+    print(f"nbclient: {theirs:.2f} s a notebook, {theirs / ours:.1f} x as long")
+
+
+def test_a_hand_in_costs_the_same_in_any_class(tmp_path, good_files, weights):
+    """And the parent's memory, too; those that are known cost the reading of their bytes."""
+    import resource
+
+    from lab5.classroom.batch import Class, grade_class
+    from lab5.classroom.local import Local
+    from lab5.classroom.marking import Options
+    from lab5.classroom.results import Results
+    from lab5.classroom.writers import WRITERS
+    from tests import handin
+
+    archive = handin.write_zip(
+        tmp_path / handin.ARCHIVE, {name: good_files[name] for name in (handin.NOTEBOOK, handin.REPORT)}
+    )  # fmt: skip
+    for count in (10, 200):
+        handins = classroom(tmp_path / f"{count}", archive, count)
+        results = Results(tmp_path / f"out-{count}", Options(weights, seed=0))
+        for what in ("graded", "known"):
+            start = time.perf_counter()
+            done = sum(1 for _ in grade_class(handins, results, Local(1)))
+            WRITERS["csv"](tmp_path / "class.csv", Class(handins, results), "en")
+            spent = (time.perf_counter() - start) / done
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"\n{count} {what}: {spent:.3f} s a hand-in, {used:.0f} MB in the parent at most")
