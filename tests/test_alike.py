@@ -74,20 +74,20 @@ def test_what_a_third_of_the_class_has_was_given_to_it():
 
 
 def test_a_ring_is_one_group_with_all_its_reasons():
-    ring = {f"r{i}": Portrait(report="cd" * 32, code=statements("x", 12), pictures=(picture(77, i),))
+    ring = {f"r{i}": Portrait(scales="cd" * 32, code=statements("x", 12), pictures=(picture(77, i),))
             for i in range(1, 5)}  # fmt: skip
     pair = {"p": Portrait(report="ef" * 32), "q": Portrait(report="ef" * 32)}
     first, second = groups(crowd(20) | ring | pair)
     assert first.keys == ("r1", "r2", "r3", "r4")
-    assert [one.kind for one in first.likenesses] == ["report", "code", "picture"]
+    assert [one.kind for one in first.likenesses] == ["scales", "code", "picture"]
     assert first.likenesses[-1].where == (1, 2, 3, 4)
     assert second.keys == ("p", "q")
 
 
-def test_an_equal_notebook_needs_no_word_on_its_statements():
-    both = {key: Portrait(notebook="ab" * 32, code=statements("x", 12)) for key in ("a", "b")}
-    (group,) = groups(both)
-    assert [one.kind for one in group.likenesses] == ["notebook"]
+def test_an_equal_file_needs_no_word_on_what_is_in_it():
+    one = Portrait("ab" * 32, "cd" * 32, code=statements("x", 12), pictures=(picture(1),))
+    (group,) = groups({"a": one, "b": one})
+    assert [one.kind for one in group.likenesses] == ["notebook", "report"]
 
 
 @given(st.integers(0, 200), st.integers(0, 3))

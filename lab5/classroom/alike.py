@@ -57,7 +57,8 @@ def groups(portraits: Mapping[str, Portrait]) -> list[Group]:
         for keys in _equal(portraits, part):
             found[keys].append(Likeness(part))
     for keys, likeness in (*_codes(portraits), *_pictures(portraits)):
-        if likeness.kind != "code" or Likeness("notebook") not in found.get(keys, ()):
+        file: Kind = "notebook" if likeness.kind == "code" else "report"
+        if Likeness(file) not in found.get(keys, ()):  # which says it all
             found[keys].append(likeness)
     made = [Group(keys, tuple(likenesses)) for keys, likenesses in found.items()]
     return sorted(made, key=lambda group: (-len(group.likenesses), len(group.keys), group.keys))

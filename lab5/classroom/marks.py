@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lab5.errors import UsageError
+from lab5.grading.core import Result
+from lab5.grading.graded import Graded
 from lab5.text import printable
 
 FILES: Final = "marks*.json"  # a browser calls the second one marks (1).json
@@ -27,12 +29,25 @@ class Own:
     note: str = ""
     at: int = 0
 
-    @property
-    def total(self) -> float:
-        return round(sum(self.points.values()), 2)
+    def total(self, waiting: Iterable[str]) -> float:
+        """The points that count where these checks wait for a person: a check that has found out by now, in
+        another run, counts by itself.
+        """
+        counted = {*waiting, OTHER}
+        return round(sum(value for name, value in self.points.items() if name in counted), 2)
 
     def as_dict(self) -> dict[str, Any]:
         return {"points": dict(self.points), "note": self.note, "at": self.at}
+
+
+def waits(check: Result) -> bool:
+    """Whether its points are a person's to give: no check could."""
+    return check.status in ("manual", "error") and check.points > 0
+
+
+def waiting(graded: Graded) -> tuple[str, ...]:
+    """The names of the checks whose points are a person's to give."""
+    return tuple(check.name for check in graded.checks if waits(check))
 
 
 def read(folder: Path) -> dict[str, Own]:

@@ -271,6 +271,24 @@ def test_an_older_export_takes_nothing_back(folder, some, visit):
     page.locator("#kept-status").get_by_text("bad.json").wait_for()
 
 
+def test_points_for_a_check_that_waits_no_more_do_not_count_and_are_kept(folder, some, visit):
+    one = some[5]
+    given = {"points": {"fp32-opset": 2, "other": 1}, "note": "", "at": 1}
+    (folder / "marks.json").write_text(json.dumps({"marks": {one.handin.key: given}}))
+    pages.write(folder, some, title=TITLE)
+    page = visit(student(folder, one))
+    assert page.locator("#total").inner_text() == f"{one.graded.earned + 1:g}"
+    page.locator("#note").fill("a")
+    page.goto((folder / "index.html").as_uri())
+    total = page.locator(f"tr[data-key='{one.handin.key}'] .total")
+    assert total.inner_text() == f"{one.graded.earned + 1:g}"
+    with page.expect_download() as download:
+        page.locator("#export").click()
+    kept = json.loads(download.value.path().read_text("utf-8"))["marks"][one.handin.key]
+    assert kept["points"] == given["points"]
+    assert kept["note"] == "a"
+
+
 def test_points_out_of_range_are_said_and_not_counted(folder, some, visit):
     one = some[5]
     page = visit(student(folder, one))

@@ -68,8 +68,13 @@ class Row:
         return f"students/{quote(self.key)}.html"
 
     @property
+    def given(self) -> float:
+        """The person's points."""
+        return self.own.total(self.waiting)
+
+    @property
     def total(self) -> float:
-        return round((self.earned or 0) + self.own.total, 2)
+        return round((self.earned or 0) + self.given, 2)
 
     @property
     def to_mark(self) -> bool:
@@ -116,7 +121,8 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         near = {"previous": rows[number - 1] if number else None,
                 "next": rows[number + 1] if number + 1 < len(rows) else None}  # fmt: skip
         page = environment.get_template("student.html").render(
-            **shared, **near, row=row, place=number + 1, root="../", pages=list(pictures),
+            **shared, **near, row=row, archive=printable(one.handin.path.name),
+            earlier=[printable(path.name) for path in one.handin.earlier], place=number + 1, root="../", pages=list(pictures),
             checks=_by_status(one), items=row.items, groups=[g for g in alike if row.key in g.keys],
         )  # fmt: skip
         _write(folder / "students" / f"{row.key}.html", page.encode("utf-8"))
@@ -124,7 +130,7 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     index = environment.get_template("index.html").render(
         **shared, root="", groups=alike, faults=_faults(rows), items=_items(rows),
         totals=_totals(rows), median=_median(rows), in_groups={key for g in alike for key in g.keys},
-        kept=json.dumps({key: one.as_dict() for key, one in own.items()}, ensure_ascii=False),
+        kept={key: one.as_dict() for key, one in own.items()},
     )  # fmt: skip
     _write(folder / "index.html", index.encode("utf-8"))
     for below in ("students", "pages"):  # of hand-ins that are gone
@@ -164,7 +170,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(words=words, Text=Text, ours=_OURS, OTHER=marks.OTHER, zip=zip)
-    environment.filters.update(quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered)
+    environment.filters.update(
+        quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered, json=_json
+    )
     return environment
 
 
@@ -179,21 +187,16 @@ def _row(one: Marked, own: Own) -> Row:
         one.why,
         tuple(graded.items) if graded else (),
         tuple(check.name for check in checks if check.status == "fail"),
-        tuple(check.name for check in checks if _waits(check)),
+        marks.waiting(graded) if graded else (),
         own,
     )
-
-
-def _waits(check: Result) -> bool:
-    """Whether its points are a person's to give: no check could."""
-    return check.status in ("manual", "error") and check.points > 0
 
 
 def _by_status(one: Marked) -> dict[str, list[Result]]:
     """The checks by what becomes of them on the page."""
     found: dict[str, list[Result]] = {kind: [] for kind in words.SECTIONS}
     for check in one.graded.checks if one.graded else ():
-        found["waiting" if _waits(check) else check.status].append(check)
+        found["waiting" if marks.waits(check) else check.status].append(check)
     return found
 
 
@@ -201,6 +204,10 @@ def _pages(one: Marked) -> dict[str, bytes]:
     """The report's pages, by the names of their files."""
     pages = one.graded.portrait.pages if one.graded and one.graded.portrait else ()
     return {f"{one.handin.key}-{n}.webp": base64.b64decode(page) for n, page in enumerate(pages, 1)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _numbered(item: str) -> str:

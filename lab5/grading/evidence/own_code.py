@@ -7,6 +7,7 @@ import builtins
 import contextlib
 import copy
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ demo = gr.Interface(
     title=text, description=text,
 )
 """
+_LOOKED_AT: Final = 5000  # statements of a notebook
 MIN_LENGTH: Final = 20  # characters; ``_.eval()`` is everybody's
 
 
@@ -46,7 +48,7 @@ def own_statements(program: Program, given: Program, *, most: int, length: int) 
     As ``plain`` writes them, cut to ``length`` characters.
     """
     known = EVERYBODYS | set(_plain_statements(s.node for s in given.statements))
-    found = _plain_statements(s.node for s in program.statements)
+    found = islice(_plain_statements(s.node for s in program.statements), _LOOKED_AT)
     own = dict.fromkeys(one for one in found if one not in known and len(one) >= MIN_LENGTH)
     return [one if len(one) <= length else one[: length - 1] + "…" for one in list(own)[:most]]
 

@@ -16,7 +16,9 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const one = (selector) => document.querySelector(selector);
   const round = (value) => Math.round(value * 100) / 100;
-  const sum = (points) => round(Object.values(points).reduce((a, b) => a + b, 0));
+  // Of the points that a person gave those count whose check still waits for them, and the other ones.
+  const sum = (points, waiting) =>
+    round([...new Set(waiting).add("other")].reduce((total, name) => total + (points[name] || 0), 0));
 
   document.addEventListener("DOMContentLoaded", () => {
     const { page, class: id, title } = document.body.dataset;
@@ -88,17 +90,18 @@
         let left = 0;
         for (const row of rows()) {
           const mine = later(valid(embedded[row.dataset.key]), own(row.dataset.key)) || { points: {} };
-          const waiting = row.dataset.waiting.split(" ").filter((name) => name && !(name in mine.points));
-          const points = sum(mine.points);
+          const waiting = row.dataset.waiting.split(" ").filter((name) => name);
+          const points = sum(mine.points, waiting);
+          const open = waiting.some((name) => !(name in mine.points));
           const ungraded = row.dataset.is.includes("ungraded");
           const total = round(Number(row.dataset.earned) + points);
           row.querySelector(".total b").textContent = ungraded ? "–" : total;
           row.querySelector(".total").dataset.v = ungraded ? -1 : total;
           row.querySelector(".own").textContent = Object.keys(mine.points).length ? points : "";
           row.querySelector(".own").dataset.v = points;
-          row.querySelector(".waits").hidden = !waiting.length;
-          row.classList.toggle("waiting", waiting.length > 0);
-          left += waiting.length > 0;
+          row.querySelector(".waits").hidden = !open;
+          row.classList.toggle("waiting", open);
+          left += open;
         }
         one("#left").textContent = left;
         show();
@@ -197,22 +200,25 @@
       const key = form.dataset.key;
       const inputs = all("input[data-check]", form);
       const note = one("#note");
-      const read = () => ({
-        points: Object.fromEntries(inputs.filter((i) => i.value !== "" && i.checkValidity())
-          .map((i) => [i.dataset.check, i.valueAsNumber])),
-        note: note.value,
-        at: Date.now(),
-      });
-      function fill() {
-        const mine = own(key);
-        if (mine && mine.at > Number(form.dataset.at)) {
-          for (const input of inputs) input.value = mine.points[input.dataset.check] ?? "";
-          note.value = mine.note;
+      const names = inputs.map((input) => input.dataset.check);
+      const embedded = valid(JSON.parse(form.dataset.own));
+      const known = () => later(embedded, own(key));
+      function read() {
+        const points = { ...known().points }; // also of checks that do not wait in this run
+        for (const name of names) delete points[name];
+        for (const input of inputs) {
+          if (input.value !== "" && input.checkValidity()) points[input.dataset.check] = input.valueAsNumber;
         }
+        return { points, note: note.value, at: Date.now() };
+      }
+      function fill() {
+        const mine = known();
+        for (const input of inputs) input.value = mine.points[input.dataset.check] ?? "";
+        note.value = mine.note;
         add();
       }
       function add() {
-        const points = sum(read().points);
+        const points = sum(read().points, names);
         if (!one("#own")) return;
         one("#own").textContent = points;
         one("#total").textContent = round(Number(form.dataset.earned) + points);
