@@ -15,6 +15,7 @@ from lab5.diagnosis import CAUSES, SYMPTOMS, Diagnosis, asked
 from lab5.diagnosis.given import gathered
 from lab5.diagnosis.symptoms import Answer, from_answers, ways
 from lab5.grading.evidence.onnx_file import OnnxFile
+from lab5.grading.sandbox.keeper import Limits
 from tests import handin
 from tests.conftest import FIXTURES
 from tests.diagnosis_benchmark import PAIRS, measured, pairs, table
@@ -123,6 +124,14 @@ def test_a_damaged_zip_is_not_known(tmp_path):
         found = reader.diagnosis()
     assert found.causes == ()
     assert len(found.unknown) == 1
+
+
+def test_what_ends_its_reader_is_told(tmp_path, monkeypatch, capsys):
+    """Nothing of it reaches the command but that."""
+    monkeypatch.setattr("lab5.diagnosis.asked.READER", Limits(resident=32 << 20, file_size=1 << 20))
+    (tmp_path / FP32).write_bytes(b"\x08" * (8 << 20))
+    assert main([str(tmp_path / FP32), "--lang", "en"]) == 1
+    assert "cannot be diagnosed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
