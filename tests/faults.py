@@ -921,7 +921,7 @@ _model(
     requantised=True,
     into=RIGHT,
 )
-_model("right: BatchNorm kept", "", _unfolded, into=RIGHT)
+_model("right: BatchNorm kept", "", _unfolded, int8=lambda s: s.int8, into=RIGHT)
 _model("right: dynamo restated", "", _by_dynamo, requantised=True, into=RIGHT)
 _model("right: documented", "", _graph(_documented), into=RIGHT)
 _model("right: calibrated on pictures", "", int8=_quantised(inputs.scenes(24, seed=77)), into=RIGHT)

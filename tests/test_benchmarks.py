@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 import statistics
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +170,52 @@ def test_a_hand_in_costs_the_same_in_any_class(tmp_path, good_files, weights):
             spent = (time.perf_counter() - start) / done
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"\n{count} {what}: {spent:.3f} s a hand-in, {used:.0f} MB in the parent at most")
+
+
+def processor_seconds(command: list[str]) -> float:
+    """Of a command on one core and all that it starts, its rooms and their visitors; Linux only."""
+    tick, spent = os.sysconf("SC_CLK_TCK"), {}
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {0})
+    )
+    while child.poll() is None:
+        family = {child.pid}
+        stats = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            stats[int(stat.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+        for pid in sorted(stats):  # parents come first, but where numbers began anew
+            if stats[pid][0] in family:
+                family.add(pid)
+        spent |= {pid: stats[pid][1] / tick for pid in family if pid in stats}
+        time.sleep(0.02)
+    return sum(spent.values())
+
+
+DIAGNOSED = (
+    "as it is", "2.1 BGR", "2.1 resize 36, crop", "1.1 maximum", "1.3 stride of layer4",
+    "1.3 no first ReLU", "1.2 another checkpoint", "1.4 calibrated 0..255", "2.2 FP32 twice",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_what_a_diagnosis_takes_on_one_core(tmp_path, once, weights):
+    """A right hand-in and faults of each kind, by processor time: at most 10 s are wanted."""
+    from tests.faults import FAULTS, RIGHT, HandIn, Shop
+
+    shop = Shop(once("bench", lambda folder: None))
+    by_name = {one.name: one for one in (*FAULTS, *RIGHT)}
+    archive = tmp_path / "N26140692_lab5.zip"
+    print("\n| hand-in | processor time |\n| --- | ---: |")
+    for name in DIAGNOSED:
+        made = HandIn(shop)
+        by_name[name].edit(made)
+        with zipfile.ZipFile(archive, "w") as opened:
+            for member, content in made.written().items():
+                opened.writestr(member, content)
+        command = [sys.executable, "-m", "lab5.diagnose", str(archive), "--weights", str(weights)]
+        took = statistics.median(processor_seconds(command) for _ in range(3))
+        print(f"| {name} | {took:.1f} s |")

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from lab5.assignment import CLASSES
-from lab5.commands.diagnose import main
+from lab5.commands.diagnose import _asked, main
 from lab5.diagnosis import CAUSES, SYMPTOMS, Diagnosis, asked
 from lab5.diagnosis.given import gathered
 from lab5.diagnosis.symptoms import Answer, from_answers, ways
 from lab5.grading.evidence.onnx_file import OnnxFile
+from lab5.grading.sandbox.keeper import Limits
 from tests import handin
 from tests.conftest import FIXTURES
 from tests.diagnosis_benchmark import PAIRS, measured, pairs, table
@@ -123,6 +124,48 @@ def test_a_damaged_zip_is_not_known(tmp_path):
         found = reader.diagnosis()
     assert found.causes == ()
     assert len(found.unknown) == 1
+
+
+def test_what_ends_its_reader_is_told(tmp_path, monkeypatch, capsys):
+    """Nothing of it reaches the command but that."""
+    monkeypatch.setattr("lab5.diagnosis.asked.READER", Limits(resident=32 << 20, file_size=1 << 20))
+    (tmp_path / FP32).write_bytes(b"\x08" * (8 << 20))
+    assert main([str(tmp_path / FP32), "--lang", "en"]) == 1
+    assert "cannot be diagnosed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "chosen"),
+    [("1", "same-class"), (" 5\n", "int8-slow"), ("6", None), ("0", None), ("", None), ("²", None)],
+)
+def test_a_symptom_is_chosen_at_a_terminal(answer, chosen, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    assert _asked("en") == chosen
+    said = capsys.readouterr().out
+    assert all(f"{n}  {text.en}" in said for n, text in enumerate(SYMPTOMS.values(), 1))
+
+
+def test_nobody_is_asked_who_cannot_answer(monkeypatch):
+    def gone(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", gone)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    assert _asked("en") is None
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert _asked("en") is None  # Ctrl-D
+
+
+def test_without_a_path_this_folder_is_diagnosed(good_files, tmp_path, monkeypatch, capsys):
+    (tmp_path / FP32).write_bytes(good_files[FP32])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: "2")
+    assert main(["--lang", "en", "--json", "found.json"]) == 0
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["symptom"][0] == SYMPTOMS["ten-percent"].en
+    assert "classes for 12 pictures" in found["symptom"][1]
 
 
 @pytest.mark.parametrize("arguments", [["nothing.zip"], ["."], ["x", "--picture", "y"]])

@@ -30,7 +30,8 @@ from lab5.grading.portrait import (
     believed,
     made,
 )
-from lab5.grading.suite import Rooms, check_submission
+from lab5.grading.rooms import Rooms
+from lab5.grading.suite import check_submission
 from lab5.notebook import fill, read_notebook
 from tests import handin
 from tests.conftest import FIXTURES, need

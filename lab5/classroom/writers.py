@@ -22,9 +22,9 @@ def _json(path: Path, marked: Sequence[Marked], lang: Language) -> None:
 
 
 def _html(folder: Path, marked: Sequence[Marked], lang: Language) -> None:
-    from lab5.classroom import html
+    from lab5.classroom.html import write
 
-    html.write(folder, marked, title="EAI Lab 5")
+    write(folder, marked, title="EAI Lab 5")
 
 
 # option -> what writes (where, the class, language)

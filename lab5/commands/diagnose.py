@@ -115,9 +115,12 @@ def _asked(lang: Language) -> str | None:
     print(Text("What does the page show?", "網頁上看到什麼？").say(lang))
     for number, text in enumerate(SYMPTOMS.values(), 1):
         print(f"  {number}  {text.say(lang)}")
-    chosen = input("> ").strip()
+    try:
+        chosen = input("> ").strip()
+    except EOFError:  # Ctrl-D: none of them
+        chosen = ""
     names = list(SYMPTOMS)
-    return names[int(chosen) - 1] if chosen.isdigit() and 0 < int(chosen) <= len(names) else None
+    return names[int(chosen) - 1] if chosen.isdecimal() and 0 < int(chosen) <= len(names) else None
 
 
 def _show_layers(rows: list[Row], path: Path, lang: Language) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lab5.diagnosis import fp32, int8, page
 from lab5.diagnosis import preprocessing as p
 from lab5.diagnosis.asked import Reader
-from lab5.diagnosis.core import CAUSES, Named, name_of
+from lab5.diagnosis.core import Named, name_of
 from lab5.diagnosis.render import details
 from lab5.errors import Lab5Error
 from lab5.grading.core import Result
@@ -25,7 +25,7 @@ def _names(*functions: Any) -> frozenset[str]:
 
 _COMPUTED: Final = (*fp32._BODIES, fp32.softmax_included, fp32.preprocessing_in_the_model)
 _SESSIONS: Final = (page.path_ignored, page.session_not_returned)
-# check -> the causes that make it fail
+# check -> the causes that make it fail; a cause that is nowhere here may fail any of its item
 CAUSED: Final[dict[str, frozenset[str]]] = {
     "network-parameters": _names(
         fp32.parameters_renamed, fp32.convolutions_with_bias, fp32.batch_norm_missing,
@@ -87,6 +87,8 @@ CAUSED: Final[dict[str, frozenset[str]]] = {
     "compare-speedup": _names(*page._SPEEDUPS, page.constant_figures),
 }  # fmt: skip
 
+_TOLD: Final = frozenset[str]().union(*CAUSED.values())
+
 
 def with_causes(graded: Graded, path: Path, rooms: Rooms, weights: Path | None = None) -> Graded:
     """The same results, a cause in place of the hint of each check that one made fail.
@@ -118,9 +120,11 @@ def explained(one: Result, causes: Iterable[Named]) -> Result:
     """A check's result with its causes for a hint; where none is known, as it was."""
     if not _explicable(one):
         return one
+    mine = [cause for cause in causes if cause.item == one.item]
     fits = [cause for cause in causes if cause.name in CAUSED[one.name]]
+    fits = fits or [cause for cause in mine if cause.name not in _TOLD]
     if not fits and one.item == "2.1":  # one function: what is wrong in it may show anywhere
-        fits = [cause for cause in causes if CAUSES[cause.name].item == "2.1"]
+        fits = mine
     if not fits:
         return one
     return replace(one, hint=Text(_said(fits, "en"), _said(fits, "zh-TW")))

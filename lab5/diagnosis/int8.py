@@ -255,6 +255,8 @@ class Ranges:
         known = {o for n in self._fp32.nodes for o in n.output} | {
             v.name for v in self._fp32.model.graph.input
         }
+        # before it in FP32, behind it in INT8, where it is folded
+        known -= {n.input[0] for n in self._fp32.nodes if n.op_type == "BatchNormalization"}
         found: dict[str, Range] = {}
         for node in self._int8.nodes:
             place = OUTPUT_SCALE.get(node.op_type)

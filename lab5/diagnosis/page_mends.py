@@ -239,6 +239,7 @@ def time(cause: str, words: str, source: Source, place: Place | None) -> Mend:
         "microseconds_for_milliseconds": _thousand_once,
         "clock_started_once": _start_again,
         "not_divided_by_the_runs": _divided,
+        "preprocessing_is_timed": _preprocessed_before,
         "times_exchanged": _shown_times,
         "one_time_twice": _shown_times,
     }
@@ -272,6 +273,26 @@ def _milliseconds(source: Source, place: Place | None) -> Mend | None:
         edits.append((node.lineno, node.lineno, [text]))
     hits = _differences(source, place)
     return (hits[0].at, source.edited(hits[0].cell, edits)) if edits else None
+
+
+def _preprocessed_before(source: Source, place: Place | None) -> Mend | None:
+    """The line that preprocesses, above the one that starts the clock."""
+    assigned = list(_inside(source, place, ast.Assign))
+    for one in assigned:
+        if not re.search(r"\bpreprocess\(", ast.unparse(one.node.value)):
+            continue
+        for clock in assigned:
+            starts = isinstance(clock.node.value, ast.Call) and not clock.node.value.args
+            if (
+                starts
+                and clock.node.lineno < one.node.lineno
+                and re.search("time|clock|counter", ast.unparse(clock.node.value.func))
+            ):
+                rows = source.lines(one.cell)[one.node.lineno - 1 : one.node.end_lineno]
+                first = clock.node.lineno
+                moved = [(one.node.lineno, one.node.end_lineno, []), (first, first - 1, rows)]
+                return one.at, source.edited(one.cell, moved)
+    return None
 
 
 _THOUSANDS: Final = re.compile(r"\s*\*\s*(1000(\.0)?|1e3)(?![\d.])")
@@ -341,7 +362,7 @@ def _shown_times(source: Source, place: Place | None) -> Mend | None:
     for number in _rows(place):
         row = source.lines(cell)[number - 1]
         new = re.sub(
-            r"(?i)\b(fp32|int8)(\W{1,12}\{\s*)(fp32|int8)(\w*)",
+            r"(?i)(?:\b|(?<=\\n))(fp32|int8)(\W{1,12}\{\s*)(fp32|int8)(\w*)",
             lambda m: f"{m[1]}{m[2]}{m[1].lower()}{m[4]}",
             row,
         )
