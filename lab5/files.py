@@ -18,7 +18,7 @@ from lab5.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-FIXTURES: Final = Path(__file__).parent.parent / "fixtures"  # in a clone; not where it is installed
+FIXTURES: Final = Path(__file__).parent / "fixtures"  # a link in a clone, a folder in a wheel
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp")
 
