@@ -284,6 +284,8 @@ def test_it_survives_being_stored_and_is_in_no_json_for_others(good_files, tmp_p
     assert found.portrait.pages
     assert isinstance(found.portrait.pictures[0], Picture)
     assert plain.portrait is None
+    marks = [[(c.name, c.status, c.earned) for c in one.checks] for one in (found, plain)]
+    assert marks[0] == marks[1]
     for one in (found, plain):
         assert Graded.restored(json.loads(json.dumps(one.stored()))) == one
         assert "portrait" not in one.as_dict("en")
