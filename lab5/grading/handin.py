@@ -106,6 +106,14 @@ class Evidence:
         return Program.of(self.cells)
 
     @cached_property
+    def own_statements(self) -> list[str]:
+        """Those of the notebook that are neither the template's nor the assignment's, without names."""
+        from lab5.grading.evidence.own_code import own_statements
+
+        assert self.template is not None
+        return own_statements(self.program, Program.of(read_cells(self.template)))
+
+    @cached_property
     def given(self) -> Given:
         """What the probes get beside the notebook."""
         paths = {

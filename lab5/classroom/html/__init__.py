@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from lab5.assignment import ITEMS, TOTAL_POINTS
 from lab5.classroom import marks
-from lab5.classroom.alike import groups
+from lab5.classroom.alike import Group, groups
 from lab5.classroom.entry import Marked
 from lab5.classroom.html import words
 from lab5.classroom.marks import Own
@@ -62,6 +62,7 @@ class Row:
     failed: tuple[str, ...]  # names of checks
     waiting: tuple[str, ...]  # … that a person decides
     own: Own
+    pages: int  # of the report, of which there are pictures
 
     @property
     def href(self) -> str:
@@ -96,38 +97,20 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     own = marks.read(folder)
     rows: list[Row] = []
     portraits: dict[str, Portrait] = {}
-    thumbnails: set[tuple[str, int]] = set()  # the pages of which there is a picture
     for one in marked:
-        key = one.handin.key
-        rows.append(_row(one, own.get(key, Own())))
-        if one.graded is not None and (portrait := one.graded.portrait) is not None:
-            portraits[key] = replace(portrait, pages=())
-            thumbnails |= {(key, page) for page in range(1, len(portrait.pages) + 1)}
+        rows.append(_row(one, own.get(one.handin.key, Own())))
+        if one.graded is not None and one.graded.portrait is not None:
+            portraits[one.handin.key] = replace(one.graded.portrait, pages=())
     alike = groups(portraits)
-    environment = _environment()
-    # Another class has another folder; this one has its own again after another run.
     title = printable(title)
-    digest = hashlib.sha256(title.encode() + os.fsencode(folder.resolve())).hexdigest()[:16]
-    shared = {"title": title, "class_id": digest, "of": TOTAL_POINTS,
-              "rows": {row.key: row for row in rows}, "thumbnails": thumbnails}  # fmt: skip
-    written = set()
+    shared = {"title": title, "class_id": _class_id(folder, title), "of": TOTAL_POINTS,
+              "rows": {row.key: row for row in rows}}  # fmt: skip
     for name in _SENT_ALONG:
         _write(folder / name, (ASSETS / name).read_bytes())
-    for number, one in enumerate(marked):
-        row = rows[number]
-        pictures = _pages(one)
-        for name, data in pictures.items():
-            _write(folder / "pages" / name, data)
-        near = {"previous": rows[number - 1] if number else None,
-                "next": rows[number + 1] if number + 1 < len(rows) else None}  # fmt: skip
-        page = environment.get_template("student.html").render(
-            **shared, **near, row=row, archive=printable(one.handin.path.name),
-            earlier=[printable(path.name) for path in one.handin.earlier], place=number + 1, root="../", pages=list(pictures),
-            checks=_by_status(one), items=row.items, groups=[g for g in alike if row.key in g.keys],
-        )  # fmt: skip
-        _write(folder / "students" / f"{row.key}.html", page.encode("utf-8"))
-        written |= {f"{row.key}.html", *pictures}
-    index = environment.get_template("index.html").render(
+    written: set[Path] = set()
+    for place, one in enumerate(marked):
+        written |= _write_student(folder, one, rows, place, shared, alike)
+    index = _environment().get_template("index.html").render(
         **shared, root="", groups=alike, faults=_faults(rows), items=_items(rows),
         totals=_totals(rows), median=_median(rows), in_groups={key for g in alike for key in g.keys},
         kept={key: one.as_dict() for key, one in own.items()},
@@ -135,8 +118,39 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     _write(folder / "index.html", index.encode("utf-8"))
     for below in ("students", "pages"):  # of hand-ins that are gone
         for path in (folder / below).iterdir():
-            if path.name not in written and path.suffix in (".html", ".webp"):
+            if path not in written and path.suffix in (".html", ".webp"):
                 path.unlink()
+
+
+def _write_student(
+    folder: Path,
+    one: Marked,
+    rows: Sequence[Row],
+    place: int,
+    shared: Mapping[str, object],
+    alike: Sequence[Group],
+) -> set[Path]:
+    """The page of the hand-in ``one``, whose row is at ``place``: the files that were written."""
+    row = rows[place]
+    pictures = _pages(one)
+    files = {folder / "pages" / name: data for name, data in pictures.items()}
+    page = _environment().get_template("student.html").render(
+        **shared, root="../", row=row, place=place + 1, pages=list(pictures), checks=_by_status(one),
+        archive=printable(one.handin.path.name),
+        earlier=[printable(path.name) for path in one.handin.earlier],
+        previous=rows[place - 1] if place else None,
+        next=rows[place + 1] if place + 1 < len(rows) else None,
+        groups=[group for group in alike if row.key in group.keys],
+    )  # fmt: skip
+    files[folder / "students" / f"{row.key}.html"] = page.encode("utf-8")  # behind its pictures
+    for path, data in files.items():
+        _write(path, data)
+    return set(files)
+
+
+def _class_id(folder: Path, title: str) -> str:
+    """Under which a browser keeps the marks: another class's is another, that of a later run the same."""
+    return hashlib.sha256(title.encode() + os.fsencode(folder.resolve())).hexdigest()[:16]
 
 
 def _prepare(folder: Path) -> None:
@@ -189,6 +203,7 @@ def _row(one: Marked, own: Own) -> Row:
         tuple(check.name for check in checks if check.status == "fail"),
         marks.waiting(graded) if graded else (),
         own,
+        len(_pages(one)),
     )
 
 

@@ -42,15 +42,11 @@ _LOOKED_AT: Final = 5000  # statements of a notebook
 MIN_LENGTH: Final = 20  # characters; ``_.eval()`` is everybody's
 
 
-def own_statements(program: Program, given: Program, *, most: int, length: int) -> list[str]:
-    """The first ``most`` statements, each once, that are neither ``given`` nor the assignment's.
-
-    As ``plain`` writes them, cut to ``length`` characters.
-    """
+def own_statements(program: Program, given: Program) -> list[str]:
+    """The statements, each once, that are neither ``given`` nor the assignment's; as ``plain`` writes them."""
     known = EVERYBODYS | set(_plain_statements(s.node for s in given.statements))
     found = islice(_plain_statements(s.node for s in program.statements), _LOOKED_AT)
-    own = dict.fromkeys(one for one in found if one not in known and len(one) >= MIN_LENGTH)
-    return [one if len(one) <= length else one[: length - 1] + "…" for one in list(own)[:most]]
+    return list(dict.fromkeys(one for one in found if one not in known and len(one) >= MIN_LENGTH))
 
 
 def plain(node: ast.stmt) -> str:

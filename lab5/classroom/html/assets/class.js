@@ -36,8 +36,10 @@
       try { return valid(JSON.parse(stored.get(prefix + key))); } catch { return null; }
     }
     function keysInBrowser() {
-      return Object.keys(localStorage).filter((n) => n.startsWith(prefix + "marks:"))
-        .map((n) => n.slice((prefix + "marks:").length));
+      const start = prefix + "marks:";
+      try {
+        return Object.keys(localStorage).filter((name) => name.startsWith(start)).map((name) => name.slice(start.length));
+      } catch { return []; } // it keeps nothing
     }
     const own = (key) => inBrowser("marks:" + key);
     const keep = (key, value) => stored.set(prefix + "marks:" + key, JSON.stringify(value));
