@@ -202,7 +202,9 @@ def test_what_was_done_outlives_the_command(how, few, whole, tmp_path):
         process.stdout.readline()
     process.send_signal(how)
     start = time.monotonic()
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
+    if how != signal.SIGKILL:
+        assert "goes on from there" in said
     assert time.monotonic() - start < 20
     assert process.returncode == (-how if how == signal.SIGKILL else 130)
     kept = marks(tmp_path / "out")
