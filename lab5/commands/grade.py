@@ -27,17 +27,8 @@ if TYPE_CHECKING:
     from lab5.classroom.moodle import Filled, Worksheet
     from lab5.classroom.results import Results
 
-# option -> what stands for its value, and what --help says: what is written of a class
-WRITTEN: Final = {
-    "json": ("F", "write the results there / 輸出 JSON"),
-    "csv": ("F", "a table for Excel / 輸出 CSV 表格"),
-    "html": ("DIR", "pages to go through in a browser / 輸出網頁"),
-    "gradescope": (
-        "F",
-        "results.json; of several hand-ins a folder of them / 輸出 Gradescope 格式",
-    ),
-    "feedback-zip": ("F", "for Moodle's upload of feedback files / 輸出 Moodle 回饋檔"),
-}
+# What is written of a class, by option: the names of ``WRITERS``
+WRITTEN: Final = ("json", "csv", "html", "gradescope", "feedback-zip")
 _WORTH: Final = 4  # hand-ins take as long as the rooms of one job take to start
 _SHARE: Final = 20  # the JSON is written again when that many times as long was spent on grading
 
@@ -55,8 +46,23 @@ def parser() -> argparse.ArgumentParser:
         help="hand-ins, folders of them, or Moodle's download of all submissions, as a zip or a folder "
         "/ 繳交檔、資料夾，或 Moodle 下載的全部繳交",
     )
-    for name, (metavar, said) in WRITTEN.items():
-        found.add_argument(f"--{name}", type=Path, metavar=metavar, help=said)
+    found.add_argument("--json", type=Path, metavar="F", help="write the results there / 輸出 JSON")
+    found.add_argument("--csv", type=Path, metavar="F", help="a table for Excel / 輸出 CSV 表格")
+    found.add_argument(
+        "--html", type=Path, metavar="DIR", help="pages to go through in a browser / 輸出網頁"
+    )
+    found.add_argument(
+        "--gradescope",
+        type=Path,
+        metavar="F",
+        help="results.json; of several hand-ins a folder of them / 輸出 Gradescope 格式",
+    )
+    found.add_argument(
+        "--feedback-zip",
+        type=Path,
+        metavar="F",
+        help="for Moodle's upload of feedback files / 輸出 Moodle 回饋檔",
+    )
     found.add_argument(
         "--out", type=Path, metavar="DIR", help="keep each result there, as it is done / 保留結果"
     )
