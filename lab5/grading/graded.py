@@ -101,12 +101,15 @@ class Graded:
         Raises:
             KeyError, TypeError: it is nothing that ``stored`` returned.
         """
-        checks = []
-        for one in stored["checks"]:
-            parts: dict[str, Any] = {
-                key: Text(**part) if isinstance(part, dict) else part for key, part in one.items()
-            }
-            checks.append(Result(**parts))
+        checks = [
+            Result(
+                **{
+                    key: Text(**part) if isinstance(part, dict) else part
+                    for key, part in one.items()
+                }
+            )
+            for one in stored["checks"]
+        ]
         return cls(**{**stored, "checks": tuple(checks)})
 
 
