@@ -20,6 +20,9 @@ Every message says what is wrong, what was expected and what to do, in English a
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from lab5.text import Text
 
 
@@ -31,6 +34,10 @@ class Lab5Error(Exception):
     def __init__(self, en: str, *, zh: str) -> None:
         super().__init__(en)
         self.text = Text(en, zh)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From one process to another, with both languages."""
+        return partial(type(self), zh=self.text.zh), (self.text.en,)
 
     def __str__(self) -> str:
         return str(self.text)

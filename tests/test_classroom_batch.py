@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import secrets
 import sys
 import threading
@@ -20,7 +21,7 @@ from lab5.classroom.found import find_handins
 from lab5.classroom.local import Local
 from lab5.classroom.marking import Options, mark, sha256, suite_version
 from lab5.classroom.results import Results
-from lab5.errors import SandboxError
+from lab5.errors import NoWallError, SandboxError
 from lab5.grading import suite
 from lab5.grading.sandbox.room import FORKS, Room
 from lab5.text import Text
@@ -288,3 +289,9 @@ def test_what_is_wrong_with_one_hand_in_is_its_result(tmp_path, monkeypatch):
     assert "ud800" in one.why.en
     assert other.graded
     json.dumps(other.graded.stored())
+
+
+def test_an_error_goes_from_process_to_process():
+    error = pickle.loads(pickle.dumps(NoWallError("no wall", zh="沒有牆")))
+    assert type(error) is NoWallError
+    assert error.text == Text("no wall", "沒有牆")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.marking import Options, mark, suite_version
-from lab5.errors import SandboxError, UsageError
+from lab5.errors import Lab5Error, NoWallError, SandboxError, UsageError
 from lab5.grading.rooms import Rooms
 from lab5.text import Text
 
@@ -48,6 +48,7 @@ class Cluster:
 
         Raises:
             UsageError: a worker has another suite than this machine.
+            NoWallError: a worker cannot build one.
         """
         from distributed import as_completed
 
@@ -57,7 +58,6 @@ class Cluster:
                     _job,
                     replace(one, path=one.path.absolute()),
                     options.absolute(),
-                    key=f"lab5-{one.key}",
                     pure=False,
                     retries=_RETRIES,
                 ): one
@@ -68,10 +68,15 @@ class Cluster:
                     handin = jobs[job]
                     try:
                         version, marked = job.result()
-                    except Exception as error:  # its worker died each time, or what it raised there
-                        why = Text.of(f"{type(error).__name__}: {error}")
-                        yield Marked(handin, None, why)
+                    except NoWallError:
+                        raise
+                    except Lab5Error as error:
+                        yield Marked(handin, None, error.text)
                         continue
+                    except Exception as error:  # its worker died each time
+                        yield Marked(handin, None, Text.of(f"{type(error).__name__}: {error}"))
+                        continue
+                    job.release()
                     if version != suite_version():
                         raise UsageError(
                             f"A worker grades with suite {version}, this machine has {suite_version()}: "

@@ -44,7 +44,7 @@ def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
         "manual": Text("Points for a person to give", "待人工評閱分數"),
         "status": Text("Worst status", "最差狀態"),
         "notes": Text("Notes", "備註"),
-        "sha256": Text("SHA-256", "SHA-256"),
+        "sha256": Text.of("SHA-256"),
     }
     titles = [f"{name} {title.say(lang)}" for name, title in GROUPS.items()]
     lines.writerow(

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,7 +135,7 @@ def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Result
 
     written = _seldom(write_json)
     engine = _engine(args, len(handins))
-    with _Bar(handins) as bar, contextlib.closing(
+    with _said_when_interrupted(args.out, done), _Bar(handins) as bar, contextlib.closing(
         grade_class(handins, results, engine, fresh=args.fresh, started=bar.started)
     ) as marked:  # fmt: skip
         for one in marked:
@@ -145,6 +145,20 @@ def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Result
             if args.json:
                 written()
     return Class(handins, results)
+
+
+@contextlib.contextmanager
+def _said_when_interrupted(folder: Path | None, done: Collection[str]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder:
+            said = Text(
+                f"{len(done)} hand-ins are kept in {folder}: the same command goes on from there.",
+                f"已完成的 {len(done)} 份保留在 {folder}，再執行同一個指令即可接續。",
+            )
+            errors.print(str(said), markup=False, soft_wrap=True)
+        raise
 
 
 def _targets(args: argparse.Namespace) -> dict[str, Path]:
