@@ -77,10 +77,11 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
         chain += _type(plain["dtype"])
         bent = _bent(value, calls[_DARK].get("value"))
         known = None if bent else _chain(value, calls[_DARK].get("value"))
-        if known is None:
-            if bent:  # which makes the type an integer's
-                chain = [one for one in chain if one[0] is not p.another_type]
-            chain += bent or _UNKNOWN
+        if bent:  # which makes the type an integer's
+            chain = [one for one in chain if one[0] is not p.another_type]
+            chain += [*bent.causes, *_bent_sizes(bent, calls)]
+        elif known is None:
+            chain += _UNKNOWN
         else:
             chain += known.causes
             chain += _sizes(known, calls)
@@ -354,8 +355,23 @@ def _measured(slope: np.ndarray, offset: np.ndarray) -> list[list[tuple[Step, An
     return []
 
 
-def _bent(value: np.ndarray, dark: Any) -> list[tuple[Step, Any]]:
-    """Values that are no straight line of the pixels, alike for two pictures."""
+@dataclass(frozen=True)
+class _Bent:
+    """Values that are no straight line of the pixels."""
+
+    causes: tuple[tuple[Step, Any], ...]
+    layout: Callable[[np.ndarray], np.ndarray]
+    turn: int  # of the channels: -1 for BGR
+    place: int  # among the ways
+
+    def predicted(self, pixels: np.ndarray) -> np.ndarray:
+        """What becomes of a picture (H, W, 3) in grey levels, without axes of size 1."""
+        ways = p._ways(p._BENT, lambda g: g, pixels[..., :: self.turn])
+        return self.layout(next(itertools.islice(ways, self.place, None)).do)
+
+
+def _bent(value: np.ndarray, dark: Any) -> _Bent | None:
+    """The ones that give these numbers of two pictures of 32x32."""
     seen = [np.asarray(_pictures()[label], float) for label in (_PLAIN, _DARK)]
     for layout, (source, turn) in itertools.product(
         _layouts(), (((), 1), ((p.channels_reversed,), -1))
@@ -364,9 +380,35 @@ def _bent(value: np.ndarray, dark: Any) -> list[tuple[Step, Any]]:
         if any(a is None or a.shape != g.shape for a, g in zip(found, seen, strict=True)):
             continue
         both = zip(*(p._ways(p._BENT, lambda g: g, g[..., ::turn]) for g in seen), strict=True)
-        for ways in both:
+        for place, ways in enumerate(both):
             if all(np.abs(a - way.do).max() <= 0.02 for a, way in zip(found, ways, strict=True)):
-                return [(c, "") for c in (*layout.causes, *source, *ways[0].causes)]
+                causes = tuple((c, "") for c in (*layout.causes, *source, *ways[0].causes))
+                return _Bent(causes, layout.do, turn, place)
+    return None
+
+
+def _bent_sizes(bent: _Bent, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
+    """How pictures of other sizes became 32x32, where just one way tells it."""
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    found = {n: np.squeeze(calls[n]["value"]) for n in _SIZES if "value" in calls[n]}
+
+    def fits(frame: Step | None, how: str, place: int) -> bool:
+        return all(
+            np.shape(made := bent.predicted(_framings(frame, label, size, how)[place][0]))
+            == value.shape
+            and float(np.abs(made - value).mean()) < 0.02
+            for label, value in found.items()
+        )
+
+    if not found or fits(None, p._RIGHT_FILTER, 0):
+        return []
+    for how in p._HOW:
+        if fits(None, how, 0):
+            return [(p.another_filter, how)]
+    for frame in p._GEOMETRIES[1:]:
+        for place, (_, words) in enumerate(_framings(frame, _SIZES[0], size, p._RIGHT_FILTER)):
+            if fits(frame, p._RIGHT_FILTER, place):
+                return [(frame, words)]
     return []
 
 

@@ -428,7 +428,7 @@ def held(
     found.tries((weights_not_loaded, weights_loaded_in_part))
     still = [name for name, layer in zip(LAYERS, layers, strict=True) if weights_not_loaded(layer)]
     if len(still) == len(LAYERS):
-        found.name(weights_not_loaded, _spread(layers[0]))
+        found.name(weights_not_loaded, _spread(layers[0]), mend=_AGAIN)
         return
     if given is None:
         if still:
@@ -436,6 +436,7 @@ def held(
                 weights_loaded_in_part,
                 _spread(layers[LAYERS.index(still[0])]),
                 detail=listed(still),
+                mend=_AGAIN,
             )
         return
     found.tries(
@@ -453,6 +454,7 @@ def held(
                 "Its rows are the checkpoint's in this order.", "各列是權重檔的列，只是順序不同。"
             ),
             detail=shown,
+            mend=_AGAIN,
         )
         differ.remove("fc")
     if differ and weights is not None and (words := _folding(layers, differ, weights)):
@@ -460,11 +462,15 @@ def held(
             batch_norm_folded_wrongly,
             Text(f"This predicts {listed(differ)}.", f"可預測 {listed(differ)} 的數值。"),
             detail=words,
+            mend=_AGAIN,
         )
         return
     if still:
         found.name(
-            weights_loaded_in_part, _spread(layers[LAYERS.index(still[0])]), detail=listed(still)
+            weights_loaded_in_part,
+            _spread(layers[LAYERS.index(still[0])]),
+            detail=listed(still),
+            mend=_AGAIN,
         )
         differ = [name for name in differ if name not in still]
     if not differ:
@@ -474,9 +480,9 @@ def held(
         f"{len(LAYERS)} 層中有 {len(LAYERS) - len(differ)} 層與權重檔相同。",
     )
     if len(differ) > len(LAYERS) // 2:
-        found.name(another_checkpoint, evidence)
+        found.name(another_checkpoint, evidence, mend=_AGAIN)
     else:
-        found.name(layers_changed, evidence, detail=listed(differ))
+        found.name(layers_changed, evidence, detail=listed(differ), mend=_AGAIN)
 
 
 def _spread(layer: Layer) -> Text:
@@ -531,10 +537,10 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     graph = file.model.graph
     export = source.call("export") if source else None
     if quantised_fp32(file.operators):
-        found.name(quantised_fp32, listed(sorted(file.operators)))
+        found.name(quantised_fp32, listed(sorted(file.operators)), mend=_AGAIN)
         return
     if half_precision_model({t.data_type for t in graph.initializer}):
-        found.name(half_precision_model, "FLOAT16")
+        found.name(half_precision_model, "FLOAT16", mend=_AGAIN)
     if another_opset(file.opset):
         at, mend = _export(source, export, opset_version=str(OPSET), dynamo="False")
         found.name(
@@ -559,6 +565,7 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
             another_architecture,
             Text.of(f"{len(shapes)} != 21"),
             detail=another_architecture(shapes),
+            mend=_AGAIN,
         )
         return
     if any(map(training_mode, file.nodes)):
@@ -574,12 +581,19 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
         else computed(logits, Reference(layers, inputs.parity()), inputs.parity())
     )
     for step, words in steps or []:
-        found.name(step, _agrees(), detail=words)
+        found.name(step, _agrees(), detail=words, mend=_AGAIN)
     if steps is None:
         found.unknown.append(
             Text("The FP32 file computes something that no known cause predicts.", "FP32 檔的計算結果沒有任何已知原因能預測。")
         )  # fmt: skip
     held(layers, e.handed_out if e.weights else None, e.weights, found)
+
+
+# Where the notebook itself is at fault, its own lines stand there instead.
+_AGAIN: Final = Text(
+    "Export again, load_state_dict(state) and eval() before it, and hand in the file that it writes.",
+    "請重新匯出（匯出前先 load_state_dict(state) 與 eval()），並繳交新產生的檔案。",
+)
 
 
 def _agrees() -> Text:

@@ -515,25 +515,26 @@ def _right(low: float, high: float) -> bool:
     return noise or (-2.06 < low < -1.04 and 1.04 < high < 2.2)
 
 
-def _input_alone(e: Evidence, found: Findings, source: Source | None, call: Place | None) -> None:
+def _input_range(e: Evidence) -> tuple[float, float] | None:
+    """What the file's input can hold."""
     from onnx import numpy_helper
 
-    found.tries((calibrated_on_another_range,))
-    stored = {t.name: numpy_helper.to_array(t) for t in e.int8.model.graph.initializer}
-    node = next(
-        (n for n in e.int8.nodes if n.op_type == "QuantizeLinear" and len(n.input) > 2), None
-    )
+    graph = e.int8.model.graph
+    stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    entry = next((v.name for v in graph.input if v.name not in stored), "")
+    node = next((n for n in e.int8.nodes if n.op_type == "QuantizeLinear" and n.input[0] == entry
+                 and len(n.input) > 2), None)  # fmt: skip
     if node is None or not stored.keys() >= set(node.input[1:3]):
-        return
+        return None
     scale, zero = (stored[n].reshape(-1)[0] for n in node.input[1:3])
     limits = np.iinfo(zero.dtype)
-    _name_range(
-        float((limits.min - int(zero)) * scale),
-        float((limits.max - int(zero)) * scale),
-        found,
-        source,
-        call,
-    )
+    return float((limits.min - int(zero)) * scale), float((limits.max - int(zero)) * scale)
+
+
+def _input_alone(e: Evidence, found: Findings, source: Source | None, call: Place | None) -> None:
+    found.tries((calibrated_on_another_range,))
+    if mine := _input_range(e):
+        _name_range(*mine, found, source, call)
 
 
 def _name_range(
@@ -595,11 +596,13 @@ def _name_range(
 
 
 def _calibration(e: Evidence, found: Findings, source: Source | None, call: Place | None) -> None:
+    mine = _input_range(e)
+    if mine is None or _name_range(*mine, found, source, call):
+        return
     ranges = Ranges(e)
     entry = e.fp32.model.graph.input[0].name
-    mine = ranges.found.get(entry)
-    if mine is None or _name_range(mine.low, mine.high, found, source, call):
-        return
+    if entry not in {v.name for v in e.int8.model.graph.input}:
+        return  # INT8's tensors are called otherwise
     try:
         noise = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
         seen = ranges.predicted([noise, inputs.scenes(3, seed=5)])
