@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lab5.classroom import feedback, gradescope, moodle, table
+from lab5.classroom import feedback, gradescope, marks, moodle, table
 from lab5.classroom.entry import Marked
+from lab5.classroom.marks import Own
 from lab5.classroom.moodle import Worksheet
 from lab5.classroom.writers import WRITERS
 from lab5.commands import grade
@@ -44,7 +45,7 @@ def test_csv_is_one_line_a_student(tmp_path):
     assert data.startswith(b"\xef\xbb\xbf")
     assert data.count(b"\r\n") == data.count(b"\n") == 3
     head, one, lost = csv.reader(io.StringIO(data.decode("utf-8-sig")))
-    assert len(head) == len(one) == len(lost) == len(set(head)) == 5 + len(GROUPS) + 5
+    assert len(head) == len(one) == len(lost) == len(set(head)) == 5 + len(GROUPS) + 7
     row = dict(zip(head, one, strict=True))
     assert (row["Full name"], row["Moodle's number"]) == ("王小明", "7")
     assert float(row["Points of the checks"]) + int(row["Points for a person to give"]) == 100
@@ -55,6 +56,32 @@ def test_csv_is_one_line_a_student(tmp_path):
         "error",
         "no zip",
     )
+
+
+def test_what_a_person_gave_goes_wherever_points_go(tmp_path):
+    """And no more of it than counts: a check that found out by itself is not decided twice."""
+    one = marked("a", student="Ada", moodle="7")
+    assert one.graded
+    waits = marks.waiting(one.graded)
+    own = Own({waits[0]: 1.5, marks.OTHER: -0.5, "fp32-valid": 5}, "well argued")
+    one = replace(one, own=own)
+    points = {check.name: check.points for check in one.graded.checks}
+    assert one.given == 1.0
+    assert one.total == one.graded.earned + 1
+    assert one.to_give == sum(points[name] for name in waits[1:])
+    table.write(tmp_path / "class.csv", [one], "en")
+    head, values = csv.reader(io.StringIO((tmp_path / "class.csv").read_text("utf-8-sig")))
+    row = dict(zip(head, values, strict=True))
+    assert float(row["All points"]) == one.total
+    assert int(row["Points for a person to give"]) == one.to_give
+    said = "\n".join(feedback.lines(one, "en"))
+    assert f"A person gave 1 more: {one.total:g} in all." in said
+    assert "well argued" in said
+    assert gradescope.results(one, "en")["score"] == one.total
+    worksheet = sheet(tmp_path, classroom.worksheet(SOME))
+    ours = replace(MARKED[0], own=own)
+    row = next(row for row in cells(worksheet.filled([ours], "en").text.encode())[1:] if row[5])
+    assert float(row[5]) == ours.total
 
 
 @given(st.text())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol, overload
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import opened
 from lab5.classroom.marking import Options, sha256
+from lab5.classroom.marks import NOBODYS, Own
 from lab5.classroom.results import Results
 from lab5.errors import SubmissionError
 from lab5.text import Text
@@ -82,10 +84,18 @@ class Class(Sequence[Marked]):
     """The results of hand-ins, each read when it is asked for, so that no class is too large.
 
     With notes: on zips whose bytes are the same, and on those that a later one replaced.
+
+    Args:
+        own: what a person gave, by the hand-ins' keys.
     """
 
-    def __init__(self, handins: Sequence[HandIn], results: Results) -> None:
-        self._handins, self._results = handins, results
+    def __init__(
+        self,
+        handins: Sequence[HandIn],
+        results: Results,
+        own: Mapping[str, Own] = MappingProxyType({}),
+    ) -> None:
+        self._handins, self._results, self._own = handins, results, own
         self._holders: dict[str, list[str]] = defaultdict(list)  # SHA-256 -> keys
         for handin in handins:
             if digest := results.of(handin).sha256:
@@ -100,7 +110,7 @@ class Class(Sequence[Marked]):
     def __getitem__(self, at: slice) -> Class: ...
     def __getitem__(self, at: int | slice) -> Marked | Class:
         if isinstance(at, slice):
-            return Class(self._handins[at], self._results)
+            return Class(self._handins[at], self._results, self._own)
         one = self._results.of(self._handins[at])
         notes = list(one.notes)
         if others := [key for key in self._holders[one.sha256] if key != one.handin.key]:
@@ -111,4 +121,5 @@ class Class(Sequence[Marked]):
             notes.append(
                 Text(f"Earlier zips, not graded: {names}.", f"較早繳交、未評分的 zip：{names}。")
             )
-        return replace(one, notes=tuple(notes))
+        own = self._own.get(one.handin.key, NOBODYS)
+        return replace(one, notes=tuple(notes), own=own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lab5.classroom.marks import NOBODYS, Own, waiting
 from lab5.grading.graded import Graded
 from lab5.text import NOTHING, Text
 
@@ -50,6 +51,7 @@ class Marked:
         graded: None where it could not be graded, and ``why`` says why.
         sha256: of the zip, in hexadecimal; "" where it could not be read.
         notes: what a person should know who enters the marks; nothing for the student.
+        own: the points and words that a person gave it (``marks``).
     """
 
     handin: HandIn
@@ -57,6 +59,25 @@ class Marked:
     why: Text | None = None
     sha256: str = ""
     notes: tuple[Text, ...] = ()
+    own: Own = NOBODYS
+
+    @property
+    def given(self) -> float:
+        """The person's points that count."""
+        return self.own.total(waiting(self.graded)) if self.graded else 0.0
+
+    @property
+    def total(self) -> float:
+        """The checks' points and the person's; 0 where there are no results."""
+        return round(self.graded.earned + self.given, 2) if self.graded else 0.0
+
+    @property
+    def to_give(self) -> int:
+        """The points of the checks that still wait for a person."""
+        if self.graded is None:
+            return 0
+        still = set(waiting(self.graded)) - self.own.points.keys()
+        return sum(one.points for one in self.graded.checks if one.name in still)
 
     def shared_with(self, handin: HandIn) -> Marked:
         """The same of another hand-in that holds the same bytes under the same name."""

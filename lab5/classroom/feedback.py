@@ -9,11 +9,37 @@ from typing import Final
 
 from lab5.classroom.entry import Marked
 from lab5.files import replacing
-from lab5.grading.render import explained, marked_by
+from lab5.grading.render import explained
 from lab5.text import LANGUAGES, Language, Text
 
 FILE: Final = "feedback.txt"
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # the same bytes in each run
+
+
+def points_of(marked: Marked, lang: Language) -> list[str]:
+    """Whose points they are, a sentence each, and the person's own words."""
+    graded, given, left = marked.graded, marked.given, marked.to_give
+    if graded is None:
+        return []
+    found = [
+        Text(
+            f"The checks gave {graded.earned:g} of {graded.points} points.",
+            f"檢查項目得 {graded.earned:g} 分，滿分 {graded.points} 分。",
+        )
+    ]
+    if given:
+        found.append(
+            Text(
+                f"A person gave {given:g} more: {marked.total:g} in all.",
+                f"人工評分 {given:g} 分，合計 {marked.total:g} 分。",
+            )
+        )
+    if left:
+        found.append(
+            Text(f"{left} more points are for a person to give.", f"另有 {left} 分待人工評閱。")
+        )
+    note = [marked.own.note] if marked.own.note else []
+    return [" ".join(one.say(lang) for one in found), *note]
 
 
 def lines(marked: Marked, lang: Language) -> list[str]:
@@ -21,7 +47,7 @@ def lines(marked: Marked, lang: Language) -> list[str]:
     graded = marked.graded
     if graded is None:
         return [(marked.why or Text("It could not be graded.", "無法評分。")).say(lang)]
-    found = [marked_by(graded, lang)]
+    found = points_of(marked, lang)
     for item in graded.items:
         points = f" {item.earned:g}/{item.points}" if item.points else ""
         found.append(f"{item.id} {item.title.say(lang)}{points}")

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.classroom import feedback
 from lab5.classroom.entry import Marked
 from lab5.files import replacing
-from lab5.grading.render import explained, marked_by
+from lab5.grading.render import explained
 from lab5.text import Language, Text
 
 # Only what was judged has a status: Gradescope knows no other, and shows those without one as they are.
@@ -18,15 +19,15 @@ _STATUS: Final = {"pass": "passed", "advice": "passed", "fail": "failed", "block
 
 
 def results(marked: Marked, lang: Language) -> dict[str, Any]:
-    """The content of ``results.json``: a test a check, and the points of the checks as the score."""
+    """The content of ``results.json``: a test a check; the score has a person's points, too."""
     graded = marked.graded
     if graded is None:
         why = marked.why or Text("It could not be graded.", "無法評分。")
         return {"score": 0, "output": why.say(lang), "output_format": "text"}
     return {
-        "score": graded.earned,
+        "score": marked.total,
         "execution_time": math.ceil(graded.seconds),
-        "output": marked_by(graded, lang),
+        "output": "\n".join(feedback.points_of(marked, lang)),
         "output_format": "text",
         "test_output_format": "text",
         "visibility": "visible",
@@ -46,7 +47,7 @@ def results(marked: Marked, lang: Language) -> dict[str, Any]:
         ],
         "extra_data": {
             "student_id": graded.student_id,
-            "manual": graded.manual,
+            "manual": marked.to_give,
             "seed": graded.seed,
             "sha256": marked.sha256,
         },

@@ -40,6 +40,9 @@ class Own:
         return {"points": dict(self.points), "note": self.note, "at": self.at}
 
 
+NOBODYS: Final = Own()
+
+
 def waits(check: Result) -> bool:
     """Whether its points are a person's to give: no check could."""
     return check.status in ("manual", "error") and check.points > 0

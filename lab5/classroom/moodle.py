@@ -143,7 +143,7 @@ class Worksheet:
         self, row: Row, marked: Marked, graded: Graded, lang: Language
     ) -> list[tuple[Cell, str]]:
         most = row[self.maximum].value.strip()
-        grade = f"{min(graded.earned / graded.points, 1) * _number(most):.2f}"
+        grade = f"{min(max(marked.total / graded.points, 0), 1) * _number(most):.2f}"
         found = [(row[self.grade], grade.replace(".", ",") if "," in most else grade)]
         if self.feedback is not None:
             said = "<br>".join(html.escape(line) for line in feedback.lines(marked, lang))

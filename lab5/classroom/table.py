@@ -41,6 +41,8 @@ def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
     }
     tail = {
         "total": Text("Points of the checks", "檢查得分"),
+        "given": Text("Points that a person gave", "人工評分"),
+        "sum": Text("All points", "總分"),
         "manual": Text("Points for a person to give", "待人工評閱分數"),
         "status": Text("Worst status", "最差狀態"),
         "notes": Text("Notes", "備註"),
@@ -55,9 +57,10 @@ def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
         who = (handin.key, handin.student, handin.moodle, (graded and graded.student_id) or "")
         said = [*([one.why] if one.why else []), *one.notes]
         notes = " ".join(note.say(lang).replace("\n", " ") for note in said)
-        points: list[object] = [""] * (len(GROUPS) + 2)
+        points: list[object] = [""] * (len(GROUPS) + 4)
         if graded:
-            points = [*(item.earned for item in graded.items), graded.earned, graded.manual]
+            points = [*(item.earned for item in graded.items), graded.earned]
+            points += [one.given, one.total, one.to_give]
         lines.writerow(
             [
                 *map(defused, (*who, handin.name)),

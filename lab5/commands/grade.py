@@ -22,7 +22,7 @@ from lab5.text import Language, Text, printable
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from lab5.classroom.batch import Class, Engine
+    from lab5.classroom.batch import Engine
     from lab5.classroom.entry import HandIn, Marked
     from lab5.classroom.moodle import Filled, Worksheet
     from lab5.classroom.results import Results
@@ -89,6 +89,8 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     _check(args)
+    from lab5.classroom import marks
+    from lab5.classroom.batch import Class
     from lab5.classroom.found import find_handins
     from lab5.classroom.marking import Options
     from lab5.classroom.moodle import Worksheet
@@ -108,7 +110,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     with contextlib.ExitStack() as opened:
         folder = args.out or opened.enter_context(temporary_folder())
-        marked = _graded(args, found.handins, Results(folder, options))
+        own = (
+            marks.read(args.html) if args.html else {}
+        )  # what is wrong with them, before it grades
+        results = Results(folder, options)
+        _grade(args, found.handins, results)
+        marked = Class(found.handins, results, own)
         for name, target in _targets(args).items():
             WRITERS[name](target, marked, args.lang)
         if worksheet:
@@ -122,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> Class:
+def _grade(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> None:
     """All of them, each said and kept as it is done."""
     from lab5.classroom.batch import Class, grade_class
     from lab5.classroom.writers import WRITERS
@@ -144,7 +151,6 @@ def _graded(args: argparse.Namespace, handins: Sequence[HandIn], results: Result
             _say(one, args)
             if args.json:
                 written()
-    return Class(handins, results)
 
 
 @contextlib.contextmanager
@@ -263,11 +269,11 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
-    manual = max((one.graded.manual for one in marked if one.graded), default=0)
+    left = max((one.to_give for one in marked), default=0)
     said = Text(
-        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum; up to {manual} of "
-        "100 points are for a person to give and not in them.",
-        f"{path}：填入 {len(found.entered)} 個成績，只含檢查項目的得分；最多 {manual} 分（滿分 100）待人工評閱，"
+        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person; up to "
+        f"{left} of 100 points are still for a person to give and not in them.",
+        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分；最多 {left} 分（滿分 100）仍待人工評閱，"
         "未計入。",
     )
     errors.print(said.say(lang), markup=False, soft_wrap=True)

@@ -69,22 +69,6 @@ def _terminal(
     return str(captured.get())
 
 
-def marked_by(graded: Graded, lang: Language) -> str:
-    """What the points are of which, in one sentence."""
-    said = Text(
-        f"The checks gave {graded.earned:g} of {graded.points} points.",
-        f"檢查項目得 {graded.earned:g} 分，滿分 {graded.points} 分。",
-    ).say(lang)
-    return f"{said} {_for_a_person(graded).say(lang)}" if graded.manual else said
-
-
-def _for_a_person(graded: Graded) -> Text:
-    return Text(
-        f"{graded.manual} more points are for a person to give.",
-        f"另有 {graded.manual} 分待人工評閱。",
-    )
-
-
 def table(graded: Graded, lang: Language) -> str:
     """The items and the points alone."""
     with console.capture() as captured:
@@ -121,7 +105,11 @@ def _print_table(graded: Graded, lang: Language) -> None:
     )
     console.print(table)
     if graded.manual:
-        console.print(_for_a_person(graded).say(lang))
+        more = Text(
+            f"{graded.manual} more points are for a person to give.",
+            f"另有 {graded.manual} 分待人工評閱。",
+        )
+        console.print(more.say(lang))
 
 
 def _print_checks(graded: Graded, lang: Language) -> None:
