@@ -140,6 +140,7 @@ class World:
     template: Path = field(init=False)
     good: Path = field(init=False)
     json: Path = field(init=False)
+    pages: Path = field(init=False)
     socket: Path = field(init=False)
     temporary: Path = field(init=False)
 
@@ -147,7 +148,8 @@ class World:
         for name, place in {
             "home": "home", "drop": "drop", "source": "source", "temporary": "temporary",
             "weights": "given/best_model.pth", "template": "given/EAI_lab5.ipynb",
-            "good": f"good/{handin.ARCHIVE}", "json": "out/results.json", "socket": "out/socket",
+            "good": f"good/{handin.ARCHIVE}", "json": "out/results.json", "pages": "out/pages",
+            "socket": "out/socket",
         }.items():  # fmt: skip
             object.__setattr__(self, name, self.folder / place)
 

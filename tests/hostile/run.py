@@ -194,7 +194,7 @@ def _changes(before: set[str], around: World) -> Iterator[str]:
     for line in sorted(before ^ _state(around))[:5]:
         yield f"changed outside: {line[-200:]}"
     for path in around.json.parent.iterdir():
-        if path not in (around.json, around.socket):
+        if path not in (around.json, around.pages, around.socket):
             yield f"a file beside the results: {path.name}"
     for path in _planted(around.mark):
         yield f"left behind: {path}"
@@ -272,7 +272,7 @@ class _Run:
         command = [
             *_as(self.user, around), sys.executable, "-c", code,
             *self.first, *self.given.values(), str(around.good), "--jobs", "1",
-            "--json", str(around.json), "--weights", str(around.weights),
+            "--json", str(around.json), "--html", str(around.pages), "--jobs", "1", "--weights", str(around.weights),
             "--template", str(around.template), "--lang", "en",
         ]  # fmt: skip
         environment = {
@@ -352,10 +352,14 @@ class _Run:
         written = json.dumps(self.json, ensure_ascii=False)
         if odd := sorted({c for c in shown + "".join(_strings(self.json)) if _harmful(c)}):
             yield f"characters that are no text were shown or written: {odd}"
+        pages = [path.read_text("utf-8") for path in sorted(self.around.pages.rglob("*.html"))]
+        if len(pages) <= len(self.results):
+            yield f"{len(pages)} pages of {len(self.results)} hand-ins and the overview"
+        everything = "".join([written, shown, *pages])
         for secret in (self.around.won, self.around.secret):
-            if secret in written + shown:
-                at = (written + shown).index(secret)
-                yield f"the attack got it: {(written + shown)[at : at + 100]!r}"
+            if secret in everything:
+                at = everything.index(secret)
+                yield f"the attack got it: {everything[at : at + 100]!r}"
 
     def of(self, case: Case, known: Marks) -> list[str]:
         """What does not hold of one hand-in."""
