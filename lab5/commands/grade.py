@@ -223,12 +223,13 @@ def _seldom(write: Callable[[], None]) -> Callable[[], None]:
 
 
 class _Bar:
-    """How many are left, and which are being graded."""
+    """How many are done, and which are being graded."""
 
     def __init__(self, handins: Sequence[HandIn]) -> None:
         self._bar: Progress = progress()
         self._task = self._bar.add_task("", total=len(handins))
-        self._running: dict[str, str] = {}  # key -> name
+        self._all, self._done = len(handins), 0
+        self._running: list[str] = []  # keys
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -238,16 +239,19 @@ class _Bar:
         self._bar.stop()
 
     def started(self, handin: HandIn) -> None:
-        self._running[handin.key] = handin.name
-        self._show(0)
+        self._running.append(handin.key)
+        self._show()
 
     def done(self, handin: HandIn) -> None:
-        self._running.pop(handin.key, None)
-        self._show(1)
+        self._done += 1
+        if handin.key in self._running:  # nobody began with what was known
+            self._running.remove(handin.key)
+        self._show()
 
-    def _show(self, more: int) -> None:
-        names = shown(", ".join(list(self._running.values())[:3]))
-        self._bar.update(self._task, description=names, advance=more)
+    def _show(self) -> None:
+        names = ", ".join(self._running[:3])
+        what = shown(f"{self._done}/{self._all} {names}")
+        self._bar.update(self._task, description=what, completed=self._done)
 
 
 def _say(one: Marked, args: argparse.Namespace) -> None:
