@@ -12,6 +12,7 @@ from PIL import Image
 from lab5.assignment import CLASSES
 from lab5.commands.diagnose import _asked, main
 from lab5.diagnosis import CAUSES, SYMPTOMS, Diagnosis, asked
+from lab5.diagnosis.diagnosing import causes_of
 from lab5.diagnosis.given import gathered
 from lab5.diagnosis.symptoms import Answer, from_answers, ways
 from lab5.grading.evidence.onnx_file import OnnxFile
@@ -248,6 +249,21 @@ def test_the_story_of_two_hand_ins(name, model, good_files, once, weights, tmp_p
     assert {one.name for one in found.causes} == STORY[name]
     assert all(one.cell is not None and one.mend for one in found.causes)
     assert found.unknown == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("names-exchanged", {"other-names"}), ("batch-norm-not-folded", set())]
+)
+def test_the_models_tensors_are_not_confused(name, wanted, model, good_files, once, tmp_path):
+    """What FP32 and INT8 call alike is compared only where it is the same."""
+    from tests.mutants import FAULTS as MUTANTS
+    from tests.mutants import HARMLESS, HandIn, Variants
+
+    varied = HandIn(Variants(model, good_files, once("variants", lambda folder: None)))
+    {**MUTANTS, **HARMLESS}[name].edit(varied)
+    given = gathered([varied.write(tmp_path)], None, tmp_path)
+    assert {one.name for one in causes_of(given.evidence, checks=False).causes} == wanted
 
 
 def test_the_benchmark_has_what_it_promises():
