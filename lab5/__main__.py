@@ -15,6 +15,7 @@ VERBS: Final = {
     "app": Text("serve the page", "啟動網頁"),
     "grade": Text("grade hand-ins", "評分繳交檔"),
     "diagnose": Text("which line made a hand-in wrong", "找出是哪一行造成錯誤"),
+    "notebook": Text("only the notebook", "只填寫 notebook"),
     "report": Text("only the report", "只產生報告"),
     "screenshots": Text("the page on emulated devices", "在模擬裝置上拍攝網頁"),
     "quantize": Text("only the quantisation", "只做量化"),

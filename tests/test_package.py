@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lab5.assignment import FileNames
+from lab5.commands import notebook as notebook_command
 from lab5.commands.package import main
 from tests.conftest import FIXTURES
 
@@ -299,6 +300,13 @@ def test_help_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_notebook_alone_is_the_zips(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert notebook_command.main([NAMES.student_id, "--out", "there"]) == 0
+    with zipfile.ZipFile(made[0]) as z:
+        assert (tmp_path / "there" / NAMES.notebook).read_bytes() == z.read(NAMES.notebook)
 
 
 @pytest.mark.slow
