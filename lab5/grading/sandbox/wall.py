@@ -23,6 +23,7 @@ PACKAGE: Final = Path(lab5.__file__).resolve().parent
 _SYSTEM: Final = (
     "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
     "/etc/ld.so.cache", "/sys/devices/system/cpu",
+    "/sys/kernel/mm/transparent_hugepage",  # else glibc takes none
 )  # fmt: skip
 
 # Each where it is, by whatever path.
