@@ -107,7 +107,8 @@ def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
             if options.diagnose:
                 from lab5.diagnosis.hints import with_causes
 
-                graded = with_causes(graded, path, rooms, options.weights)
+                left = suite.SECONDS - graded.seconds  # of what a hand-in may take
+                graded = with_causes(graded, path, rooms, options.weights, seconds=left)
     except SandboxError:
         raise
     except Lab5Error as error:

@@ -7,6 +7,7 @@ answer is believed as far as it can be one.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,10 +80,13 @@ class Reader:
     Args:
         files: ``archive``, ``weights`` and ``packed``, as far as they are there.
         seed: of what the notebook's functions are called with.
+        until: when the time of all is over, by ``time.monotonic``.
     """
 
-    def __init__(self, rooms: Rooms, files: Mapping[str, Path], *, seed: int = 0) -> None:
-        self._rooms, self._seed = rooms, seed
+    def __init__(
+        self, rooms: Rooms, files: Mapping[str, Path], *, seed: int = 0, until: float = math.inf
+    ) -> None:
+        self._rooms, self._seed, self._until = rooms, seed, until
         self._visit = rooms.reading.visit(
             "lab5.diagnosis.visitor:answer", files=files, limits=READER
         )
@@ -99,7 +103,7 @@ class Reader:
         Raises:
             SubmissionError: there is none, or one of another form.
         """
-        found = self._visit.ask({"do": do, "seed": self._seed, **request}, _SECONDS)
+        found = self._visit.ask({"do": do, "seed": self._seed, **request}, self._left(_SECONDS))
         reason = found.error
         if found.ended == "done":
             try:
@@ -111,6 +115,9 @@ class Reader:
             zh=f"無法診斷：讀取時發生 {found.ended}（{reason}）。請逐一指定檔案。",
         )
 
+    def _left(self, seconds: float) -> float:
+        return max(0.0, min(seconds, self._until - time.monotonic()))
+
     def _observe(self, names: tuple[str, ...]) -> None:
         """Run the notebook's code while the files are looked at."""
         job = self._ask("look", _job)
@@ -119,7 +126,7 @@ class Reader:
             found = {}
             if job and self._rooms.code is not None:
                 self._rooms.code.wait()
-                until = time.monotonic() + SECONDS
+                until = time.monotonic() + self._left(SECONDS)
                 found = dict(run_probes(self._rooms.code, **job, until=until, names=names))
             files.result()
         if found:

@@ -37,6 +37,7 @@ from lab5.grading.graded import Graded
 from lab5.grading.portrait import PARTS, Portrait, believed
 from lab5.grading.rooms import Observed, Rooms, run_probes
 from lab5.grading.sandbox.keeper import Limits
+from lab5.grading.sandbox.messages import dumps
 from lab5.grading.sandbox.room import Outcome, Visit
 from lab5.text import Text
 
@@ -179,11 +180,28 @@ class _Grading:
     def _ask(self, request: dict[str, Any], seconds: float) -> Outcome:
         """The reader's answer; a new one is let in when the last was lost."""
         if self._reader is None:
+            self._let_in(seconds)
+        return self._answer(request, seconds)
+
+    def _let_in(self, seconds: float) -> None:
+        """A reader that knows what the probes saw; where that ends it, one that is told that they crashed."""
+        for _ in range(2):
             self._reader = self._rooms.reading.visit(
                 "lab5.grading.worker:answer", files=self._files, limits=READER
             )
-            if self._outcomes:
-                self._ask({"do": "outcomes", "outcomes": self._outcomes}, seconds)
+            if not self._outcomes or self._told(seconds):
+                return
+
+    def _told(self, seconds: float) -> bool:
+        self._answer({"do": "outcomes", "outcomes": self._outcomes}, seconds)
+        if self._reader is None:
+            crashed = dumps({"ended": "crashed", "error": "its answer ended the reader"})
+            self._outcomes = dict.fromkeys(self._outcomes, (crashed, ""))
+        return self._reader is not None
+
+    def _answer(self, request: dict[str, Any], seconds: float) -> Outcome:
+        if self._reader is None:
+            return Outcome("crashed", error="nobody can read it")
         left = max(0.1, min(seconds, self._until - time.monotonic()))
         found = self._reader.ask({**request, "seed": self._seed}, left)
         if found.ended not in ("done", "raised"):
@@ -225,7 +243,8 @@ class _Grading:
     def _take(self, probes: Future[dict[str, Observed]]) -> None:
         if found := probes.result():
             self._outcomes = found
-            self._ask({"do": "outcomes", "outcomes": found}, self._seconds)
+            if self._reader is not None:
+                self._told(self._seconds)
 
 
 # Together with the rooms themselves under 4 GB

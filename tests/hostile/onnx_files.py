@@ -291,7 +291,7 @@ def onnx_that_crashes_its_reader(h: Hostile) -> None:
     both(h, good[: len(good) // 2] + b"\xff" * 64 + good[len(good) // 2 + 64 :])
 
 
-@attack("models", says=LATE, deadline=12)
+@attack("models", says=LATE, deadline=20)
 def onnx_that_is_slow(h: Hostile) -> None:
     """A product of matrices that takes an hour."""
     made = linear(

@@ -441,7 +441,7 @@ def _limit(limits: Limits, *, alone: bool) -> None:
         wanted[resource.RLIMIT_CPU] = (math.ceil(limits.seconds), math.ceil(limits.seconds) + 2)
     if alone:  # else those of the whole user count
         wanted[resource.RLIMIT_NPROC] = (256, 256)  # threads, too
-        wanted[resource.RLIMIT_NOFILE] = (256, 256)
+        wanted[resource.RLIMIT_NOFILE] = (128, 128)  # sockets hold memory that counts as nobody's
     for kind, pair in wanted.items():
         ceiling = resource.getrlimit(kind)[1]
         most = math.inf if ceiling == resource.RLIM_INFINITY else ceiling

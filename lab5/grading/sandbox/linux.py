@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import struct
 import sys
 import time
@@ -121,10 +122,11 @@ _CALLS: Final = {
             "unshare": 272, "setns": 308, "bpf": 321, "userfaultfd": 323, "keyctl": 250,
             "add_key": 248, "request_key": 249, "perf_event_open": 298, "io_uring_setup": 425,
             "process_vm_readv": 310, "process_vm_writev": 311, "kexec_load": 246,
+            "shmget": 29, "semget": 64, "msgget": 68,
             "memfd_create": 319, "memfd_secret": 447, "open_tree": 428, "move_mount": 429, "fsopen": 430,
             "name_to_handle_at": 303, "open_by_handle_at": 304,
         },
-        56,
+        {"clone": 56, "socket": 41, "setsockopt": 54},
     ),
     "aarch64": (
         0xC00000B7,
@@ -133,23 +135,31 @@ _CALLS: Final = {
             "unshare": 97, "setns": 268, "bpf": 280, "userfaultfd": 282, "keyctl": 219,
             "add_key": 217, "request_key": 218, "perf_event_open": 241, "io_uring_setup": 425,
             "process_vm_readv": 270, "process_vm_writev": 271, "kexec_load": 104,
+            "shmget": 194, "semget": 190, "msgget": 186,
             "memfd_create": 279, "memfd_secret": 447, "open_tree": 428, "move_mount": 429, "fsopen": 430,
             "name_to_handle_at": 264, "open_by_handle_at": 265,
         },
-        220,
+        {"clone": 220, "socket": 198, "setsockopt": 208},
     ),
 }  # fmt: skip
 _CLONE3: Final = 435
+_BUFFERS: Final = (
+    7,
+    8,
+    32,
+    33,
+)  # SO_SNDBUF, SO_RCVBUF, and the same by force: memory of no process
 _X32: Final = 0x40000000  # x86-64's second set of numbers for the same calls
 
 
 def _filter(machine: str) -> bytes:
     """The program of the filter: BPF instructions (code, jump if true, jump if false, constant)."""
-    architecture, refused, clone = _CALLS[machine]
+    architecture, refused, looked_at = _CALLS[machine]
     load, equal, greater, any_of, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, end = 0x7FFF0000, 0x80000000  # the process's end
     refuse, unknown = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-    number, first_argument = 0, 16  # where they stand in what the kernel shows
+    no_family = 0x00050000 | errno.EAFNOSUPPORT
+    number, first_argument, third = 0, 16, 32  # where they stand in what the kernel shows
     found = [
         (load, 0, 0, 4),
         (equal, 1, 0, architecture),
@@ -165,10 +175,24 @@ def _filter(machine: str) -> bytes:
         (answer, 0, 0, unknown),
     ]  # whose flags cannot be seen: libc takes clone
     found += [
-        (equal, 0, 3, clone),
+        (equal, 0, 3, looked_at["clone"]),
         (load, 0, 0, first_argument),
         (any_of, 0, 1, NEWUSER),
         (answer, 0, 0, refuse),
+    ]
+    found += [
+        (load, 0, 0, number),
+        (equal, 0, 3, looked_at["socket"]),
+        (load, 0, 0, first_argument),
+        (equal, 1, 0, socket.AF_UNIX),
+        (answer, 0, 0, no_family),
+    ]
+    found += [
+        (load, 0, 0, number),
+        (equal, 0, 2 + 2 * len(_BUFFERS), looked_at["setsockopt"]),
+        (load, 0, 0, third),
+        *(line for one in _BUFFERS for line in ((equal, 0, 1, one), (answer, 0, 0, refuse))),
+        (answer, 0, 0, allow),
     ]
     found.append((answer, 0, 0, allow))
     return b"".join(struct.pack("HBBI", *one) for one in found)
