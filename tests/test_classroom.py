@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.util
 import io
 import json
@@ -18,6 +19,7 @@ import jsonschema
 import pytest
 
 from lab5.classroom import cluster as cluster_module
+from lab5.classroom import writers
 from lab5.commands import grade
 from tests import classroom, handin
 from tests.classroom import KINDS
@@ -146,6 +148,53 @@ def test_wrong_usage(arguments, said, tmp_path, monkeypatch, capsys):
     assert status == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--html", "site"], "no folder of a class's pages"),
+        (["--csv", "site"], "is a folder"),
+        (["--json", "site"], "is a folder"),
+        (["--feedback-zip", "site"], "is a folder"),
+        (["--gradescope", "site"], "is a folder"),
+        (["--gradescope", "sheet.csv", "A2_lab5.zip"], "is a file"),
+        (["--out", "sheet.csv"], "is a file"),
+        (["--html", "sheet.csv"], "is a file"),
+        (["--moodle-worksheet", "sheet.csv", "--out", "."], "are the same"),
+        (["--moodle-worksheet", "sheet.csv", "--out", "out", "--csv", "sheet.csv"], "are the same"),
+        (["--csv", "x", "--json", "./x"], "are the same"),
+        (["--csv", "A1_lab5.zip"], "are the same"),
+        (["--html", "new", "--out", "new"], "are the same"),
+    ],
+)
+def test_what_would_be_overwritten_is_said_before_it_grades(
+    arguments, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    (tmp_path / "sheet.csv").write_bytes(classroom.worksheet(classroom.students(FEW)))
+    for name in ("A1_lab5.zip", "A2_lab5.zip"):
+        handin.write_zip(tmp_path / name, {})
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(grade, "_grade", lambda *_: pytest.fail("it grades"))
+    assert grade.main([*arguments, "A1_lab5.zip"]) == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_writer_that_fails_keeps_no_other_from_writing(tmp_path, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(writers.WRITERS, "json", full)
+    path = handin.write_zip(tmp_path / "A1_lab5.zip", {})
+    arguments = [path, "--static", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"]
+    assert grade.main(list(map(str, arguments))) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'a.json'}: No space left" in said
+    assert len(rows(tmp_path / "a.csv")) == 2
 
 
 def test_files_that_are_no_zips_are_said_and_cost_nothing(tmp_path, capsys):

@@ -304,6 +304,38 @@ def test_an_index_of_somebody_else_is_not_overwritten(some, tmp_path):
     assert (tmp_path / "index.html").read_text() == "<h1>my home page</h1>"
 
 
+@pytest.mark.parametrize(
+    "name", ["pages/mine.html", "students/thesis.html", "style.css", "thesis.pdf"]
+)
+def test_a_folder_of_somebody_else_stays_as_it_is(name, some, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=r"no folder of a class's pages"):
+        written(tmp_path, some[:1])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_only_what_an_earlier_run_wrote_is_removed(some, tmp_path):
+    written(tmp_path, some[:2])
+    foreign = [tmp_path / "students" / "thesis.html", tmp_path / "pages" / "mine.html",
+               tmp_path / "pages" / "holiday-1.webp"]  # fmt: skip
+    for path in foreign:
+        path.write_text("mine")
+    written(tmp_path, some[:1])
+    assert all(path.read_text() == "mine" for path in foreign)
+    assert not list(tmp_path.rglob(f"{some[1].handin.key}*"))
+
+
+def test_a_first_run_that_is_killed_can_be_run_again(some, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, Stopping(some))
+    read(tmp_path / "index.html")
+    written(tmp_path, some[:2])
+    assert not list(tmp_path.rglob(f"*{some[2].handin.key}*"))
+
+
 class Stopping(Sequence):
     """The hand-ins, and the end of the machine in the midst of the second time through."""
 

@@ -89,7 +89,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     _check(args)
-    from lab5.classroom import marks
+    from lab5.classroom import html, marks
     from lab5.classroom.batch import Class
     from lab5.classroom.found import find_handins
     from lab5.classroom.marking import Options
@@ -99,6 +99,7 @@ def main(argv: list[str] | None = None) -> None:
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
+    _check_targets(args, found.handins)
     options = Options(
         args.weights,
         args.template,
@@ -110,23 +111,49 @@ def main(argv: list[str] | None = None) -> None:
     )
     with contextlib.ExitStack() as opened:
         folder = args.out or opened.enter_context(temporary_folder())
-        own = (
-            marks.read(args.html) if args.html else {}
-        )  # what is wrong with them, before it grades
+        # what is wrong with the marks and the folders is said before it grades
+        own = marks.read(args.html) if args.html else {}
         results = Results(folder, options)
+        if args.html:
+            html.prepare(args.html)
         _grade(args, found.handins, results)
         marked = Class(found.handins, results, own)
+        failed: dict[str, Text] = {}
         for name, target in _targets(args).items():
-            WRITERS[name](target, marked, args.lang)
+            with _noted(failed, target):
+                WRITERS[name](target, marked, args.lang)
         if worksheet:
-            _fill(args.out / worksheet.path.name, worksheet, marked, args.lang)
+            path = _filled_in(args)
+            with _noted(failed, path):
+                _fill(path, worksheet, marked, args.lang)
         not_graded = {str(one.handin.where): one.why for one in marked if one.why}
     _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
-    if not_graded:
-        raise SubmissionError(
-            "Not graded:\n" + "\n".join(f"  {p}: {why.en}" for p, why in not_graded.items()),
-            zh="未評分：\n" + "\n".join(f"  {p}：{why.zh}" for p, why in not_graded.items()),
+    wrong = [
+        Text(
+            "\n".join([title.en, *(f"  {name}: {why.en}" for name, why in these.items())]),
+            "\n".join([title.zh, *(f"  {name}：{why.zh}" for name, why in these.items())]),
         )
+        for title, these in (
+            (Text("Not graded:", "未評分："), not_graded),
+            (Text("Not written:", "未寫出："), failed),
+        )
+        if these
+    ]
+    if wrong:
+        raise SubmissionError(
+            "\n".join(one.en for one in wrong), zh="\n".join(one.zh for one in wrong)
+        )
+
+
+@contextlib.contextmanager
+def _noted(failed: dict[str, Text], target: Path) -> Iterator[None]:
+    """What cannot be written does not keep the others from being written."""
+    try:
+        yield
+    except OSError as error:
+        failed[str(target)] = Text.of(error.strerror or str(error))
+    except UsageError as error:
+        failed[str(target)] = error.text
 
 
 def _grade(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> None:
@@ -138,7 +165,8 @@ def _grade(args: argparse.Namespace, handins: Sequence[HandIn], results: Results
 
     def write_json() -> None:
         so_far = [one for one in handins if one.key in done]
-        WRITERS["json"](args.json, Class(so_far, results), args.lang)
+        with contextlib.suppress(OSError):  # said when all is written
+            WRITERS["json"](args.json, Class(so_far, results), args.lang)
 
     written = _seldom(write_json)
     engine = _engine(args, len(handins))
@@ -173,6 +201,12 @@ def _targets(args: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in given.items() if path}
 
 
+def _filled_in(args: argparse.Namespace) -> Path:
+    """Where the copy of the worksheet goes."""
+    path: Path = args.out / args.moodle_worksheet.name
+    return path
+
+
 def _check(args: argparse.Namespace) -> None:
     """
     Raises:
@@ -195,6 +229,43 @@ def _check(args: argparse.Namespace) -> None:
             "--moodle-worksheet stays as it is, and its copy with the marks goes under --out DIR: give that.",
             zh="--moodle-worksheet 不會被改寫，填好的副本放在 --out DIR 之下：請加上 --out。",
         )
+
+
+def _check_targets(args: argparse.Namespace, handins: Sequence[HandIn]) -> None:
+    """
+    Raises:
+        UsageError: what is to be written could not be, or would take the place of something else.
+    """
+    from lab5.classroom import html
+
+    targets = {f"--{name}": path for name, path in _targets(args).items()}
+    folders = {"--out", "--html"} | ({"--gradescope"} if len(handins) > 1 else set())
+    if args.out:
+        targets["--out"] = args.out
+        targets["--out DIR/seed.json"] = args.out / "seed.json"
+        if args.moodle_worksheet:
+            targets["--out DIR/" + args.moodle_worksheet.name] = _filled_in(args)
+    for name, path in targets.items():
+        if path.exists() and path.is_dir() != (name in folders):
+            is_a, not_a = ("folder", "file") if path.is_dir() else ("file", "folder")
+            raise UsageError(
+                f"{name} {path} is a {is_a}, and a {not_a} is to be written: give another name.",
+                zh=f"{name} {path} 已存在，但種類不符（需要的是{'檔案' if path.is_dir() else '資料夾'}）："
+                "請指定其他名稱。",
+            )
+    taken = {one.path.resolve(): "PATH" for one in handins}
+    for name in ("template", "weights", "moodle_worksheet"):
+        if given := getattr(args, name):
+            taken[given.resolve()] = f"--{name.replace('_', '-')}"
+    for name, path in targets.items():
+        other = taken.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(
+                f"{other} and {name} are the same, {path}, which would be overwritten: give another name.",
+                zh=f"{other} 與 {name} 是同一個：{path}，寫入會蓋掉它，請指定其他名稱。",
+            )
+    if args.html:
+        html.check(args.html)
 
 
 def _engine(args: argparse.Namespace, count: int) -> Engine:

@@ -19,7 +19,7 @@ import json
 import os
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,7 +32,7 @@ from lab5.classroom.entry import Marked
 from lab5.classroom.html import words
 from lab5.classroom.marks import Own
 from lab5.errors import UsageError
-from lab5.files import replacing
+from lab5.files import replacing, visible
 from lab5.grading.core import Result
 from lab5.grading.graded import Item
 from lab5.grading.portrait import Portrait
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 ASSETS: Final = Path(__file__).parent / "assets"
 _SENT_ALONG: Final = ("style.css", "class.js")
 _OURS: Final = '<meta name="generator" content="lab5 class">'  # so begins every page
+_UNFINISHED: Final = f"""<!DOCTYPE html>
+<html lang="zh-TW"><head><meta charset="utf-8">{_OURS}<title>lab5</title></head>
+<body><p>尚未完成，請再執行一次同一個指令。 Not finished yet: run the same command again.</p></body></html>
+"""
 _COMMONEST: Final = 12  # faults that are shown
 _STEP: Final = 10  # points, of the bars of all totals
 
@@ -90,11 +94,11 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         marked: gone through twice, one at a time: it may read each from a file when it is asked for it.
 
     Raises:
-        UsageError: the folder holds an ``index.html`` of somebody else, or marks that cannot be read.
+        UsageError: as ``prepare``, or the folder holds marks that cannot be read.
         OSError: it cannot be written to.
     """
-    _prepare(folder)
     own = marks.read(folder)
+    prepare(folder)
     rows: list[Row] = []
     portraits: dict[str, Portrait] = {}
     for one in marked:
@@ -116,10 +120,7 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         kept={key: one.as_dict() for key, one in own.items()},
     )  # fmt: skip
     _write(folder / "index.html", index.encode("utf-8"))
-    for below in ("students", "pages"):  # of hand-ins that are gone
-        for path in (folder / below).iterdir():
-            if path not in written and path.suffix in (".html", ".webp"):
-                path.unlink()
+    _remove_old(folder, written)
 
 
 def _write_student(
@@ -153,15 +154,58 @@ def _class_id(folder: Path, title: str) -> str:
     return hashlib.sha256(title.encode() + os.fsencode(folder.resolve())).hexdigest()[:16]
 
 
-def _prepare(folder: Path) -> None:
-    for below in ("", "students", "pages"):
-        (folder / below).mkdir(parents=True, exist_ok=True)
+def check(folder: Path) -> None:
+    """
+    Raises:
+        UsageError: what is there is no folder of a class's pages, nor an empty one but for marks.
+    """
     index = folder / "index.html"
-    if index.exists() and _OURS not in index.read_text(encoding="utf-8", errors="replace")[:2000]:
+    if index.is_file() and _is_ours(index):
+        return
+    if not folder.is_dir():
+        strange = folder if folder.exists() else None
+    else:
+        strange = next((one for one in visible(folder) if not one.match(marks.FILES)), None)
+    if strange:
         raise UsageError(
-            f"{index} is no overview of a class: it would be overwritten. Give another folder.",
-            zh=f"{index} 不是班級總覽，寫入會蓋掉它。請指定其他資料夾。",
+            f"--html {folder} is no folder of a class's pages, which {strange.name} is none of: it could "
+            "be overwritten. Give another folder, or an empty one.",
+            zh=f"--html {folder} 不是班級網頁的資料夾（其中有 {strange.name}），寫入可能會蓋掉它。"
+            "請指定其他資料夾或空資料夾。",
         )
+
+
+def prepare(folder: Path) -> None:
+    """Make it the folder of a class's pages, which it stays when a run ends before its overview.
+
+    Raises:
+        UsageError: as ``check``.
+        OSError: it cannot be written to.
+    """
+    check(folder)
+    for below in ("students", "pages"):
+        (folder / below).mkdir(parents=True, exist_ok=True)
+    if not (folder / "index.html").exists():
+        _write(folder / "index.html", _UNFINISHED.encode("utf-8"))
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open(encoding="utf-8", errors="replace") as file:
+        return _OURS in file.read(2000)
+
+
+def _remove_old(folder: Path, written: Collection[Path]) -> None:
+    """What earlier runs wrote of hand-ins that are gone, and nothing else."""
+    students = [p for p in (folder / "students").glob("*.html") if p in written or _is_ours(p)]
+    keys = {path.stem for path in students}
+    pictures = [
+        path
+        for path in (folder / "pages").glob("*-*.webp")
+        if path.stem.rpartition("-")[0] in keys and path.stem.rpartition("-")[2].isdecimal()
+    ]
+    for path in (*students, *pictures):
+        if path not in written:
+            path.unlink()
 
 
 def _write(path: Path, data: bytes) -> None:
