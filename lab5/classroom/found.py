@@ -27,7 +27,7 @@ from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
 from lab5.files import LITTER, files_below, natural, temporary_folder
 from lab5.grading.evidence.submission import member_name, portable
-from lab5.text import NOTHING, Text
+from lab5.text import NOTHING, Text, printable
 
 MAX_FILES: Final = 20_000  # in Moodle's zip
 MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
@@ -66,7 +66,7 @@ def place(name: str) -> Place | None:
 
 
 def _place(match: re.Match[str], name: str) -> Place:
-    student = unicodedata.normalize("NFC", match["student"]).strip()
+    student = printable(unicodedata.normalize("NFC", match["student"]).strip())
     return Place(student, match["number"], match["folder"], match["kind"], name)
 
 
@@ -198,7 +198,7 @@ def _counts(group: list[_File]) -> HandIn:
     found = chosen.handin(
         student=chosen.place.student,
         moodle=chosen.place.number,
-        folder=chosen.place.folder,
+        folder=chosen.place.folder if _is_text(chosen.place.folder) else "",
         earlier=tuple(one.handin().where for one in zips[:-1]),
     )
     if zips:
@@ -207,6 +207,11 @@ def _counts(group: list[_File]) -> HandIn:
     return replace(
         found, trouble=Text(f"No zip was handed in, only {names}.", f"沒有繳交 zip，只有 {names}。")
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether it was decoded: bytes of another encoding stay halves of surrogate pairs."""
+    return not re.search(r"[\ud800-\udfff]", name)
 
 
 def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
@@ -221,7 +226,7 @@ def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
 
 def _stem(one: HandIn) -> str:
     stem = f"{one.student}_{one.moodle}" if one.moodle else Path(one.name).stem
-    stem = portable(unicodedata.normalize("NFC", stem)).replace("\\", "_")
+    stem = portable(printable(unicodedata.normalize("NFC", stem))).replace("\\", "_")
     return stem[:60].strip(" .") or "hand-in"
 
 

@@ -84,7 +84,7 @@ class Results:
         found = {
             **self._made_by,
             "suite": suite,
-            "path": printable(str(marked.handin.where)),
+            "path": str(marked.handin.where),
             "name": printable(marked.handin.name),
             "sha256": marked.sha256,
             "graded": marked.graded and marked.graded.stored(),
