@@ -246,17 +246,19 @@ def test_the_grade_is_scaled_to_the_maximum_and_never_above(maximum, points, wri
 
 
 def test_who_is_matched_by_what(tmp_path):
-    worksheet = sheet(tmp_path, classroom.worksheet(SOME, without=("ID number",)))
-    a, b, c, d, _ = SOME
+    a, b, c, d, e = SOME
+    data = classroom.worksheet(SOME, without=("ID number",))
+    worksheet = sheet(tmp_path, data.replace(f"Participant {b.number}".encode(), b"hidden"))
     by = {
         "number": marked("number", moodle=str(a.number), student="Another", graded=graded(d.id)),
         "name": marked("name", moodle="1", student=b.name, graded=graded(d.id)),
         "address": marked("address", graded=graded(c.id.lower())),
+        "namesake": marked("namesake", moodle="1", student=e.name, graded=graded(e.id)),
         "nothing": marked("nothing", graded=graded("Z9999999")),
         "no id": marked("no id", graded=graded(None)),
     }
     filled = worksheet.filled(list(by.values()), "en")
-    assert filled.unmatched == ["nothing", "no id"]
+    assert filled.unmatched == ["namesake", "nothing", "no id"]
     assert filled.entered == ["number", "name", "address"]
     written = [i for i, row in enumerate(cells(filled.text.encode())[1:]) if row[4]]
     assert written == [0, 1, 2]

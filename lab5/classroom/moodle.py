@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -153,28 +153,31 @@ class Worksheet:
     def _row(self, marked: Marked) -> int | None:
         """By Moodle's number; without one by student id or address, then by name.
 
-        The id is what the hand-in says of itself: it counts only where Moodle says nothing.
+        The id is what the hand-in says of itself: it counts only where Moodle says nothing. Nor does a
+        name where both have numbers: another number is a namesake's.
         """
         handin = marked.handin
         if handin.moodle:
-            numbered = [i for i, row in enumerate(self.rows) if _moodle(row) == handin.moodle]
-            return _only(numbered) if numbered else self._named(handin.student)
+            numbers = [_moodle(row) for row in self.rows]
+            numbered = [i for i, number in enumerate(numbers) if number == handin.moodle]
+            rest = [i for i, number in enumerate(numbers) if not number]
+            return _only(numbered) if numbered else self._named(handin.student, rest)
         claimed = marked.graded.student_id if marked.graded else None
         if claimed:
             known = [i for i, row in enumerate(self.rows) if self._is_of(row, claimed.casefold())]
             if known:
                 return _only(known)
-        return self._named(handin.student)
+        return self._named(handin.student, range(len(self.rows)))
 
     def _is_of(self, row: Row, student: str) -> bool:
         cells = (cell.value.strip().casefold() for cell in row[: self.grade])
         return any(cell == student or cell.startswith(f"{student}@") for cell in cells)
 
-    def _named(self, name: str) -> int | None:
+    def _named(self, name: str, among: Iterable[int]) -> int | None:
         if not name:
             return None
         wanted = _plain(name)
-        return _only([i for i, row in enumerate(self.rows) if _plain(row[1].value) == wanted])
+        return _only([i for i in among if _plain(self.rows[i][1].value) == wanted])
 
 
 def write(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> Filled:
