@@ -118,6 +118,18 @@ def test_what_is_no_plain_file_is_no_hand_in(fault, tmp_path, monkeypatch):
     assert find_handins([path]).handins[0].trouble
 
 
+def test_what_is_no_file_on_the_disk_is_said_and_not_waited_for(tmp_path):
+    folder = tmp_path / "A_1_assignsubmission_file"
+    folder.mkdir()
+    os.mkfifo(folder / "a.zip")
+    (tmp_path / "loop.zip").symlink_to("loop.zip")
+    (tmp_path / "device.zip").symlink_to("/dev/zero")
+    (tmp_path / "good.zip").touch()
+    for given in ([tmp_path], [*tmp_path.glob("*.zip"), folder / "a.zip"]):
+        handins = {one.name: bool(one.trouble) for one in find_handins(given).handins}
+        assert handins == {"a.zip": True, "loop.zip": True, "device.zip": True, "good.zip": False}
+
+
 def test_the_size_that_it_declares_is_not_believed(tmp_path, monkeypatch):
     path = moodle_zip(tmp_path / "all.zip", "A_1_assignsubmission_file/a.zip", content=b"0" * 1000)
     (one,) = find_handins([path]).handins

@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 from lab5.assignment import STUDENT_ID
 from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
-from lab5.files import LITTER, files_below, natural, temporary_folder
+from lab5.files import LITTER, files_below, is_plain, natural, temporary_folder
 from lab5.grading.evidence.submission import member_name, portable
 from lab5.text import NOTHING, Text, printable
 
@@ -33,6 +33,8 @@ MAX_FILES: Final = 20_000  # in Moodle's zip
 MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
 MAX_ZIP: Final = 512 << 20  # bytes of a hand-in in it
 MAX_NAME: Final = 200  # bytes
+
+_NO_FILE: Final = Text("It is no plain file, or a link to none.", "不是一般檔案，或為失效的連結。")
 
 # What is handed in as the zip; the grader says of the others what they are.
 _ARCHIVES: Final = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
@@ -91,7 +93,9 @@ def find_handins(paths: Iterable[Path]) -> Found:
         files = _on_disk(path) if is_folder else _in_moodles_zip(path)
         inside, strange = _grouped(files)
         others += strange
-        for one in inside or [HandIn(path, "", name=path.name)]:
+        is_file = is_folder or is_plain(path) or not os.path.lexists(path)  # or the grader says it
+        trouble = NOTHING if is_file else _NO_FILE
+        for one in inside or [HandIn(path, "", name=path.name, trouble=trouble)]:
             where = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
             handins.setdefault(where, one)
     return Found(tuple(_with_keys(handins)), tuple(others))
@@ -130,14 +134,24 @@ def _on_disk(folder: Path) -> list[_File]:
         if not LITTER.search(name):
             where = place(f"{folder.absolute().name}/{name}")  # or it is one student's folder
             own = where.name if where else path.name
-            found.append(_File(path, "", own, (path.stat().st_mtime,), where))
+            found.append(_file(path, own, where))
     return found
+
+
+def _file(path: Path, name: str, where: Place | None) -> _File:
+    if is_plain(path):
+        return _File(path, "", name, (path.stat().st_mtime,), where)
+    return _File(path, "", name, (0,), where, _NO_FILE)
 
 
 def _in_moodles_zip(path: Path) -> list[_File]:
     """Its files; none if it is no zip of Moodle's but a hand-in, or nothing."""
     student, _, rest = path.name.rpartition("_")
-    if path.suffix.lower() != ".zip" or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student)):
+    if (
+        path.suffix.lower() != ".zip"
+        or not is_plain(path)
+        or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student))
+    ):
         return []
     found = []
     try:
