@@ -125,8 +125,8 @@ def test_what_is_no_file_on_the_disk_is_said_and_not_waited_for(tmp_path):
     (tmp_path / "loop.zip").symlink_to("loop.zip")
     (tmp_path / "device.zip").symlink_to("/dev/zero")
     (tmp_path / "good.zip").touch()
-    for given in ([tmp_path], [*tmp_path.glob("*.zip"), folder / "a.zip"]):
-        handins = {one.name: bool(one.trouble) for one in find_handins(given).handins}
+    for paths in ([tmp_path], [*tmp_path.glob("*.zip"), folder / "a.zip"]):
+        handins = {one.name: bool(one.trouble) for one in find_handins(paths).handins}
         assert handins == {"a.zip": True, "loop.zip": True, "device.zip": True, "good.zip": False}
 
 
