@@ -156,6 +156,19 @@ def test_a_student_cannot_pose_as_a_class_or_another(tmp_path):
     assert (flat.student, flat.number) == ("A", "1")
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_of_moodles_given_one_by_one_are_as_in_their_folder(layout, tmp_path):
+    """As a shell gives ``all/*.zip``; and a zip with Moodle's names in it poses as no class."""
+    students = classroom.students(KINDS)
+    folder = classroom.download(students, GOOD, tmp_path, layout).folder(tmp_path / "all")
+    where = LAYOUTS[layout].format(who="Eve_1", name="E1 lab5.zip")
+    (folder / where).parent.mkdir(exist_ok=True)
+    moodle_zip(folder / where, "A_4000_assignsubmission_file/a.zip")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert find_handins(files).handins == find_handins([folder]).handins
+    assert {one.name for one in find_handins(files).handins if one.moodle == "1"} == {"E1 lab5.zip"}
+
+
 def test_a_list_of_files_without_end_is_not_read(tmp_path, monkeypatch):
     path = moodle_zip(
         tmp_path / "all.zip", *(f"A_{i}_assignsubmission_file/a.zip" for i in range(9))

@@ -34,8 +34,6 @@ MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
 MAX_ZIP: Final = 512 << 20  # bytes of a hand-in in it
 MAX_NAME: Final = 200  # bytes
 
-_NO_FILE: Final = Text("It is no plain file, or a link to none.", "不是一般檔案，或為失效的連結。")
-
 # What is handed in as the zip; the grader says of the others what they are.
 _ARCHIVES: Final = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
 # Moodle writes no underscore into a name, so that a file's own name cannot pose as another student's.
@@ -83,19 +81,27 @@ class Found:
 def find_handins(paths: Iterable[Path]) -> Found:
     """The hand-ins of a class, in the order of ``paths``.
 
-    In Moodle's download the last zip of a student counts. A path that is no folder, and no zip of
-    Moodle's, is itself taken for a hand-in, and so is a folder with none in it.
+    In Moodle's download the last zip of a student counts, also where its files are given one by one. A
+    path that is no folder, and no zip of Moodle's, is itself taken for a hand-in, and so is a folder with
+    none in it.
     """
+    sources: list[tuple[Path, list[_File]]] = []
+    singly: list[_File] = []
+    for path in dict.fromkeys(paths):
+        if os.path.isdir(path):  # noqa: PTH112 (False, too, for a path that is too long)
+            sources.append((path, _on_disk(path)))
+        elif where := place(f"{path.absolute().parent.name}/{path.name}"):
+            if not singly:
+                sources.append((path, singly))
+            singly.append(_file(path, where.name, where))
+        else:
+            sources.append((path, _in_moodles_zip(path)))
     handins: dict[_Where, HandIn] = {}
     others: list[Path] = []
-    for path in paths:
-        is_folder = os.path.isdir(path)  # noqa: PTH112 (False, too, for a path that is too long)
-        files = _on_disk(path) if is_folder else _in_moodles_zip(path)
+    for path, files in sources:
         inside, strange = _grouped(files)
         others += strange
-        is_file = is_folder or is_plain(path) or not os.path.lexists(path)  # or the grader says it
-        trouble = NOTHING if is_file else _NO_FILE
-        for one in inside or [HandIn(path, "", name=path.name, trouble=trouble)]:
+        for one in inside or [HandIn(path, "", name=path.name, trouble=_unreadable(path))]:
             where = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
             handins.setdefault(where, one)
     return Found(tuple(_with_keys(handins)), tuple(others))
@@ -139,9 +145,15 @@ def _on_disk(folder: Path) -> list[_File]:
 
 
 def _file(path: Path, name: str, where: Place | None) -> _File:
-    if is_plain(path):
-        return _File(path, "", name, (path.stat().st_mtime,), where)
-    return _File(path, "", name, (0,), where, _NO_FILE)
+    when = path.stat().st_mtime if is_plain(path) else 0
+    return _File(path, "", name, (when,), where, _unreadable(path))
+
+
+def _unreadable(path: Path) -> Text:
+    """Nothing where there is nothing or a folder, too: of these the grader says what they are."""
+    if is_plain(path) or os.path.isdir(path) or not os.path.lexists(path):  # noqa: PTH112
+        return NOTHING
+    return Text("It is no plain file, or a link to none.", "不是一般檔案，或為失效的連結。")
 
 
 def _in_moodles_zip(path: Path) -> list[_File]:
