@@ -74,22 +74,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The plain files in a folder and its folders, sorted; however deep, no link to a folder followed.
+    """What is no folder in a folder and its folders, sorted; however deep, no link to a folder followed.
 
-    A folder that cannot be read has none.
+    A folder that cannot be read has none. ``is_plain`` says which of them can be read.
     """
     found: list[Path] = []
     folders = [folder]
     while folders:
-        try:
+        with suppress(OSError):
             for entry in os.scandir(folders.pop()):
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                elif entry.is_file():  # no FIFO and no device, which would be waited for
-                    found.append(Path(entry.path))
-        except OSError:
-            continue
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif not os.path.isdir(entry.path):  # noqa: PTH112 (a link to itself is none, too)
+                        found.append(Path(entry.path))
     return sorted(found)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether it is a file, and no FIFO or device, which would be waited for, nor a link to nothing."""
+    return os.path.isfile(path)  # noqa: PTH113 (False where pathlib raises)
 
 
 @contextmanager

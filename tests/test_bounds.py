@@ -240,13 +240,16 @@ def test_files_of_a_deep_folder(tmp_path):
     nested(tmp_path, 1500)
     os.mkfifo(tmp_path / "a.zip")
     (tmp_path / "b.zip").symlink_to("/dev/zero")
+    (tmp_path / "b2.zip").symlink_to("b2.zip")
     (tmp_path / "again").symlink_to(tmp_path)
     (tmp_path / "c.zip").touch()
     found = files.files_below(tmp_path)
-    assert found[0] == tmp_path / "c.zip"
-    assert {path.name for path in found[1:]} == {"file"}
+    zips = [tmp_path / name for name in ("a.zip", "b.zip", "b2.zip", "c.zip")]
+    assert found[:4] == zips
+    assert {path.name for path in found[4:]} == {"file"}
     files.remove_folder(tmp_path / "folder")
-    assert files.files_below(tmp_path) == [tmp_path / "c.zip", tmp_path / "file"]
+    assert files.files_below(tmp_path) == [*zips, tmp_path / "file"]
+    assert [path.name for path in zips if files.is_plain(path)] == ["c.zip"]
 
 
 # Words

@@ -7,6 +7,8 @@ import errno
 import importlib.util
 import io
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +63,32 @@ def few(once):
 
 def rows(path: Path) -> list[list[str]]:
     return list(csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+
+
+def test_names_that_are_no_text_end_no_batch(tmp_path, capsys):
+    """The bytes of another encoding; Moodle could not find such a folder in the feedback zip."""
+    for name in (b"\xa4\xfd_4000_assignsubmission_file", b"B_4001_assignsubmission_file"):
+        (tmp_path / "all" / os.fsdecode(name)).mkdir(parents=True)
+        for zipped in (b"N26141000_lab5.zip", b"\xa4\xfd_lab5.zip"):
+            path = tmp_path / "all" / os.fsdecode(name) / os.fsdecode(zipped)
+            path.write_bytes(b"no zip")
+            os.utime(path, (0, 0))
+    arguments = [
+        tmp_path / "all", "--static", "--lang", "en", "--out", tmp_path / "out",
+        "--json", tmp_path / "class.json", "--csv", tmp_path / "class.csv",
+        "--gradescope", tmp_path / "gradescope", "--feedback-zip", tmp_path / "feedback.zip",
+    ]  # fmt: skip
+    assert grade.main(list(map(str, arguments))) == 0
+    printed, _ = capsys.readouterr()
+    assert [line.split()[-1] for line in printed.splitlines()] == [
+        "B_4001", "_udca4_udcfd_4000"
+    ]  # fmt: skip
+    for path in tmp_path.rglob("*.[jc]s*"):
+        path.read_text("utf-8")
+        assert path.name.isascii()
+    assert [len(re.findall("Not in the feedback zip", str(row))) for row in rows(tmp_path / "class.csv")] == [0, 0, 1]  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:
+        assert archive.namelist() == ["B_4001_assignsubmission_file/feedback.txt"]
 
 
 def test_a_class_in_and_everything_out(few, tmp_path, capsys):

@@ -118,6 +118,18 @@ def test_what_is_no_plain_file_is_no_hand_in(fault, tmp_path, monkeypatch):
     assert find_handins([path]).handins[0].trouble
 
 
+def test_what_is_no_file_on_the_disk_is_said_and_not_waited_for(tmp_path):
+    folder = tmp_path / "A_1_assignsubmission_file"
+    folder.mkdir()
+    os.mkfifo(folder / "a.zip")
+    (tmp_path / "loop.zip").symlink_to("loop.zip")
+    (tmp_path / "device.zip").symlink_to("/dev/zero")
+    (tmp_path / "good.zip").touch()
+    for paths in ([tmp_path], [*tmp_path.glob("*.zip"), folder / "a.zip"]):
+        handins = {one.name: bool(one.trouble) for one in find_handins(paths).handins}
+        assert handins == {"a.zip": True, "loop.zip": True, "device.zip": True, "good.zip": False}
+
+
 def test_the_size_that_it_declares_is_not_believed(tmp_path, monkeypatch):
     path = moodle_zip(tmp_path / "all.zip", "A_1_assignsubmission_file/a.zip", content=b"0" * 1000)
     (one,) = find_handins([path]).handins
@@ -142,6 +154,19 @@ def test_a_student_cannot_pose_as_a_class_or_another(tmp_path):
     flat = place("A_1_assignsubmission_file_B_2_assignsubmission_file_x.zip")
     assert flat is not None
     assert (flat.student, flat.number) == ("A", "1")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_of_moodles_given_one_by_one_are_as_in_their_folder(layout, tmp_path):
+    """As a shell gives ``all/*.zip``; and a zip with Moodle's names in it poses as no class."""
+    students = classroom.students(KINDS)
+    folder = classroom.download(students, GOOD, tmp_path, layout).folder(tmp_path / "all")
+    where = LAYOUTS[layout].format(who="Eve_1", name="E1 lab5.zip")
+    (folder / where).parent.mkdir(exist_ok=True)
+    moodle_zip(folder / where, "A_4000_assignsubmission_file/a.zip")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert find_handins(files).handins == find_handins([folder]).handins
+    assert {one.name for one in find_handins(files).handins if one.moodle == "1"} == {"E1 lab5.zip"}
 
 
 def test_a_list_of_files_without_end_is_not_read(tmp_path, monkeypatch):

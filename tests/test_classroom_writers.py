@@ -232,6 +232,27 @@ def test_only_grade_and_feedback_change(lang, bom, line_end, without, tmp_path):
     assert data.splitlines(keepends=True)[-3:] == out.splitlines(keepends=True)[-3:]
 
 
+@pytest.mark.parametrize("dates", [
+    ["-"], ["", "Monday, 1 June 2026, 11:59 PM"], ["-", "2026年 06月 1日(週一) 23:59"], ["1/06/26, 23.59 (2026)"],
+])  # fmt: skip
+def test_feedback_never_goes_where_dates_are(dates, tmp_path, capsys):
+    """As in a worksheet with texts handed in online and without feedback."""
+    data = "Identifier,Full name,Grade,Maximum Grade,Changed,Last,Online text,Last\n"
+    for number, date in enumerate(dates):
+        data += f'Participant {number},A,,100.00,Yes,-,"My text",{date!r}\n'.replace("'", '"')
+    worksheet = sheet(tmp_path, data.encode())
+    some = [marked(str(number), moodle=str(number)) for number in range(len(dates))]
+    moodle.write(tmp_path / "out.csv", worksheet, some, "en")
+    assert "has no column for feedback" in capsys.readouterr().err
+    after = cells((tmp_path / "out.csv").read_bytes())[1:]
+    assert [row[-1] for row in after] == dates
+    assert all(row[2] for row in after)
+    for comments in (["", ""], ["-", "Well done"], ["In 2026 we will see."]):
+        data = "Identifier,Full name,Grade,Maximum Grade,Changed,Last,Last,Comments\n"
+        data += "".join(f'Participant 1,A,,100.00,Yes,-,-,"{one}"\n' for one in comments)
+        assert sheet(tmp_path, data.encode()).feedback == 7
+
+
 @pytest.mark.parametrize(
     ("maximum", "points", "written"),
     [("100.00", 87.5, "87.50"), ("10.00", 87.5, "8.75"), ("20", 33.33, "6.67"), ("10,00", 87.5, "8,75"), ("100.00", 0, "0.00")],
@@ -246,17 +267,19 @@ def test_the_grade_is_scaled_to_the_maximum_and_never_above(maximum, points, wri
 
 
 def test_who_is_matched_by_what(tmp_path):
-    worksheet = sheet(tmp_path, classroom.worksheet(SOME, without=("ID number",)))
-    a, b, c, d, _ = SOME
+    a, b, c, d, e = SOME
+    data = classroom.worksheet(SOME, without=("ID number",))
+    worksheet = sheet(tmp_path, data.replace(f"Participant {b.number}".encode(), b"hidden"))
     by = {
         "number": marked("number", moodle=str(a.number), student="Another", graded=graded(d.id)),
         "name": marked("name", moodle="1", student=b.name, graded=graded(d.id)),
         "address": marked("address", graded=graded(c.id.lower())),
+        "namesake": marked("namesake", moodle="1", student=e.name, graded=graded(e.id)),
         "nothing": marked("nothing", graded=graded("Z9999999")),
         "no id": marked("no id", graded=graded(None)),
     }
     filled = worksheet.filled(list(by.values()), "en")
-    assert filled.unmatched == ["nothing", "no id"]
+    assert filled.unmatched == ["namesake", "nothing", "no id"]
     assert filled.entered == ["number", "name", "address"]
     written = [i for i, row in enumerate(cells(filled.text.encode())[1:]) if row[4]]
     assert written == [0, 1, 2]

@@ -121,5 +121,12 @@ class Class(Sequence[Marked]):
             notes.append(
                 Text(f"Earlier zips, not graded: {names}.", f"較早繳交、未評分的 zip：{names}。")
             )
+        if one.handin.moodle and not one.handin.folder:
+            notes.append(
+                Text(
+                    "Not in the feedback zip: the name of Moodle's folder is no text.",
+                    "不在回饋檔中：Moodle 資料夾的名稱無法解碼。",
+                )
+            )
         own = self._own.get(one.handin.key, NOBODYS)
         return replace(one, notes=tuple(notes), own=own)

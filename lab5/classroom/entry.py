@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab5.classroom.marks import NOBODYS, Own, waiting
 from lab5.grading.graded import Graded
-from lab5.text import NOTHING, Text
+from lab5.text import NOTHING, Text, printable
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class HandIn:
         name: its file name as the student gave it.
         student: the full name, as Moodle's folder says it; "" elsewhere.
         moodle: Moodle's number of the submission, which is no student id; "" elsewhere.
-        folder: the folder in which Moodle gave it and wants feedback back; "" elsewhere.
+        folder: the folder in which Moodle gave it and wants feedback back; "" elsewhere, and where
+            its name is no text.
         earlier: the same student's zips that this one replaces.
         trouble: why there is nothing to grade.
     """
@@ -39,8 +40,8 @@ class HandIn:
 
     @property
     def where(self) -> Path:
-        """The zip, though it be in another."""
-        return Path(f"{self.path}/{self.member}") if self.member else self.path
+        """The zip, though it be in another, in words that can be written."""
+        return Path(printable(f"{self.path}/{self.member}" if self.member else str(self.path)))
 
 
 @dataclass(frozen=True)

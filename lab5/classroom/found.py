@@ -25,9 +25,9 @@ from typing import IO, Any, Final
 from lab5.assignment import STUDENT_ID
 from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
-from lab5.files import LITTER, files_below, natural, temporary_folder
+from lab5.files import LITTER, files_below, is_plain, natural, temporary_folder
 from lab5.grading.evidence.submission import member_name, portable
-from lab5.text import NOTHING, Text
+from lab5.text import NOTHING, Text, printable
 
 MAX_FILES: Final = 20_000  # in Moodle's zip
 MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
@@ -66,7 +66,7 @@ def place(name: str) -> Place | None:
 
 
 def _place(match: re.Match[str], name: str) -> Place:
-    student = unicodedata.normalize("NFC", match["student"]).strip()
+    student = printable(unicodedata.normalize("NFC", match["student"]).strip())
     return Place(student, match["number"], match["folder"], match["kind"], name)
 
 
@@ -81,17 +81,27 @@ class Found:
 def find_handins(paths: Iterable[Path]) -> Found:
     """The hand-ins of a class, in the order of ``paths``.
 
-    In Moodle's download the last zip of a student counts. A path that is no folder, and no zip of
-    Moodle's, is itself taken for a hand-in, and so is a folder with none in it.
+    In Moodle's download the last zip of a student counts, also where its files are given one by one. A
+    path that is no folder, and no zip of Moodle's, is itself taken for a hand-in, and so is a folder with
+    none in it.
     """
+    sources: list[tuple[Path, list[_File]]] = []
+    singly: list[_File] = []
+    for path in dict.fromkeys(paths):
+        if os.path.isdir(path):  # noqa: PTH112 (False, too, for a path that is too long)
+            sources.append((path, _on_disk(path)))
+        elif where := place(f"{path.absolute().parent.name}/{path.name}"):
+            if not singly:
+                sources.append((path, singly))
+            singly.append(_file(path, where.name, where))
+        else:
+            sources.append((path, _in_moodles_zip(path)))
     handins: dict[_Where, HandIn] = {}
     others: list[Path] = []
-    for path in paths:
-        is_folder = os.path.isdir(path)  # noqa: PTH112 (False, too, for a path that is too long)
-        files = _on_disk(path) if is_folder else _in_moodles_zip(path)
+    for path, files in sources:
         inside, strange = _grouped(files)
         others += strange
-        for one in inside or [HandIn(path, "", name=path.name)]:
+        for one in inside or [HandIn(path, "", name=path.name, trouble=_unreadable(path))]:
             where = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
             handins.setdefault(where, one)
     return Found(tuple(_with_keys(handins)), tuple(others))
@@ -130,14 +140,30 @@ def _on_disk(folder: Path) -> list[_File]:
         if not LITTER.search(name):
             where = place(f"{folder.absolute().name}/{name}")  # or it is one student's folder
             own = where.name if where else path.name
-            found.append(_File(path, "", own, (path.stat().st_mtime,), where))
+            found.append(_file(path, own, where))
     return found
+
+
+def _file(path: Path, name: str, where: Place | None) -> _File:
+    when = path.stat().st_mtime if is_plain(path) else 0
+    return _File(path, "", name, (when,), where, _unreadable(path))
+
+
+def _unreadable(path: Path) -> Text:
+    """Nothing where there is nothing or a folder, too: of these the grader says what they are."""
+    if is_plain(path) or os.path.isdir(path) or not os.path.lexists(path):  # noqa: PTH112
+        return NOTHING
+    return Text("It is no plain file, or a link to none.", "不是一般檔案，或為失效的連結。")
 
 
 def _in_moodles_zip(path: Path) -> list[_File]:
     """Its files; none if it is no zip of Moodle's but a hand-in, or nothing."""
     student, _, rest = path.name.rpartition("_")
-    if path.suffix.lower() != ".zip" or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student)):
+    if (
+        path.suffix.lower() != ".zip"
+        or not is_plain(path)
+        or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student))
+    ):
         return []
     found = []
     try:
@@ -198,7 +224,7 @@ def _counts(group: list[_File]) -> HandIn:
     found = chosen.handin(
         student=chosen.place.student,
         moodle=chosen.place.number,
-        folder=chosen.place.folder,
+        folder=chosen.place.folder if _is_text(chosen.place.folder) else "",
         earlier=tuple(one.handin().where for one in zips[:-1]),
     )
     if zips:
@@ -207,6 +233,11 @@ def _counts(group: list[_File]) -> HandIn:
     return replace(
         found, trouble=Text(f"No zip was handed in, only {names}.", f"沒有繳交 zip，只有 {names}。")
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether it was decoded: bytes of another encoding stay halves of surrogate pairs."""
+    return not re.search(r"[\ud800-\udfff]", name)
 
 
 def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
@@ -221,7 +252,7 @@ def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
 
 def _stem(one: HandIn) -> str:
     stem = f"{one.student}_{one.moodle}" if one.moodle else Path(one.name).stem
-    stem = portable(unicodedata.normalize("NFC", stem)).replace("\\", "_")
+    stem = portable(printable(unicodedata.normalize("NFC", stem))).replace("\\", "_")
     return stem[:60].strip(" .") or "hand-in"
 
 

@@ -2,7 +2,7 @@
 
 Moodle names its columns in the site's language, so they are known by their place: the grade stands left
 of the maximum, a column of one number; the student's number ends the first cell of each row; the feedback
-is the last column.
+is the last column, but for one of dates.
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from __future__ import annotations
 import html
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from lab5.classroom import feedback
 from lab5.classroom.entry import Marked
+from lab5.cli import errors
 from lab5.errors import UsageError
 from lab5.files import replacing
 from lab5.grading.graded import Graded
-from lab5.text import Language
+from lab5.text import Language, Text
 
 _CELL: Final = re.compile(r'("(?:[^"]|"")*"[^,\r\n]*|[^,\r\n]*)(,|\r\n|\r|\n|\Z)')
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)?")
 _BOM: Final = "\ufeff"
-# The last column where Moodle's feedback comments are on; else that is when the grade was changed.
+# The last column where Moodle's feedback comments are on; else that is when the grade was changed, also
+# behind one of texts handed in online.
 _AFTER_MAXIMUM: Final = 3  # whether it can be changed, and two times of change
+_DATE: Final = re.compile(r"-|(?=.{0,60}\Z)(?=.*\b[12]\d{3}(?!\d)).*\d[:.]\d\d.*")  # "-": never
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ class Worksheet:
         if not maximum:
             raise _no_worksheet(path, "no column has the maximum grade")
         self.grade, self.maximum = maximum - 1, maximum
-        self.feedback = width - 1 if width - 1 > maximum + _AFTER_MAXIMUM else None
+        last = {row[-1].value.strip() for row in self.rows} - {""}
+        dates = last and all(map(_DATE.fullmatch, last))
+        self.feedback = width - 1 if width - 1 > maximum + _AFTER_MAXIMUM and not dates else None
 
     def _is_maximum(self, column: int) -> bool:
         """Whether it has one positive number in all rows, and no larger one, or none, stands left of it."""
@@ -153,32 +158,35 @@ class Worksheet:
     def _row(self, marked: Marked) -> int | None:
         """By Moodle's number; without one by student id or address, then by name.
 
-        The id is what the hand-in says of itself: it counts only where Moodle says nothing.
+        The id is what the hand-in says of itself: it counts only where Moodle says nothing. Nor does a
+        name where both have numbers: another number is a namesake's.
         """
         handin = marked.handin
         if handin.moodle:
-            numbered = [i for i, row in enumerate(self.rows) if _moodle(row) == handin.moodle]
-            return _only(numbered) if numbered else self._named(handin.student)
+            numbers = [_moodle(row) for row in self.rows]
+            numbered = [i for i, number in enumerate(numbers) if number == handin.moodle]
+            rest = [i for i, number in enumerate(numbers) if not number]
+            return _only(numbered) if numbered else self._named(handin.student, rest)
         claimed = marked.graded.student_id if marked.graded else None
         if claimed:
             known = [i for i, row in enumerate(self.rows) if self._is_of(row, claimed.casefold())]
             if known:
                 return _only(known)
-        return self._named(handin.student)
+        return self._named(handin.student, range(len(self.rows)))
 
     def _is_of(self, row: Row, student: str) -> bool:
         cells = (cell.value.strip().casefold() for cell in row[: self.grade])
         return any(cell == student or cell.startswith(f"{student}@") for cell in cells)
 
-    def _named(self, name: str) -> int | None:
+    def _named(self, name: str, among: Iterable[int]) -> int | None:
         if not name:
             return None
         wanted = _plain(name)
-        return _only([i for i, row in enumerate(self.rows) if _plain(row[1].value) == wanted])
+        return _only([i for i in among if _plain(self.rows[i][1].value) == wanted])
 
 
 def write(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> Filled:
-    """Fill ``worksheet`` in, as a new file.
+    """Fill ``worksheet`` in, as a new file, and say so where that takes no feedback.
 
     Raises:
         UsageError: ``path`` is the worksheet itself.
@@ -191,6 +199,12 @@ def write(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     found = worksheet.filled(marked, lang)
     with replacing(path) as temporary:
         temporary.write_bytes(found.text.encode("utf-8"))
+    if worksheet.feedback is None:
+        said = Text(
+            f"{worksheet.path} has no column for feedback: only the grades are in {path}.",
+            f"{worksheet.path} 沒有評語欄：{path} 只填入成績。",
+        )
+        errors.print(said.say(lang), markup=False, soft_wrap=True)
     return found
 
 

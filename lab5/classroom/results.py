@@ -42,7 +42,7 @@ class Results:
 
     def known(self, handin: HandIn) -> Marked | None:
         """What the same bytes got under the same suite version and options, if they were graded."""
-        stored = self._stored(handin)
+        stored = None if handin.trouble else self._stored(handin)
         if stored is None or any(stored[key] != now for key, now in self._made_by.items()):
             return None
         try:
@@ -84,7 +84,7 @@ class Results:
         found = {
             **self._made_by,
             "suite": suite,
-            "path": printable(str(marked.handin.where)),
+            "path": str(marked.handin.where),
             "name": printable(marked.handin.name),
             "sha256": marked.sha256,
             "graded": marked.graded and marked.graded.stored(),
