@@ -102,8 +102,8 @@ def find_handins(paths: Iterable[Path]) -> Found:
         inside, strange = _grouped(files)
         others += strange
         for one in inside or [HandIn(path, "", name=path.name, trouble=_unreadable(path))]:
-            where = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
-            handins.setdefault(where, one)
+            source = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
+            handins.setdefault(source, one)
     return Found(tuple(_with_keys(handins)), tuple(others))
 
 
