@@ -152,6 +152,36 @@ def test_the_seed_is_drawn_once(tmp_path):
     assert Results(tmp_path / "out", Options(seed=5)).options.seed == 5
 
 
+def test_two_runs_that_begin_at_once_have_one_seed(tmp_path, monkeypatch):
+    both = threading.Barrier(2)
+    drawn = results_module.secrets.randbelow
+
+    def draw(below: int) -> int:
+        both.wait(10)
+        return drawn(below)
+
+    monkeypatch.setattr(results_module.secrets, "randbelow", draw)
+    found = []
+    runs = [
+        threading.Thread(
+            target=lambda: found.append(Results(tmp_path / "out", Options()).options.seed)
+        )
+        for _ in range(2)
+    ]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join()
+    assert found == found[:1] * 2
+    assert [path.name for path in (tmp_path / "out").glob("*seed*")] == ["seed.json"]
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"seed": "x"}'])
+def test_a_damaged_seed_is_drawn_anew(damaged, tmp_path):
+    (tmp_path / "seed.json").write_text(damaged)
+    assert len({Results(tmp_path, Options()).options.seed for _ in range(2)}) == 1
+
+
 def test_the_version_is_of_the_code_that_marks(tmp_path, monkeypatch):
     import lab5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +35,20 @@ class Results:
         self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
 
     def _seed(self, path: Path) -> int:
-        if isinstance(known := _read(path), dict) and isinstance(found := known.get("seed"), int):
-            return found
-        found = secrets.randbelow(1 << 31)
-        _write(path, {"seed": found})
-        return found
+        """The one there; of two runs that begin at once both take the first one's."""
+        drawn = secrets.randbelow(1 << 31)
+        own = path.with_name(f".seed.{secrets.token_hex(4)}.json")
+        _write(own, {"seed": drawn})
+        try:
+            os.link(own, path)
+        except OSError:  # it is there, or the file system has no hard links
+            known = _read(path)
+            if isinstance(known, dict) and isinstance(found := known.get("seed"), int):
+                return found
+            own.replace(path)
+        finally:
+            own.unlink(missing_ok=True)
+        return drawn
 
     def known(self, handin: HandIn) -> Marked | None:
         """What the same bytes got under the same suite version and options, if they were graded."""
