@@ -13,7 +13,7 @@ from lab5.grading.core import GROUPS, STATUSES
 from lab5.grading.graded import Graded
 from lab5.text import Language, Text, printable
 
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def defused(text: str) -> str:
