@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import secrets
 import sys
 import threading
@@ -107,6 +108,31 @@ def test_what_has_the_same_bytes_is_not_graded_again(tmp_path, monkeypatch):
     monkeypatch.setattr(results_module, "suite_version", lambda: "2.0")
     run(handins, tmp_path / "out", engine := Engine(), replace(STATIC, strict=True))
     assert engine.given == keys
+
+
+@pytest.mark.parametrize("damage", [
+    lambda text: "[" * 100_000, lambda text: "[]", lambda text: text.replace('"pass"', '"foo"'),
+    lambda text: re.sub('"earned": [0-9.]+', '"earned": 1e9', text),
+    lambda text: re.sub('"earned": [0-9.]+', '"earned": "x"', text),
+    lambda text: text.replace('"checks": [', '"checks": [7,'),
+])  # fmt: skip
+def test_a_damaged_result_is_graded_again(damage, tmp_path):
+    handins = zips(tmp_path, b"a")
+    first = run(handins, tmp_path / "out", Engine())
+    path = tmp_path / "out" / "results" / "A0_lab5.json"
+    path.write_text(damage(path.read_text("utf-8")), "utf-8")
+    assert run(handins, tmp_path / "out", engine := Engine()) == first
+    assert engine.given == ["A0_lab5"]
+
+
+def test_a_folder_in_a_results_place_is_said_and_ends_no_batch(tmp_path):
+    handins = zips(tmp_path, b"a", b"b")
+    (tmp_path / "out" / "results" / "A0_lab5.json").mkdir(parents=True)
+    one, other = run(handins, tmp_path / "out", Engine()).values()
+    assert "is a folder" in one.notes[0].en
+    assert one.graded
+    assert other.graded
+    assert not other.notes
 
 
 def test_what_could_not_be_graded_is_tried_again(tmp_path):
