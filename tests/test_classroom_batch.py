@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import secrets
 import sys
 import threading
@@ -109,6 +110,31 @@ def test_what_has_the_same_bytes_is_not_graded_again(tmp_path, monkeypatch):
     assert engine.given == keys
 
 
+@pytest.mark.parametrize("damage", [
+    lambda text: "[" * 100_000, lambda text: "[]", lambda text: text.replace('"pass"', '"foo"'),
+    lambda text: re.sub('"earned": [0-9.]+', '"earned": 1e9', text),
+    lambda text: re.sub('"earned": [0-9.]+', '"earned": "x"', text),
+    lambda text: text.replace('"checks": [', '"checks": [7,'),
+])  # fmt: skip
+def test_a_damaged_result_is_graded_again(damage, tmp_path):
+    handins = zips(tmp_path, b"a")
+    first = run(handins, tmp_path / "out", Engine())
+    path = tmp_path / "out" / "results" / "A0_lab5.json"
+    path.write_text(damage(path.read_text("utf-8")), "utf-8")
+    assert run(handins, tmp_path / "out", engine := Engine()) == first
+    assert engine.given == ["A0_lab5"]
+
+
+def test_a_folder_in_a_results_place_is_said_and_ends_no_batch(tmp_path):
+    handins = zips(tmp_path, b"a", b"b")
+    (tmp_path / "out" / "results" / "A0_lab5.json").mkdir(parents=True)
+    one, other = run(handins, tmp_path / "out", Engine()).values()
+    assert "is a folder" in one.notes[0].en
+    assert one.graded
+    assert other.graded
+    assert not other.notes
+
+
 def test_what_could_not_be_graded_is_tried_again(tmp_path):
     handins = zips(tmp_path, b"a", b"b")
     run(handins, tmp_path / "out", Engine(handins[0].key))
@@ -150,6 +176,36 @@ def test_the_seed_is_drawn_once(tmp_path):
     assert len(seeds) == 1
     assert seeds != {Results(tmp_path / "other", Options()).options.seed}
     assert Results(tmp_path / "out", Options(seed=5)).options.seed == 5
+
+
+def test_two_runs_that_begin_at_once_have_one_seed(tmp_path, monkeypatch):
+    both = threading.Barrier(2)
+    drawn = results_module.secrets.randbelow
+
+    def draw(below: int) -> int:
+        both.wait(10)
+        return drawn(below)
+
+    monkeypatch.setattr(results_module.secrets, "randbelow", draw)
+    found = []
+    runs = [
+        threading.Thread(
+            target=lambda: found.append(Results(tmp_path / "out", Options()).options.seed)
+        )
+        for _ in range(2)
+    ]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join()
+    assert found == found[:1] * 2
+    assert [path.name for path in (tmp_path / "out").glob("*seed*")] == ["seed.json"]
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"seed": "x"}'])
+def test_a_damaged_seed_is_drawn_anew(damaged, tmp_path):
+    (tmp_path / "seed.json").write_text(damaged)
+    assert len({Results(tmp_path, Options()).options.seed for _ in range(2)}) == 1
 
 
 def test_the_version_is_of_the_code_that_marks(tmp_path, monkeypatch):

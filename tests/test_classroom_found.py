@@ -234,9 +234,33 @@ def test_any_name_is_read_or_refused(name):
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=5))
 def test_keys_are_file_names_and_differ(names):
-    handins = {(f"/{i}", ""): HandIn(Path(f"/{i}"), "", name=name) for i, name in enumerate(names)}
+    handins = [(HandIn(Path(f"/{i}"), "", name=name), name) for i, name in enumerate(names)]
     keys = [one.key for one in found._with_keys(handins)]
     assert len({key.casefold() for key in keys}) == len(keys)
     for key in keys:
         assert Path(f"{key}.json").name == f"{key}.json"
         assert len(os.fsencode(f".{key}.12345678.json")) <= 255
+
+
+def test_keys_stay_whatever_else_there_is_and_wherever_it_lies(tmp_path):
+    for top in ("one", "two"):
+        for name in (
+            "b/A1_lab5.zip",
+            "A2_lab5.zip",
+            f"{'林' * 60}_4000_assignsubmission_file/a.zip",
+        ):
+            path = tmp_path / top / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for name in ("a/A1_lab5.zip", "A1_lab5.zip", "A2_lab5.rar"):
+        (tmp_path / "two" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "two" / name).touch()
+    keys = []
+    for top in ("one", "two"):
+        folder = tmp_path / top
+        known = find_handins([folder]).handins
+        keys.append({one.path.relative_to(folder).as_posix(): one.key for one in known})
+    one, two = keys
+    assert one.items() <= two.items()
+    assert (two["A1_lab5.zip"], two["A2_lab5.zip"]) == ("A1_lab5", "A2_lab5")
+    assert sum(key.endswith("林_4000") and len(key.encode()) <= 150 for key in one.values()) == 1

@@ -89,8 +89,11 @@ def test_what_a_person_gave_goes_wherever_points_go(tmp_path):
 @example("\t=1")
 @example("\r=1")
 @example("@SUM(A1)")
+@example("\n=1")
+@example(" \u3000＝1")
 def test_no_cell_is_a_formula(name):
-    assert not table.defused(name).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not table.defused(name).startswith(("\t", "\r", "\n"))
+    assert not table.defused(name).strip().startswith(tuple("=+-@＝＋－＠"))
     assert "\r" not in table.defused(name).replace("\r\n", "")
 
 

@@ -14,7 +14,6 @@ import shutil
 import stat
 import unicodedata
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +31,8 @@ from lab5.text import NOTHING, Text, printable
 MAX_FILES: Final = 20_000  # in Moodle's zip
 MAX_DIRECTORY: Final = 32 << 20  # bytes of its list of files
 MAX_ZIP: Final = 512 << 20  # bytes of a hand-in in it
-MAX_NAME: Final = 200  # bytes
+MAX_KEY: Final = 150  # bytes, before what makes it unique
+MAX_NAME: Final = 255  # bytes, as in most file systems
 
 # What is handed in as the zip; the grader says of the others what they are.
 _ARCHIVES: Final = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
@@ -96,15 +96,17 @@ def find_handins(paths: Iterable[Path]) -> Found:
             singly.append(_file(path, where.name, where))
         else:
             sources.append((path, _in_moodles_zip(path)))
-    handins: dict[_Where, HandIn] = {}
+    handins: dict[_Where, tuple[HandIn, str]] = {}
     others: list[Path] = []
     for path, files in sources:
         inside, strange = _grouped(files)
         others += strange
         for one in inside or [HandIn(path, "", name=path.name, trouble=_unreadable(path))]:
             source = (os.path.abspath(one.path), one.member)  # noqa: PTH100 (resolves no link)
-            handins.setdefault(source, one)
-    return Found(tuple(_with_keys(handins)), tuple(others))
+            below = path in one.path.parents
+            inner = one.path.relative_to(path).as_posix() if below else one.path.name
+            handins.setdefault(source, (one, inner))
+    return Found(tuple(_with_keys(handins.values())), tuple(others))
 
 
 _Where = tuple[str, str]  # a path, and what is meant in it
@@ -240,20 +242,34 @@ def _is_text(name: str) -> bool:
     return not re.search(r"[\ud800-\udfff]", name)
 
 
-def _with_keys(handins: dict[_Where, HandIn]) -> Iterator[HandIn]:
-    stems = {where: _stem(one) for where, one in handins.items()}
-    times = Counter(stem.casefold() for stem in stems.values())
-    for where, one in handins.items():
-        key = stems[where]
-        if times[key.casefold()] > 1:
-            key += f"-{hashlib.sha256(os.fsencode('/'.join(where))).hexdigest()[:8]}"
+def _with_keys(handins: Iterable[tuple[HandIn, str]]) -> Iterator[HandIn]:
+    """Args: each with its path below what was given."""
+    taken: set[str] = set()
+    for one, inner in handins:
+        stem = key = _key(one, inner)
+        number = 1
+        while key.casefold() in taken:
+            number += 1
+            key = f"{stem}-{number}"
+        taken.add(key.casefold())
         yield replace(one, key=key)
 
 
-def _stem(one: HandIn) -> str:
-    stem = f"{one.student}_{one.moodle}" if one.moodle else Path(one.name).stem
+def _key(one: HandIn, inner: str) -> str:
+    """With a hash of where it lies, but for Moodle's and ``<key>.zip`` itself: no other file changes it."""
+    if one.moodle:
+        return _safe(one.student, f"_{one.moodle}")
+    key = _safe(Path(one.name).stem)
+    if inner == f"{key}.zip":
+        return key
+    return f"{key}-{hashlib.sha256(os.fsencode(inner)).hexdigest()[:8]}"
+
+
+def _safe(stem: str, end: str = "") -> str:
+    """A file name, ``end`` whole."""
     stem = portable(printable(unicodedata.normalize("NFC", stem))).replace("\\", "_")
-    return stem[:60].strip(" .") or "hand-in"
+    cut = stem.encode()[: MAX_KEY - len(end)].decode("utf-8", "ignore")
+    return f"{cut}{end}".strip(" .") or "hand-in"
 
 
 class _Bounded(BufferedReader):

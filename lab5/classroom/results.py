@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lab5.classroom.found import opened
 from lab5.classroom.marking import Options, sha256, suite_version
 from lab5.errors import SubmissionError
 from lab5.files import replacing
+from lab5.grading.core import STATUSES
 from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN
 from lab5.text import Text, printable
@@ -31,14 +33,25 @@ class Results:
             options = replace(options, seed=self._seed(folder / "seed.json"))
         self.options = options
         self._made_by = {"suite": suite_version(), "options": options.stored()}
-        self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
+        self._unkept: dict[
+            str, Marked
+        ] = {}  # by key: what has no file, or took no better one's place
 
     def _seed(self, path: Path) -> int:
-        if isinstance(known := _read(path), dict) and isinstance(found := known.get("seed"), int):
-            return found
-        found = secrets.randbelow(1 << 31)
-        _write(path, {"seed": found})
-        return found
+        """The one there; of two runs that begin at once both take the first one's."""
+        drawn = secrets.randbelow(1 << 31)
+        own = path.with_name(f".seed.{secrets.token_hex(4)}.json")
+        _write(own, {"seed": drawn})
+        try:
+            os.link(own, path)
+        except OSError:  # it is there, or the file system has no hard links
+            known = _read(path)
+            if isinstance(known, dict) and isinstance(found := known.get("seed"), int):
+                return found
+            own.replace(path)
+        finally:
+            own.unlink(missing_ok=True)
+        return drawn
 
     def known(self, handin: HandIn) -> Marked | None:
         """What the same bytes got under the same suite version and options, if they were graded."""
@@ -91,7 +104,13 @@ class Results:
             "why": marked.why and vars(marked.why),
             "notes": [vars(note) for note in marked.notes],
         }
-        _write(self._path(marked.handin), found)
+        path = self._path(marked.handin)
+        if path.is_dir():
+            note = Text(f"Not kept: {path} is a folder.", f"未保留結果：{path} 是資料夾。")
+            marked = replace(marked, notes=(*marked.notes, note))
+            self._unkept[marked.handin.key] = marked
+        else:
+            _write(path, found)
         return marked
 
     def _path(self, handin: HandIn) -> Path:
@@ -102,9 +121,14 @@ class Results:
         found = _read(self._path(handin))
         try:
             checks = [one["name"] for one in found["graded"]["checks"]]
-            _restored(handin, found)
+            graded = _restored(handin, found).graded
+            if graded is None or any(
+                one.status not in STATUSES or not 0 <= one.earned <= one.points
+                for one in graded.checks
+            ):
+                return None
             whole = {"suite", "options", "sha256"} <= set(found)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
         today = checks == [one.name for one in SHOWN]
         return found if whole and today and found["name"] == printable(handin.name) else None
@@ -113,7 +137,7 @@ class Results:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last: damaged, too
         return None
 
 

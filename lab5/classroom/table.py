@@ -13,13 +13,14 @@ from lab5.grading.core import GROUPS, STATUSES
 from lab5.grading.graded import Graded
 from lab5.text import Language, Text, printable
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def defused(text: str) -> str:
     """As a spreadsheet shows it, however it begins, and never computes it."""
     text = printable(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    risky = text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(_FORMULA)
+    return f"'{text}" if risky else text
 
 
 def status(graded: Graded | None) -> str:
