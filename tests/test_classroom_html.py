@@ -267,7 +267,12 @@ def test_the_later_of_two_words_counts_whatever_the_files_are_called(tmp_path):
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"[]", b'{"marks": 3}', b'{"marks": {"a": {"points": {"x": "y"}}}}', b"\xff\xfe\x00",
-     b'{"marks": {"a": {"points": {"x": NaN}}}}', b'{"marks": {"a": {}}}', b'{"marks": {"a": null}}'],
+     b'{"marks": {"a": {"points": {"x": NaN}}}}', b'{"marks": {"a": {}}}', b'{"marks": {"a": null}}',
+     b'{"marks": {"a": {"points": {}, "at": 1e999}}}', b'{"marks": ' + b"[" * 100_000,
+     b'{"marks": {"a": {"points": {}, "at": 1%s}}}' % (b"0" * 400),
+     b'{"marks": {"a": {"points": {"x": 1%s}}}}' % (b"0" * 400),
+     b'{"marks": {"a": {"points": {"x": 100.5}}}}', b'{"marks": {"a": {"points": {"x": -101}}}}'],
+    ids=range(15),
 )  # fmt: skip
 def test_marks_that_cannot_be_read_are_said_and_stay(data, some, tmp_path):
     (tmp_path / "marks.json").write_bytes(data)
