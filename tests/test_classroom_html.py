@@ -400,3 +400,14 @@ def test_memory_does_not_grow_with_the_class(some, tmp_path):
 
 def test_a_class_of_nobody(tmp_path):
     assert "0" in read(written(tmp_path, []) / "index.html").texts
+
+
+def test_namesakes_are_told_apart_by_moodles_number(tmp_path):
+    why = Text.of("?")
+    some = [
+        Marked(HandIn(Path("x.zip"), f"{name}_{n}", student=name, moodle=str(n)), None, why)
+        for n, name in enumerate(("Participant", "Participant", "Ada"), 71)
+    ]
+    texts = read(written(tmp_path, some) / "index.html").texts
+    assert {"Participant (71)", "Participant (72)", "Ada"} <= set(texts)
+    assert "Participant (72)" in read(tmp_path / "students" / "Participant_72.html").texts
