@@ -21,7 +21,7 @@ from lab5.classroom.found import find_handins
 from lab5.classroom.local import Local
 from lab5.classroom.marking import Options, mark, sha256, suite_version
 from lab5.classroom.results import Results
-from lab5.errors import NoWallError, SandboxError
+from lab5.errors import NoWallError, SandboxError, UsageError
 from lab5.grading import suite
 from lab5.grading.sandbox.room import FORKS, Room
 from lab5.text import Text
@@ -150,6 +150,17 @@ def test_the_seed_is_drawn_once(tmp_path):
     assert len(seeds) == 1
     assert seeds != {Results(tmp_path / "other", Options()).options.seed}
     assert Results(tmp_path / "out", Options(seed=5)).options.seed == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["mine", "[]", '{"seed": -1}', '{"seed": true}', '{"seed": 2147483648}']
+)
+def test_a_seed_of_somebody_else_stays_as_it_is(text, tmp_path):
+    (tmp_path / "seed.json").write_text(text)
+    with pytest.raises(UsageError, match=r"seed\.json"):
+        Results(tmp_path, Options())
+    assert [one.name for one in tmp_path.iterdir()] == ["seed.json"]
+    assert (tmp_path / "seed.json").read_text() == text
 
 
 def test_the_version_is_of_the_code_that_marks(tmp_path, monkeypatch):

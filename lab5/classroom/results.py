@@ -6,38 +6,49 @@ import json
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import opened
 from lab5.classroom.marking import Options, sha256, suite_version
-from lab5.errors import SubmissionError
+from lab5.errors import SubmissionError, UsageError
 from lab5.files import replacing
 from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN
 from lab5.text import Text, printable
+
+_SEEDS: Final = 1 << 31  # so many there are
 
 
 class Results:
     """Those in ``folder``, which is made.
 
     ``options`` have a seed afterwards, the same for all: that of the results before, at first any.
+
+    Raises:
+        UsageError: its ``seed.json`` is somebody else's.
     """
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder = folder / "results"
-        self.folder.mkdir(parents=True, exist_ok=True)
         if options.seed is None:
             options = replace(options, seed=self._seed(folder / "seed.json"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.options = options
         self._made_by = {"suite": suite_version(), "options": options.stored()}
         self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
 
     def _seed(self, path: Path) -> int:
-        if isinstance(known := _read(path), dict) and isinstance(found := known.get("seed"), int):
-            return found
-        found = secrets.randbelow(1 << 31)
-        _write(path, {"seed": found})
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, {"seed": secrets.randbelow(_SEEDS)})
+        known = _read(path)
+        found = known.get("seed") if isinstance(known, dict) else None
+        if type(found) is not int or not 0 <= found < _SEEDS:
+            raise UsageError(
+                f"{path} has no seed of a class: it would be overwritten. Give another --out, or --seed N.",
+                zh=f"{path} 不是班級的亂數種子，寫入會蓋掉它。請指定其他 --out，或加上 --seed N。",
+            )
         return found
 
     def known(self, handin: HandIn) -> Marked | None:
@@ -113,7 +124,7 @@ class Results:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
