@@ -109,6 +109,16 @@ def test_what_has_the_same_bytes_is_not_graded_again(tmp_path, monkeypatch):
     assert engine.given == keys
 
 
+@pytest.mark.parametrize("name", ["portrait", "diagnose"])
+def test_what_has_more_than_is_wanted_is_not_graded_again(name, tmp_path):
+    handins = zips(tmp_path, b"a")
+    given = []
+    for more in (False, True, False, True):
+        run(handins, tmp_path / "out", engine := Engine(), replace(STATIC, **{name: more}))
+        given.append(len(engine.given))
+    assert given == [1, 1, 0, 0]
+
+
 def test_what_could_not_be_graded_is_tried_again(tmp_path):
     handins = zips(tmp_path, b"a", b"b")
     run(handins, tmp_path / "out", Engine(handins[0].key))

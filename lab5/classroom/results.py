@@ -17,6 +17,7 @@ from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN
 from lab5.text import Text, printable
 
+_MORE: Final = ("diagnose", "portrait")  # options that add to a result and change no mark
 _SEEDS: Final = 1 << 31  # so many there are
 
 
@@ -35,7 +36,7 @@ class Results:
             options = replace(options, seed=self._seed(folder / "seed.json"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.options = options
-        self._made_by = {"suite": suite_version(), "options": options.stored()}
+        self._made_by: dict[str, Any] = {"suite": suite_version(), "options": options.stored()}
         self._unkept: dict[str, Marked] = {}  # by key: what did not take a better one's place
 
     def _seed(self, path: Path) -> int:
@@ -54,7 +55,7 @@ class Results:
     def known(self, handin: HandIn) -> Marked | None:
         """What the same bytes got under the same suite version and options, if they were graded."""
         stored = self._stored(handin)
-        if stored is None or any(stored[key] != now for key, now in self._made_by.items()):
+        if stored is None or stored["suite"] != suite_version() or not self._serves(stored):
             return None
         try:
             with opened(handin) as path:
@@ -73,13 +74,13 @@ class Results:
         if stored and marked.sha256 in ("", stored["sha256"]):
             before = _restored(marked.handin, stored)
             if _worth(before) > _worth(marked):
-                if stored["options"] != self._made_by["options"]:
+                if not self._serves(stored):
                     self._unkept[marked.handin.key] = marked
                     return marked
                 kept = _kept(stored["suite"], marked)
                 notes = (*(note for note in before.notes if note != kept), kept)
-                return self._written(replace(before, notes=notes), str(stored["suite"]))
-        return self._written(marked, suite_version())
+                return self._written(replace(before, notes=notes), stored)
+        return self._written(marked, self._made_by)
 
     def of(self, handin: HandIn) -> Marked:
         """What was kept of it in this run, or before.
@@ -91,10 +92,16 @@ class Results:
             return self._unkept[handin.key]
         return _restored(handin, json.loads(self._path(handin).read_text(encoding="utf-8")))
 
-    def _written(self, marked: Marked, suite: str) -> Marked:
+    def _serves(self, stored: dict[str, Any]) -> bool:
+        """Whether it was made with these options, or with more than is wanted now."""
+        made, now = stored["options"], self._made_by["options"]
+        more = {name: made.get(name) or now[name] for name in _MORE}
+        return bool(made == {**now, **more})
+
+    def _written(self, marked: Marked, made_by: dict[str, Any]) -> Marked:
         found = {
-            **self._made_by,
-            "suite": suite,
+            "suite": made_by["suite"],
+            "options": made_by["options"],
             "path": printable(str(marked.handin.where)),
             "name": printable(marked.handin.name),
             "sha256": marked.sha256,
