@@ -22,7 +22,7 @@ from lab5.classroom.found import find_handins
 from lab5.classroom.local import Local
 from lab5.classroom.marking import Options, mark, sha256, suite_version
 from lab5.classroom.results import Results
-from lab5.errors import NoWallError, SandboxError
+from lab5.errors import NoWallError, SandboxError, UsageError
 from lab5.grading import suite
 from lab5.grading.sandbox.room import FORKS, Room
 from lab5.text import Text
@@ -135,6 +135,16 @@ def test_a_folder_in_a_results_place_is_said_and_ends_no_batch(tmp_path):
     assert not other.notes
 
 
+@pytest.mark.parametrize("name", ["portrait", "diagnose"])
+def test_what_has_more_than_is_wanted_is_not_graded_again(name, tmp_path):
+    handins = zips(tmp_path, b"a")
+    given = []
+    for more in (False, True, False, True):
+        run(handins, tmp_path / "out", engine := Engine(), replace(STATIC, **{name: more}))
+        given.append(len(engine.given))
+    assert given == [1, 1, 0, 0]
+
+
 def test_what_could_not_be_graded_is_tried_again(tmp_path):
     handins = zips(tmp_path, b"a", b"b")
     run(handins, tmp_path / "out", Engine(handins[0].key))
@@ -202,10 +212,15 @@ def test_two_runs_that_begin_at_once_have_one_seed(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "out").glob("*seed*")] == ["seed.json"]
 
 
-@pytest.mark.parametrize("damaged", ["", "[]", '{"seed": "x"}'])
-def test_a_damaged_seed_is_drawn_anew(damaged, tmp_path):
-    (tmp_path / "seed.json").write_text(damaged)
-    assert len({Results(tmp_path, Options()).options.seed for _ in range(2)}) == 1
+@pytest.mark.parametrize(
+    "text", ["mine", "[]", '{"seed": -1}', '{"seed": true}', '{"seed": 2147483648}']
+)
+def test_a_seed_of_somebody_else_stays_as_it_is(text, tmp_path):
+    (tmp_path / "seed.json").write_text(text)
+    with pytest.raises(UsageError, match=r"seed\.json"):
+        Results(tmp_path, Options())
+    assert [one.name for one in tmp_path.iterdir()] == ["seed.json"]
+    assert (tmp_path / "seed.json").read_text() == text
 
 
 def test_the_version_is_of_the_code_that_marks(tmp_path, monkeypatch):

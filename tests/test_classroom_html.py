@@ -267,7 +267,12 @@ def test_the_later_of_two_words_counts_whatever_the_files_are_called(tmp_path):
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"[]", b'{"marks": 3}', b'{"marks": {"a": {"points": {"x": "y"}}}}', b"\xff\xfe\x00",
-     b'{"marks": {"a": {"points": {"x": NaN}}}}', b'{"marks": {"a": {}}}', b'{"marks": {"a": null}}'],
+     b'{"marks": {"a": {"points": {"x": NaN}}}}', b'{"marks": {"a": {}}}', b'{"marks": {"a": null}}',
+     b'{"marks": {"a": {"points": {}, "at": 1e999}}}', b'{"marks": ' + b"[" * 100_000,
+     b'{"marks": {"a": {"points": {}, "at": 1%s}}}' % (b"0" * 400),
+     b'{"marks": {"a": {"points": {"x": 1%s}}}}' % (b"0" * 400),
+     b'{"marks": {"a": {"points": {"x": 100.5}}}}', b'{"marks": {"a": {"points": {"x": -101}}}}'],
+    ids=range(15),
 )  # fmt: skip
 def test_marks_that_cannot_be_read_are_said_and_stay(data, some, tmp_path):
     (tmp_path / "marks.json").write_bytes(data)
@@ -395,3 +400,14 @@ def test_memory_does_not_grow_with_the_class(some, tmp_path):
 
 def test_a_class_of_nobody(tmp_path):
     assert "0" in read(written(tmp_path, []) / "index.html").texts
+
+
+def test_namesakes_are_told_apart_by_moodles_number(tmp_path):
+    why = Text.of("?")
+    some = [
+        Marked(HandIn(Path("x.zip"), f"{name}_{n}", student=name, moodle=str(n)), None, why)
+        for n, name in enumerate(("Participant", "Participant", "Ada"), 71)
+    ]
+    texts = read(written(tmp_path, some) / "index.html").texts
+    assert {"Participant (71)", "Participant (72)", "Ada"} <= set(texts)
+    assert "Participant (72)" in read(tmp_path / "students" / "Participant_72.html").texts

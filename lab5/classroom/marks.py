@@ -6,12 +6,12 @@ They lie beside ``index.html`` as ``marks*.json`` and are read only; nothing her
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.assignment import TOTAL_POINTS
 from lab5.errors import UsageError
 from lab5.grading.core import Result
 from lab5.grading.graded import Graded
@@ -67,7 +67,15 @@ def read(folder: Path) -> dict[str, Own]:
                 own = _own(one)
                 if key not in found or own.at >= found[key].at:
                     found[key] = own
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise UsageError(
                 f"{path} cannot be read as the marks that you gave ({type(error).__name__}: {error}). It "
                 "stays as it is: mend it, or move it away and export it again from index.html.",
@@ -79,6 +87,6 @@ def read(folder: Path) -> dict[str, Own]:
 
 def _own(one: dict[str, Any]) -> Own:
     points = {str(name): float(value) for name, value in one["points"].items()}
-    if not all(map(math.isfinite, points.values())):
-        raise ValueError("points that are no number")
-    return Own(points, printable(str(one.get("note", ""))), int(one.get("at", 0)))
+    if not all(abs(value) <= TOTAL_POINTS for value in points.values()):  # nor is NaN
+        raise ValueError(f"points that are no number from {-TOTAL_POINTS} to {TOTAL_POINTS}")
+    return Own(points, printable(str(one.get("note", ""))), int(float(one.get("at", 0))))

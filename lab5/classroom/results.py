@@ -7,56 +7,73 @@ import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import opened
 from lab5.classroom.marking import Options, sha256, suite_version
-from lab5.errors import SubmissionError
+from lab5.errors import SubmissionError, UsageError
 from lab5.files import replacing
 from lab5.grading.core import STATUSES
 from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN
 from lab5.text import Text, printable
 
+_MORE: Final = ("diagnose", "portrait")  # options that add to a result and change no mark
+_SEEDS: Final = 1 << 31  # so many there are
+
 
 class Results:
     """Those in ``folder``, which is made.
 
     ``options`` have a seed afterwards, the same for all: that of the results before, at first any.
+
+    Raises:
+        UsageError: its ``seed.json`` is somebody else's.
     """
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder = folder / "results"
-        self.folder.mkdir(parents=True, exist_ok=True)
         if options.seed is None:
             options = replace(options, seed=self._seed(folder / "seed.json"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.options = options
-        self._made_by = {"suite": suite_version(), "options": options.stored()}
+        self._made_by: dict[str, Any] = {"suite": suite_version(), "options": options.stored()}
         self._unkept: dict[
             str, Marked
         ] = {}  # by key: what has no file, or took no better one's place
 
     def _seed(self, path: Path) -> int:
-        """The one there; of two runs that begin at once both take the first one's."""
-        drawn = secrets.randbelow(1 << 31)
-        own = path.with_name(f".seed.{secrets.token_hex(4)}.json")
-        _write(own, {"seed": drawn})
-        try:
-            os.link(own, path)
-        except OSError:  # it is there, or the file system has no hard links
-            known = _read(path)
-            if isinstance(known, dict) and isinstance(found := known.get("seed"), int):
-                return found
-            own.replace(path)
-        finally:
-            own.unlink(missing_ok=True)
-        return drawn
+        """The one there; of two runs that begin at once both take the first one's.
+
+        Raises:
+            UsageError: what is there is none.
+        """
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own = path.with_name(f".seed.{secrets.token_hex(4)}.json")
+            _write(own, {"seed": secrets.randbelow(_SEEDS)})
+            try:
+                os.link(own, path)
+            except FileExistsError:
+                pass
+            except OSError:  # the file system has no hard links
+                own.replace(path)
+            finally:
+                own.unlink(missing_ok=True)
+        known = _read(path)
+        found = known.get("seed") if isinstance(known, dict) else None
+        if type(found) is not int or not 0 <= found < _SEEDS:
+            raise UsageError(
+                f"{path} has no seed of a class: it would be overwritten. Give another --out, or --seed N.",
+                zh=f"{path} 不是班級的亂數種子，寫入會蓋掉它。請指定其他 --out，或加上 --seed N。",
+            )
+        return found
 
     def known(self, handin: HandIn) -> Marked | None:
         """What the same bytes got under the same suite version and options, if they were graded."""
         stored = None if handin.trouble else self._stored(handin)
-        if stored is None or any(stored[key] != now for key, now in self._made_by.items()):
+        if stored is None or stored["suite"] != suite_version() or not self._serves(stored):
             return None
         try:
             with opened(handin) as path:
@@ -75,13 +92,13 @@ class Results:
         if stored and marked.sha256 in ("", stored["sha256"]):
             before = _restored(marked.handin, stored)
             if _worth(before) > _worth(marked):
-                if stored["options"] != self._made_by["options"]:
+                if not self._serves(stored):
                     self._unkept[marked.handin.key] = marked
                     return marked
                 kept = _kept(stored["suite"], marked)
                 notes = (*(note for note in before.notes if note != kept), kept)
-                return self._written(replace(before, notes=notes), str(stored["suite"]))
-        return self._written(marked, suite_version())
+                return self._written(replace(before, notes=notes), stored)
+        return self._written(marked, self._made_by)
 
     def of(self, handin: HandIn) -> Marked:
         """What was kept of it in this run, or before.
@@ -93,10 +110,16 @@ class Results:
             return self._unkept[handin.key]
         return _restored(handin, json.loads(self._path(handin).read_text(encoding="utf-8")))
 
-    def _written(self, marked: Marked, suite: str) -> Marked:
+    def _serves(self, stored: dict[str, Any]) -> bool:
+        """Whether it was made with these options, or with more than is wanted now."""
+        made, now = stored["options"], self._made_by["options"]
+        more = {name: made.get(name) or now[name] for name in _MORE}
+        return bool(made == {**now, **more})
+
+    def _written(self, marked: Marked, made_by: dict[str, Any]) -> Marked:
         found = {
-            **self._made_by,
-            "suite": suite,
+            "suite": made_by["suite"],
+            "options": made_by["options"],
             "path": str(marked.handin.where),
             "name": printable(marked.handin.name),
             "sha256": marked.sha256,

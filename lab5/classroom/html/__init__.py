@@ -67,6 +67,7 @@ class Row:
     waiting: tuple[str, ...]  # … that a person decides
     own: Own
     pages: int  # of the report, of which there are pictures
+    moodle: str  # its number there
 
     @property
     def href(self) -> str:
@@ -105,6 +106,13 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         rows.append(_row(one, own.get(one.handin.key, Own())))
         if one.graded is not None and one.graded.portrait is not None:
             portraits[one.handin.key] = replace(one.graded.portrait, pages=())
+    names = Counter(row.name for row in rows)
+    rows = [
+        replace(row, name=f"{row.name} ({row.moodle})")
+        if row.moodle and names[row.name] > 1
+        else row
+        for row in rows
+    ]
     alike = groups(portraits)
     title = printable(title)
     shared = {"title": title, "class_id": _class_id(folder, title), "of": TOTAL_POINTS,
@@ -248,6 +256,7 @@ def _row(one: Marked, own: Own) -> Row:
         marks.waiting(graded) if graded else (),
         own,
         len(_pages(one)),
+        handin.moodle,
     )
 
 

@@ -81,8 +81,8 @@
       const body = one("#class tbody");
       const rows = () => all("tr", body);
       const visible = () => rows().filter((row) => !row.hidden);
-      let embedded = {};
-      try { embedded = JSON.parse(one("#kept").dataset.marks); } catch { /* as without */ }
+      let embedded = new Map(); // a key may be called __proto__
+      try { embedded = new Map(Object.entries(JSON.parse(one("#kept").dataset.marks))); } catch { /* as without */ }
       let filter = "all";
       let check = "";
       stored.set(prefix + "here", "1");
@@ -91,7 +91,7 @@
       function refresh() {
         let left = 0;
         for (const row of rows()) {
-          const mine = later(valid(embedded[row.dataset.key]), own(row.dataset.key)) || { points: {} };
+          const mine = later(valid(embedded.get(row.dataset.key)), own(row.dataset.key)) || { points: {} };
           const waiting = row.dataset.waiting.split(" ").filter((name) => name);
           const points = sum(mine.points, waiting);
           const open = waiting.some((name) => !(name in mine.points));
@@ -163,9 +163,9 @@
         head.querySelector("button").addEventListener("click", () => sort(head));
       }
       one("#export").addEventListener("click", () => {
-        const marks = { ...embedded };
-        for (const key of keysInBrowser()) marks[key] = later(valid(embedded[key]), own(key));
-        download("marks.json", marks);
+        const marks = new Map(embedded);
+        for (const key of keysInBrowser()) marks.set(key, later(valid(embedded.get(key)), own(key)));
+        download("marks.json", Object.fromEntries(marks));
       });
       one("#import").addEventListener("change", async (event) => {
         let taken = 0;
@@ -175,7 +175,7 @@
             const marks = Object.entries(JSON.parse(await file.text()).marks);
             if (!marks.every(([, value]) => valid(value))) throw new Error(file.name);
             for (const [key, value] of marks) {
-              if (later(later(valid(embedded[key]), own(key)), value) === value) taken += keep(key, value);
+              if (later(later(valid(embedded.get(key)), own(key)), value) === value) taken += keep(key, value);
             }
           } catch { wrong.push(file.name); }
         }
