@@ -376,3 +376,13 @@ def test_a_cluster_of_which_a_worker_dies_gives_the_same(few, whole, tmp_path, c
     assert said.count("No zip was handed in") == 1
     assert "KilledWorker" not in said
     assert marks(out) == whole
+
+
+def test_what_the_command_wrote_before_is_no_hand_in(tmp_path):
+    handin.write_zip(tmp_path / "A1_lab5.zip", {})
+    handin.write_zip(tmp_path / "A2_lab5.zip", {})
+    written = ["--feedback-zip", "feedback.zip", "--out", "out", "--csv", "class.csv"]
+    written = [word if word.startswith("--") else str(tmp_path / word) for word in written]
+    for _ in range(2):
+        assert grade.main([str(tmp_path), "--static", *written]) == 0
+    assert len((tmp_path / "class.csv").read_text("utf-8-sig").splitlines()) == 3

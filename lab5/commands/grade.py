@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
+    found = replace(found, handins=tuple(one for one in found.handins if not _ours(one, args)))
     _check_targets(args, found.handins)
     options = Options(
         args.weights,
@@ -199,6 +201,17 @@ def _targets(args: argparse.Namespace) -> dict[str, Path]:
     """What is to be written, by its option."""
     given = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
     return {name: path for name, path in given.items() if path}
+
+
+def _ours(handin: HandIn, args: argparse.Namespace) -> bool:
+    """Whether a run before wrote it, as a feedback zip in the folder that is graded."""
+    given = {path.absolute() for path in args.paths}
+    targets = [path.absolute() for path in (*_targets(args).values(), args.out) if path]
+    place = handin.path.absolute()
+    return place not in given and any(
+        place.is_relative_to(target) and not any(path.is_relative_to(target) for path in given)
+        for target in targets
+    )
 
 
 def _filled_in(args: argparse.Namespace) -> Path:
