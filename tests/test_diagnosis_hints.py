@@ -71,7 +71,8 @@ def test_a_cause_is_the_hint_and_nothing_else_changes(good_files, tmp_path, caps
 def test_a_class_is_diagnosed_only_when_asked(tmp_path, monkeypatch):
     asked = []
 
-    def with_causes(graded, path, rooms, weights=None):
+    def with_causes(graded, path, rooms, weights, *, seconds):
+        assert 0 < seconds < 60
         asked.append(path.parent.name)
         return graded
 
@@ -99,10 +100,10 @@ def test_what_cannot_be_diagnosed_keeps_its_hints(tmp_path, monkeypatch):
     archive = handin.write_zip(tmp_path / ARCHIVE, {"N26140692_report.pdf": b"%PDF-"})
     graded = Graded(str(archive), None, (Result("fp32-opset", "fail"),), 1.0, 0)
     with Rooms("never") as rooms:
-        assert with_causes(graded, archive, rooms) is graded
+        assert with_causes(graded, archive, rooms, seconds=10) is graded
 
 
 @pytest.mark.parametrize("status", ["pass", "blocked", "manual", "error"])
 def test_what_did_not_fail_is_not_diagnosed(status):
     graded = Graded("x.zip", None, (Result("fp32-opset", status),), 1.0, 0)
-    assert with_causes(graded, Path("x.zip"), None) is graded
+    assert with_causes(graded, Path("x.zip"), None, seconds=10) is graded
