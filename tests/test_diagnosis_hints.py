@@ -79,7 +79,9 @@ def test_a_class_is_diagnosed_only_when_asked(tmp_path, monkeypatch):
     monkeypatch.setattr("lab5.diagnosis.hints.with_causes", with_causes)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        handin.write_zip(tmp_path / name / ARCHIVE, {"N26140692_report.pdf": b"%PDF-"})
+        handin.write_zip(
+            tmp_path / name / ARCHIVE, {"N26140692_report.pdf": b"%PDF-" + name.encode()}
+        )
     for arguments, wanted in (
         (["one"], ["one"]),
         (["one", "--no-diagnose"], []),
