@@ -18,7 +18,9 @@ from lab5.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-FIXTURES: Final = Path(__file__).parent / "fixtures"  # a link in a clone, a folder in a wheel
+FIXTURES: Final = (
+    Path(__file__).parent / "fixtures"
+).resolve()  # a link in a clone, a folder in a wheel
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp")
 
