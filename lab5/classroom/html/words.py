@@ -74,7 +74,7 @@ KEYS: Final = {
         ("u", Text("back to the overview", "回到總覽")),
     ),
     "both": (
-        ("l", Text("中文 / English", "中文 / English")),
+        ("l", Text("the other language", "切換語言")),
         ("Esc", Text("leave a field", "離開輸入欄")),
         ("?", Text("these keys", "按鍵說明")),
     ),
