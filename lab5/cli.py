@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from lab5.assignment import CALIBRATIONS, CHECKPOINT
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, TEMPLATE
 from lab5.errors import Lab5Error, UsageError
 from lab5.text import LANGUAGES, Text, printable
 
@@ -59,6 +59,14 @@ def in_a_line(text: Text) -> str:
 def add_language(parser: Parser) -> None:
     text = Text(f"of what is said; {LANGUAGES[0]} by default", f"輸出的語言，預設 {LANGUAGES[0]}")
     parser.add("--lang", text, choices=LANGUAGES, default=LANGUAGES[0])
+
+
+def add_student_id(parser: Parser) -> None:
+    parser.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+
+
+def add_template(parser: Parser) -> None:
+    parser.add("--template", Text(f"the notebook, {TEMPLATE}", "notebook 模板"), type=Path)
 
 
 def add_weights(parser: Parser) -> None:
@@ -109,6 +117,15 @@ def add_run_code(parser: Parser) -> None:
     parser.add("--run-code", text, choices=RUN_CODE, default=RUN_CODE[0])
     text = Text("the same as --run-code never", "同 --run-code never")
     parser.add("--static", text, dest="run_code", action="store_const", const="never")
+
+
+def own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lab5")
+    except PackageNotFoundError:  # run from a checkout
+        return "unknown"
 
 
 def submission_folder(given: Path | None) -> Path | None:

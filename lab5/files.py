@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -184,6 +185,15 @@ def find(given: Path | None, name: str) -> Path:
         "Put the handed-out one into the current folder.",
         zh=f"在 {Path.cwd()} 與 {FIXTURES} 都找不到 {name}。請把老師提供的檔案放在目前的資料夾。",
     )
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal; never all of them in memory."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
 
 
 def opset(model: onnx.ModelProto) -> int:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import opened
-from lab5.classroom.marking import Options, sha256, suite_version
+from lab5.classroom.marking import Options, suite_version
 from lab5.errors import SubmissionError, UsageError
-from lab5.files import replacing
+from lab5.files import replacing, sha256
 from lab5.grading.core import STATUSES
 from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN

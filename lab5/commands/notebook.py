@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 from lab5.assignment import CHECKPOINT, TEMPLATE, FileNames
-from lab5.cli import Parser, add_calibration, add_weights, command
+from lab5.cli import Parser, add_calibration, add_student_id, add_template, add_weights, command
 from lab5.files import find
 from lab5.text import Text
 
 
 def parser() -> Parser:
     found = Parser("notebook", Text("Fill only the notebook", "只填寫 notebook"))
-    found.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+    add_student_id(found)
     add_weights(found)
-    found.add("--template", Text(f"the notebook, {TEMPLATE}", "notebook 模板"), type=Path)
+    add_template(found)
     found.add("--out", Text("where it goes", "輸出資料夾"), type=Path, default=Path())
     add_calibration(found)
     return found

@@ -13,7 +13,9 @@ from lab5.cli import (
     Parser,
     add_calibration,
     add_language,
+    add_student_id,
     add_submission,
+    add_template,
     add_weights,
     command,
     console,
@@ -27,9 +29,9 @@ from lab5.text import Language, Text
 
 def parser() -> Parser:
     found = Parser("package", Text("Make <student id>_lab5.zip", "製作 <學號>_lab5.zip"))
-    found.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+    add_student_id(found)
     add_weights(found)
-    found.add("--template", Text(f"the notebook, {TEMPLATE}", "notebook 模板"), type=Path)
+    add_template(found)
     add_submission(found)
     out = Text("where the zip goes; submission/ by default", "輸出資料夾，預設 submission/")
     found.add("--out", out, type=Path, default=Path("submission"))

@@ -12,6 +12,7 @@ from lab5.cli import (
     Parser,
     add_data,
     add_language,
+    add_student_id,
     add_submission,
     command,
     console,
@@ -26,7 +27,7 @@ from lab5.text import Text
 
 def parser() -> Parser:
     found = Parser("report", Text("Make <student id>_report.pdf", "製作 <學號>_report.pdf"))
-    found.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+    add_student_id(found)
     add_submission(found)
     add_language(found)
     for name in ("FP32", "INT8"):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab5.files import sha256
 from lab5.text import printable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _notebook(e: Evidence) -> str:
     path = e.zip.path("notebook")
     if path is None or (e.template and not _code(e) and not _has_outputs(path)):
         return ""
-    return _sha256(path)
+    return sha256(path)
 
 
 def _has_outputs(path: Path) -> bool:
@@ -115,15 +116,7 @@ def _has_outputs(path: Path) -> bool:
 
 def _report(e: Evidence) -> str:
     path = e.zip.path("report")
-    return _sha256(path) if path else ""
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
+    return sha256(path) if path else ""
 
 
 def _weights(e: Evidence) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from lab5.cli import console
+from lab5.cli import console, own_version
 from lab5.grading.core import Result
 from lab5.grading.graded import Graded
 from lab5.text import Language, Text, printable
@@ -42,12 +41,8 @@ def _json(
     graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
 ) -> str:
     """As ``grade_schema.json`` describes it."""
-    try:
-        number = version("lab5")
-    except PackageNotFoundError:  # run from a checkout
-        number = "unknown"
     found = {
-        "suite": {"name": "lab5", "version": number, "lang": lang},
+        "suite": {"name": "lab5", "version": own_version(), "lang": lang},
         "submissions": [one.as_dict(lang) for one in graded],
         "not_graded": [
             {"path": printable(path), "why": why.say(lang)} for path, why in not_graded.items()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from tests.hostile.core import LATE, code
 
-# An answer in place of the probe's, on every connection that it holds
-_FORGE = """
-def forge(data):
+
+def _sending(head: str, body: str) -> str:
+    """Code that sends these bytes on every connection that a probe holds, in place of its answer."""
+    return f"""
     import stat
+    body = {body}
+    frame = {head}.to_bytes(8, "big") + body
     for number in range(3, 64):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(number).st_mode):
-                socket.socket(fileno=os.dup(number)).sendall(len(data).to_bytes(8, "big") + data)
+                socket.socket(fileno=os.dup(number)).sendall(frame)
     os._exit(0)
-"""
+    """
 
 
 @code(quick=True)
@@ -31,39 +34,21 @@ def stop_the_visitor() -> str:
 @code()
 def an_answer_of_many_small_things() -> str:
     """63 MB that are a hundred times as much when they are read."""
-    return (
-        _FORGE
-        + """
-    forge(b'{"ended":"done","value":{"a":[' + b'{},' * (20 << 20) + b'{}]}}')
-    """.replace("\n    ", "\n")
-    )
+    things = """b'{"ended":"done","value":{"a":[' + b'{},' * (20 << 20) + b'{}]}}'"""
+    return _sending("len(body)", things)
 
 
 @code()
 def an_answer_of_one_long_text() -> str:
     """62 MB, each character written with another before it."""
-    return (
-        _FORGE
-        + """
-    forge(b'{"ended":"done","value":{"a":"' + b'\\\\"' * (31 << 20) + b'"}}')
-    """.replace("\n    ", "\n")
-    )
+    text = r"""b'{"ended":"done","value":{"a":"' + b'\\"' * (31 << 20) + b'"}}'"""
+    return _sending("len(body)", text)
 
 
 @code()
 def a_frame_that_never_comes() -> str:
     """2^62 bytes, by its head."""
-    return (
-        _FORGE
-        + """
-    import stat
-    for number in range(3, 64):
-        with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(number).st_mode):
-                socket.socket(fileno=os.dup(number)).sendall((1 << 62).to_bytes(8, "big") + b"{}")
-    os._exit(0)
-    """.replace("\n    ", "\n")
-    )
+    return _sending("(1 << 62)", 'b"{}"')
 
 
 @code()
