@@ -84,7 +84,7 @@ def a_folder_of_nested_folders(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report")
+@attack("report", status=1)
 def a_folder_with_a_fifo(h: Hostile) -> None:
     """Named like a zip."""
 
@@ -119,7 +119,7 @@ def a_device_for_a_zip(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report")
+@attack("report", status=1)
 def a_folder_with_a_device(h: Hostile) -> None:
     """A link to one, named like a zip."""
 

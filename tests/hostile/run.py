@@ -1,7 +1,7 @@
 """Grades hostile hand-ins as a teacher does, by ``lab5 grade BAD… GOOD``, and looks at what held.
 
-Several are graded by one command. Where something does not hold of the whole command, each is graded
-again alone, to find the culprit.
+Several are graded by one command. Where something does not hold of the whole command, each half of them
+is graded again, down to the culprit.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def look(
         whole = [*run.whole(known), *_changes(before, around), *_met(listeners), *_left(around)]
         found = {case.name: run.of(case, known) for case in cases}
     if whole and len(cases) > 1:
-        return {case.name: look([case], user, variants, known)[case.name] for case in cases}
+        middle = len(cases) // 2
+        halves = [look(half, user, variants, known) for half in (cases[:middle], cases[middle:])]
+        return {name: said for half in halves for name, said in half.items()}
     return {name: [*whole, *said] for name, said in found.items()}
 
 
@@ -272,7 +274,7 @@ class _Run:
         command = [
             *_as(self.user, around), sys.executable, "-c", code,
             *self.first, *self.given.values(), str(around.good), "--jobs", "1",
-            "--json", str(around.json), "--html", str(around.pages), "--jobs", "1", "--weights", str(around.weights),
+            "--json", str(around.json), "--html", str(around.pages), "--weights", str(around.weights),
             "--template", str(around.template), "--lang", "en",
         ]  # fmt: skip
         environment = {

@@ -42,7 +42,7 @@ class Limits:
     Args:
         seconds: processor time of a process.
         memory: bytes of address space of a process; 0 for no limit.
-        resident: bytes that all of its processes hold together.
+        resident: bytes that all of its processes hold together, or one writes to beyond what it is born with.
         file_size: bytes of any file that it writes.
         disk: bytes of all of them in its folder, behind a wall; a quarter of it in each temporary one.
         processes: at once.
@@ -437,6 +437,9 @@ def _limit(limits: Limits, *, alone: bool) -> None:
     }
     if limits.memory:
         wanted[resource.RLIMIT_AS] = (limits.memory, limits.memory)
+    if linux.AVAILABLE:  # at once: the keeper, which adds up, may look too late on a busy machine
+        most_data = linux.own_data() + limits.resident
+        wanted[resource.RLIMIT_DATA] = (most_data, most_data)
     if limits.seconds < math.inf:  # a signal, then, should that be ignored, the end
         wanted[resource.RLIMIT_CPU] = (math.ceil(limits.seconds), math.ceil(limits.seconds) + 2)
     if alone:  # else those of the whole user count

@@ -248,6 +248,11 @@ def end_descendants() -> None:
         time.sleep(0.001)
 
 
+def own_data() -> int:
+    """Bytes that this process may write to and shares with nobody, as RLIMIT_DATA counts them."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def memory(pids: Iterable[int], limit: int) -> int:
     """Bytes that these processes hold together; exact only above ``limit``: to count what they share takes long."""
     page = os.sysconf("SC_PAGE_SIZE")
