@@ -220,6 +220,7 @@ FOUND: dict[str, list[bytes]] = {
         notebook_of(["\\\n" * 50_000]),
         notebook_of(["a = !ls\n" * 3000]),
         notebook_of(["x = '\ud800'"]),
+        notebook_of(["\u2028"]),
     ],
     "onnx": [
         onnx_files.model([helper.make_node("Conv", [], ["output"])]).SerializeToString(),

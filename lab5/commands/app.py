@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from lab5.cli import Parser, command, console
 from lab5.errors import UsageError
+from lab5.files import temporary_folder
 from lab5.models import Pair, find_models, find_pair
 from lab5.text import Text
 
@@ -67,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
         for file in export_space(*pair, args.export):
             console.print(f"{file}  {file.stat().st_size:,}")
         return
-    with tempfile.TemporaryDirectory(prefix="lab5-page-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
+    with temporary_folder("lab5-page-") as uploads:  # a visitor may be writing to it until the end
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         from lab5.web.page import build_demo
         from lab5.web.serve import serve
 

@@ -83,7 +83,9 @@ def _transformed(source: str) -> str:
     body = re.sub(r"\A(?:[ \t]*\n)+", "", source)
     blank = source[: len(source) - len(body)].count("\n")
     try:
-        return "\n" * blank + str(_transformer().transform_cell(body))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lines that end in other characters than "\n"
+            return "\n" * blank + str(_transformer().transform_cell(body))
     except (SyntaxError, RuntimeError):  # indented at random; too many magics
         return source
 
