@@ -229,6 +229,7 @@ _DEEDS = {
     "forge": _forge,
     "given": _given,
     "memory": lambda order: len(bytearray(1 << 40)),
+    "too much at once": lambda order: len(bytearray(300 << 20)),
     "patch": _patch,
     "noise": _noise,
     "environment": lambda order: dict(os.environ),

@@ -93,6 +93,7 @@ def test_one_visitor_answers_many_requests(box):
         ("leave", "raised"),
         ("kill", "crashed"),
         ("memory", "raised"),
+        ("too much at once", "raised"),
         ("rude", "raised"),
         ("recursion", "raised"),
         ("fork", "crashed"),
