@@ -25,7 +25,13 @@ _PLAIN, _DARK = "RGB 32x32", "RGB 32x32 dark"
 _SIZES: Final = ("RGB 60x40", "RGB 40x72", "RGB 16x16", "RGB 300x200")
 _CLOSE: Final = 0.006  # of a normalised number: 0.4 grey levels
 Geometry = Callable[[Image.Image], np.ndarray]
-_UNKNOWN: Final[Any] = [(None, "")]
+
+
+def _what_nobody_knows() -> None:
+    """Stands for a step that no cause predicts."""
+
+
+_UNKNOWN: Final[list[tuple[Step, Any]]] = [(_what_nobody_knows, "")]
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,9 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
             chain += known.causes
             chain += _sizes(known, calls)
             chain += _modes(known, calls, dict(chain))
+    causes = [step for step, _ in chain if step is not _what_nobody_knows]
     for step, detail in dict(chain).items():
-        if step is None:
+        if step is _what_nobody_knows:
             found.unknown.append(
                 Text(
                     f"{function} returns something that no known cause predicts: {plain['dtype']} {value.shape}, "
@@ -97,7 +104,7 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
                 )
             )
             continue
-        at, mend = mended_preprocess(source, function, step, [s for s, _ in chain if s is not None])
+        at, mend = mended_preprocess(source, function, step, causes)
         found.name(step, _evidence(value, plain["dtype"]), detail=detail, at=at, mend=mend)
 
 

@@ -319,7 +319,8 @@ def batch_norm_folded_wrongly(
     f = g / np.sqrt(v + 1e-5)
 
     def scaled(factor: np.ndarray) -> np.ndarray:
-        return w * factor[:, None, None, None]
+        weights: np.ndarray = w * factor[:, None, None, None]
+        return weights
 
     yield scaled(f), b * np.ones_like(m), "the mean is left out"
     yield scaled(f), -m * f, "the shift (beta) is left out"

@@ -143,7 +143,8 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
     def line(
         pixels: np.ndarray, slope: Any = 1 / p.STD / 255, offset: Any = -p.MEAN / p.STD
     ) -> np.ndarray:
-        return pixels * slope + offset
+        normalised: np.ndarray = pixels * slope + offset
+        return normalised
 
     def put(values: np.ndarray) -> np.ndarray:
         return values.transpose(2, 0, 1)[None].astype(np.float32)
