@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -24,7 +23,7 @@ from lab5.cli import (
     progress,
 )
 from lab5.errors import UsageError
-from lab5.files import find, replacing
+from lab5.files import find, replacing, sha256
 from lab5.study.data import load
 from lab5.study.evaluate import Evaluation, Paired, evaluate
 from lab5.text import Text
@@ -83,7 +82,7 @@ def report(evaluation: Evaluation, weights: Path) -> dict[str, Any]:
     pair = evaluation.int8_against_fp32
     return {
         "weights": weights.name,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": sha256(weights),
         "calibration": evaluation.calibration,
         "images": len(evaluation.labels),
         "models": models,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME
+from lab5.files import sha256
 
 if TYPE_CHECKING:
     import onnx
@@ -367,8 +368,6 @@ def _started(competitors: list[Engine], threads: int, missing: dict[str, str]) -
 
 
 def _circumstances(weights: Path) -> dict[str, Any]:
-    import hashlib
-
     from lab5.study.machine import this_machine
 
     machine = dataclasses.asdict(this_machine())
@@ -377,7 +376,7 @@ def _circumstances(weights: Path) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "weights": {
             "name": weights.name,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": sha256(weights),
         },
     }
 

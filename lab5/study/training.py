@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
-import hashlib
 import io
 import json
 import os
@@ -36,7 +35,7 @@ from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
 from lab5.checkpoint import open_model
 from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
-from lab5.files import replacing
+from lab5.files import replacing, sha256
 from lab5.model import BasicBlock, ResNet18
 from lab5.study import data as cifar10
 
@@ -419,7 +418,7 @@ def _log(run: Run, dataset: cifar10.Cifar10, out: Path) -> dict[str, Any]:
         "test_images": len(dataset.test),
         "seconds": round(sum(row["seconds"] for row in run.history), 1),
         "history": run.history,
-        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "sha256": sha256(out),
         "hardware": _hardware(run.device),
         "bfloat16": bfloat16_is_fast(run.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
