@@ -30,7 +30,7 @@ from lab5.classroom import marks
 from lab5.classroom.alike import Group, groups
 from lab5.classroom.entry import Marked
 from lab5.classroom.html import words
-from lab5.classroom.marks import Own
+from lab5.classroom.marks import NOBODYS, Own
 from lab5.errors import UsageError
 from lab5.files import replacing, visible
 from lab5.grading.core import Result
@@ -61,6 +61,8 @@ class Row:
     name: str
     student_id: str
     earned: float | None  # None: it was not graded
+    given: float  # the person's points
+    total: float
     why: Text | None
     items: tuple[Item, ...]
     failed: tuple[str, ...]  # names of checks
@@ -72,15 +74,6 @@ class Row:
     @property
     def href(self) -> str:
         return f"students/{quote(self.key)}.html"
-
-    @property
-    def given(self) -> float:
-        """The person's points."""
-        return self.own.total(self.waiting)
-
-    @property
-    def total(self) -> float:
-        return round((self.earned or 0) + self.given, 2)
 
     @property
     def to_mark(self) -> bool:
@@ -103,7 +96,7 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     rows: list[Row] = []
     portraits: dict[str, Portrait] = {}
     for one in marked:
-        rows.append(_row(one, own.get(one.handin.key, Own())))
+        rows.append(_row(replace(one, own=own.get(one.handin.key, NOBODYS))))
         if one.graded is not None and one.graded.portrait is not None:
             portraits[one.handin.key] = replace(one.graded.portrait, pages=())
     names = Counter(row.name for row in rows)
@@ -242,7 +235,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _row(one: Marked, own: Own) -> Row:
+def _row(one: Marked) -> Row:
     graded, handin = one.graded, one.handin
     checks = graded.checks if graded else ()
     return Row(
@@ -250,11 +243,13 @@ def _row(one: Marked, own: Own) -> Row:
         printable(handin.student or handin.key),
         printable((graded and graded.student_id) or ""),
         graded.earned if graded else None,
+        one.given,
+        one.total,
         one.why,
         tuple(graded.items) if graded else (),
         tuple(check.name for check in checks if check.status == "fail"),
         marks.waiting(graded) if graded else (),
-        own,
+        one.own,
         len(_pages(one)),
         handin.moodle,
     )
