@@ -370,6 +370,13 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
         found.unmatched,
     )
     _list(Text("Their rows were left as they are:", "評分表中未變動的列："), found.ungraded)
+    _list(
+        Text(
+            "Their rows were left as they are, as Moodle says that the grade cannot be changed:",
+            "評分表中未變動的列（Moodle 標示成績不可更改）：",
+        ),
+        found.locked,
+    )
 
 
 def _list(title: Text, names: Iterable[Any]) -> None:
