@@ -225,6 +225,23 @@ def test_a_writer_that_fails_keeps_no_other_from_writing(tmp_path, monkeypatch, 
     assert len(rows(tmp_path / "a.csv")) == 2
 
 
+def test_at_the_end_it_is_said_where_the_results_are_and_what_is_next(tmp_path, capsys):
+    (tmp_path / "all").mkdir()
+    for name in ("A1", "A2"):
+        handin.write_zip(tmp_path / "all" / f"{name}_lab5.zip", small())
+    paths = [str(tmp_path / name) for name in ("all", "out", "site")]
+    common = [paths[0], "--static", "--lang", "en", "--out", paths[1]]
+    for arguments, said, unsaid in (
+        (common, f"The results are in {paths[1]}", "index.html"),
+        ([*common, "--html", paths[2]], f"Open {Path(paths[2]) / 'index.html'}", "--html DIR"),
+        ([f"{paths[0]}/A1_lab5.zip", "--static", "--lang", "en"], "", "results are in"),
+    ):
+        assert grade.main(arguments) == 0
+        found = capsys.readouterr().err
+        assert said in found
+        assert unsaid not in found
+
+
 def test_files_that_are_no_zips_are_said_and_cost_nothing(tmp_path, capsys):
     handin.write_zip(tmp_path / "A1_lab5.zip", {})
     (tmp_path / "notes.txt").write_text("?")

@@ -149,26 +149,25 @@ class Worksheet:
 
     def filled(self, marked: Sequence[Marked], lang: Language) -> Filled:
         """With the points of the checks, scaled to the maximum, and what the student is told."""
-        owners: dict[int, list[Marked]] = defaultdict(list)
-        unmatched: list[str] = []
-        for one in marked:
-            row = self._row(one)
-            if row is None:
-                unmatched.append(one.handin.key)
-            else:
-                owners[row].append(one)
-        result = Filled("", unmatched=unmatched)
+        keys = []
+        owners: dict[int | None, list[int]] = defaultdict(list)  # row -> places of hand-ins
+        for place, one in enumerate(marked):
+            keys.append(one.handin.key)
+            owners[self._row(one)].append(place)
+        result = Filled("", unmatched=[keys[place] for place in owners.pop(None, ())])
         changed: list[tuple[Cell, str]] = []
         for number, owned in owners.items():
+            assert number is not None
+            row, key, one = self.rows[number], keys[owned[0]], marked[owned[0]]
             if len(owned) > 1:
-                unmatched += [one.handin.key for one in owned]
-            elif self._locked(self.rows[number]):
-                result.locked.append(owned[0].handin.key)
-            elif owned[0].graded is None:
-                result.ungraded.append(owned[0].handin.key)
+                result.unmatched += [keys[place] for place in owned]
+            elif self._locked(row):
+                result.locked.append(key)
+            elif one.graded is None:
+                result.ungraded.append(key)
             else:
-                changed += self._cells(self.rows[number], owned[0], owned[0].graded, lang)
-                result.entered.append(owned[0].handin.key)
+                changed += self._cells(row, one, one.graded, lang)
+                result.entered.append(key)
         parts, at = [], 0
         for cell, text in sorted(changed, key=lambda one: one[0].start):
             parts += [self.text[at : cell.start], text]

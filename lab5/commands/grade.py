@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
             with _noted(failed, path):
                 _fill(path, worksheet, marked, args.lang)
         not_graded = {str(one.handin.where): one.why for one in marked if one.why}
+        _say_what_is_next(args, marked)
     _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
     wrong = [
         Text(
@@ -351,6 +352,27 @@ def _say(one: Marked, args: argparse.Namespace) -> None:
     points = f"{one.graded.earned:g}/{one.graded.points}" if one.graded else "-"
     why = one.why.say(args.lang) if one.why else ""
     print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
+
+
+def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> None:
+    """Of a class: where the results are, and how a person gives the points that only a person can give."""
+    left = max((one.to_give for one in marked), default=0)
+    if args.html:
+        index = args.html / "index.html"
+        said = Text(
+            f"Open {index}: up to {left} points of a hand-in are for you to give.",
+            f"請開啟 {index}：每份最多 {left} 分待你評閱。",
+        )
+    elif args.out and len(marked) > 1:
+        said = Text(
+            f"The results are in {args.out}. Up to {left} points of a hand-in are for a person to give: "
+            "with --html DIR the same command makes pages for that, and grades again, to show the reports.",
+            f"結果在 {args.out}。每份最多 {left} 分待人工評閱：同一個指令加上 --html DIR 會產生評閱網頁"
+            "（為顯示報告，會重新評分）。",
+        )
+    else:
+        return
+    errors.print(said.say(args.lang), markup=False, soft_wrap=True)
 
 
 def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:

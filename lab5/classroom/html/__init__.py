@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +50,7 @@ _UNFINISHED: Final = f"""<!DOCTYPE html>
 <body><p>尚未完成，請再執行一次同一個指令。 Not finished yet: run the same command again.</p></body></html>
 """
 _COMMONEST: Final = 12  # faults that are shown
+_BESIDE: Final = 12  # of a group, on a hand-in's page: where all look alike, each would name all
 _STEP: Final = 10  # points, of the bars of all totals
 
 
@@ -107,6 +108,10 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         for row in rows
     ]
     alike = groups(portraits)
+    groups_of: dict[str, list[Group]] = defaultdict(list)  # by hand-in
+    for group in alike:
+        for key in group.keys:
+            groups_of[key].append(group)
     title = printable(title)
     shared = {"title": title, "class_id": _class_id(folder, title), "of": TOTAL_POINTS,
               "rows": {row.key: row for row in rows}}  # fmt: skip
@@ -114,10 +119,10 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         _write(folder / name, (ASSETS / name).read_bytes())
     written: set[Path] = set()
     for place, one in enumerate(marked):
-        written |= _write_student(folder, one, rows, place, shared, alike)
+        written |= _write_student(folder, one, rows, place, shared, groups_of)
     index = _environment().get_template("index.html").render(
         **shared, root="", groups=alike, faults=_faults(rows), items=_items(rows),
-        totals=_totals(rows), median=_median(rows), in_groups={key for g in alike for key in g.keys},
+        totals=_totals(rows), median=_median(rows), in_groups=set(groups_of),
         kept={key: one.as_dict() for key, one in own.items()},
     )  # fmt: skip
     _write(folder / "index.html", index.encode("utf-8"))
@@ -130,7 +135,7 @@ def _write_student(
     rows: Sequence[Row],
     place: int,
     shared: Mapping[str, object],
-    alike: Sequence[Group],
+    groups_of: Mapping[str, Sequence[Group]],
 ) -> set[Path]:
     """The page of the hand-in ``one``, whose row is at ``place``: the files that were written."""
     row = rows[place]
@@ -142,12 +147,24 @@ def _write_student(
         earlier=[printable(path.name) for path in one.handin.earlier],
         previous=rows[place - 1] if place else None,
         next=rows[place + 1] if place + 1 < len(rows) else None,
-        groups=[group for group in alike if row.key in group.keys],
+        groups=[_seen_from(row.key, group) for group in groups_of.get(row.key, ())],
     )  # fmt: skip
     files[folder / "students" / f"{row.key}.html"] = page.encode("utf-8")  # behind its pictures
     for path, data in files.items():
         _write(path, data)
     return set(files)
+
+
+def _seen_from(key: str, group: Group) -> tuple[Group, int]:
+    """As a hand-in's own page shows it, with the first of many others, and how many it leaves out."""
+    mine = group.keys.index(key)
+    chosen = sorted({mine, *range(min(len(group.keys), _BESIDE))})
+    likenesses = tuple(
+        replace(one, where=tuple(one.where[at] for at in chosen if one.where))
+        for one in group.likenesses
+    )
+    keys = tuple(group.keys[at] for at in chosen)
+    return Group(keys, likenesses), len(group.keys) - len(chosen)
 
 
 def _class_id(folder: Path, title: str) -> str:
