@@ -356,23 +356,26 @@ def _say(one: Marked, args: argparse.Namespace) -> None:
 
 def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> None:
     """Of a class: where the results are, and how a person gives the points that only a person can give."""
-    left = max((one.to_give for one in marked), default=0)
-    if args.html:
-        index = args.html / "index.html"
-        said = Text(
-            f"Open {index}: up to {left} points of a hand-in are for you to give.",
-            f"請開啟 {index}：每份最多 {left} 分待你評閱。",
-        )
-    elif args.out and len(marked) > 1:
-        said = Text(
-            f"The results are in {args.out}. Up to {left} points of a hand-in are for a person to give: "
-            "with --html DIR the same command makes pages for that, and grades again, to show the reports.",
-            f"結果在 {args.out}。每份最多 {left} 分待人工評閱：同一個指令加上 --html DIR 會產生評閱網頁"
-            "（為顯示報告，會重新評分）。",
-        )
-    else:
+    if not args.html and (not args.out or len(marked) == 1):
         return
-    errors.print(said.say(args.lang), markup=False, soft_wrap=True)
+    place = args.html / "index.html" if args.html else args.out
+    said = [Text(f"The results are in {place}.", f"結果在 {place}。")]
+    if left := max((one.to_give for one in marked), default=0):
+        said.append(
+            Text(
+                f" Up to {left} points of a hand-in are for a person to give",
+                f"每份最多 {left} 分待人工評閱",
+            )
+        )
+        said.append(
+            Text(" there.", "。")
+            if args.html
+            else Text(
+                ": with --html DIR the same command makes pages for that. It grades again, to draw the reports.",
+                "：同一個指令加上 --html DIR 會產生評閱網頁（為繪製報告，會重新評分）。",
+            )
+        )
+    errors.print("".join(one.say(args.lang) for one in said), markup=False, soft_wrap=True)
 
 
 def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
@@ -381,12 +384,18 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     found: Filled = moodle.write(path, worksheet, marked, lang)
     left = max((one.to_give for one in marked), default=0)
     said = Text(
-        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person; up to "
-        f"{left} of 100 points are still for a person to give and not in them.",
-        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分；最多 {left} 分（滿分 100）仍待人工評閱，"
-        "未計入。",
+        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person",
+        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分",
+    ).say(lang)
+    said += (
+        Text(
+            f"; up to {left} of 100 points are still for a person to give and not in them.",
+            f"；最多 {left} 分（滿分 100）仍待人工評閱，未計入。",
+        ).say(lang)
+        if left
+        else Text(".", "。").say(lang)
     )
-    errors.print(said.say(lang), markup=False, soft_wrap=True)
+    errors.print(said, markup=False, soft_wrap=True)
     _list(
         Text("No single row of the worksheet is theirs:", "在評分表中找不到唯一對應的列："),
         found.unmatched,
