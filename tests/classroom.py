@@ -158,11 +158,18 @@ def worksheet(
     line_end: str = "\n",
     maximum: str = "100.00",
     without: Collection[str] = (),
+    locked: Collection[Student] = (),
 ) -> bytes:
-    """Moodle's, with a row for somebody who handed in nothing; ``without`` are columns it lacks."""
+    """Moodle's, with a row for somebody who handed in nothing.
+
+    Args:
+        without: columns that it lacks.
+        locked: whose grades cannot be changed.
+    """
     out = io.StringIO()
     lines = csv.writer(out, lineterminator=line_end)
     participant = {"en": "Participant ", "zh-TW": "參與者"}[lang]
+    yes, no = {"en": ("Yes", "No"), "zh-TW": ("是", "否")}[lang]
     keep = [i for i, head in enumerate(HEADS["en"]) if head not in without]
     nobody = Student("Nobody, N.", 3999, "N26149999", "nothing")
     lines.writerow([HEADS[lang][i] for i in keep])
@@ -170,7 +177,7 @@ def worksheet(
         status = {"nothing": "No submission", "late": "Submitted for grading - 2 days 3 hours late"}
         row = [
             f"{participant}{one.number}", one.name, one.id, one.address,
-            status.get(one.kind, "Submitted for grading"), "", maximum, "Yes",
+            status.get(one.kind, "Submitted for grading"), "", maximum, no if one in locked else yes,
             "Monday, 1 June 2026, 11:59 PM", "-", "",
         ]  # fmt: skip
         lines.writerow([row[i] for i in keep])

@@ -225,6 +225,27 @@ def test_a_writer_that_fails_keeps_no_other_from_writing(tmp_path, monkeypatch, 
     assert len(rows(tmp_path / "a.csv")) == 2
 
 
+def test_at_the_end_it_is_said_where_the_results_are_and_what_is_next(tmp_path, capsys):
+    (tmp_path / "all").mkdir()
+    for name in ("A1", "A2"):
+        handin.write_zip(tmp_path / "all" / f"{name}_lab5.zip", small())
+    paths = [str(tmp_path / name) for name in ("all", "out", "site")]
+    common = [paths[0], "--static", "--lang", "en", "--out", paths[1]]
+    for arguments, said, unsaid in (
+        (common, f"The results are in {paths[1]}", "index.html"),
+        (
+            [*common, "--html", paths[2]],
+            f"results are in {Path(paths[2]) / 'index.html'}",
+            "--html DIR",
+        ),
+        ([f"{paths[0]}/A1_lab5.zip", "--static", "--lang", "en"], "", "results are in"),
+    ):
+        assert grade.main(arguments) == 0
+        found = capsys.readouterr().err
+        assert said in found
+        assert unsaid not in found
+
+
 def test_files_that_are_no_zips_are_said_and_cost_nothing(tmp_path, capsys):
     handin.write_zip(tmp_path / "A1_lab5.zip", {})
     (tmp_path / "notes.txt").write_text("?")
@@ -359,23 +380,54 @@ def cluster():
         process.communicate()
 
 
-@pytest.mark.slow
-def test_a_cluster_of_which_a_worker_dies_gives_the_same(few, whole, tmp_path, cluster):
+def graded_while_a_worker_dies(cluster, after: int, *arguments: object) -> tuple[int, str]:
+    """The exit status and what was said of a command whose cluster loses a worker after some results."""
     address, workers = cluster
-    out = tmp_path / "out"
     process = subprocess.Popen(
-        command(few / "all", "--seed", 3, "--out", out, "--scheduler", address),
+        command(*arguments, "--scheduler", address),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout
-    for _ in range(3):
+    for _ in range(after):
         process.stdout.readline()
     workers[0].kill()
     _, said = process.communicate(timeout=400)
-    assert process.returncode == 1
-    assert said.count("No zip was handed in") == 1
     assert "KilledWorker" not in said
+    return process.returncode, said
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_worker_dies_gives_the_same(few, whole, tmp_path, cluster):
+    out = tmp_path / "out"
+    status, said = graded_while_a_worker_dies(cluster, 3, few / "all", "--seed", 3, "--out", out)
+    assert status == 1
+    assert said.count("No zip was handed in") == 1
     assert marks(out) == whole
+
+
+@pytest.mark.slow
+def test_a_cluster_grades_models_and_draws_reports_the_same(good_files, tmp_path, cluster):
+    """Byte for byte what is kept here, but for what the clock said."""
+    (tmp_path / "scratch").mkdir()
+    students = classroom.students({"good": 2, "two-screenshots": 1})
+    made = classroom.download(students, good_files, tmp_path / "scratch")
+    arguments = [
+        made.folder(tmp_path / "all"), "--seed", 3, "--weights", FIXTURES / "best_model.pth",
+        "--template", FIXTURES / "EAI_lab5.ipynb",
+    ]  # fmt: skip
+    places = ["--out", tmp_path / "here", "--html", tmp_path / "here-pages"]
+    assert subprocess.run(command(*arguments, *places), check=False).returncode == 0
+    places = ["--out", tmp_path / "there", "--html", tmp_path / "there-pages"]
+    status, said = graded_while_a_worker_dies(cluster, 1, *arguments, *places)
+    assert status == 0, said
+    here, there = marks(tmp_path / "here"), marks(tmp_path / "there")
+    assert len(here) == 3
+    assert json.dumps(here) == json.dumps(there)
+    assert all(one["graded"]["portrait"]["pages"] for one in here.values())
+    pictures = [
+        sorted((tmp_path / f"{name}-pages" / "pages").iterdir()) for name in ("here", "there")
+    ]
+    assert [p.read_bytes() for p in pictures[0]] == [p.read_bytes() for p in pictures[1]]
 
 
 def test_what_the_command_wrote_before_is_no_hand_in(tmp_path):

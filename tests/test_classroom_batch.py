@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from lab5.classroom import found as found_module
 from lab5.classroom import results as results_module
 from lab5.classroom.batch import Class, grade_class
 from lab5.classroom.entry import Marked
 from lab5.classroom.found import find_handins
 from lab5.classroom.local import Local
-from lab5.classroom.marking import Options, mark, sha256, suite_version
+from lab5.classroom.marking import Options, mark, suite_version
 from lab5.classroom.results import Results
 from lab5.errors import NoWallError, SandboxError, UsageError
+from lab5.files import sha256
 from lab5.grading import suite
 from lab5.grading.sandbox.room import FORKS, Room
 from lab5.text import Text
@@ -86,6 +88,22 @@ def test_equal_files_are_graded_once_and_said(tmp_path):
     assert notes[2] == ""
     for number in (0, 1, 3):
         assert all(handins[other].key in notes[number] for other in (0, 1, 3, 4) if other != number)
+
+
+def test_a_zip_is_read_for_its_digest_once(tmp_path, monkeypatch):
+    handins = zips(tmp_path, b"a", b"b", names="{}/A1_lab5.zip")
+    run(handins, tmp_path / "out", Engine())
+    read = []
+    monkeypatch.setattr(found_module, "_digests", {})
+    monkeypatch.setattr(found_module, "sha256", lambda path: read.append(path) or sha256(path))
+    changed = replace(STATIC, strict=True)
+    results = Results(tmp_path / "out", changed)
+    assert all(one.sha256 for one in grade_class(handins, results, Local(1), fresh=True))
+    assert len(list(grade_class(handins, results, Local(1)))) == 2
+    assert read == [one.path for one in handins]
+    handins[0].path.write_bytes(b"another")
+    assert len({one.sha256 for one in grade_class(handins, results, Local(1))}) == 2
+    assert read == [one.path for one in (*handins, handins[0])]
 
 
 def test_what_has_the_same_bytes_is_not_graded_again(tmp_path, monkeypatch):

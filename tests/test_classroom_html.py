@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from lab5.classroom import html as pages
 from lab5.classroom import marks
 from lab5.classroom.entry import HandIn, Marked
+from lab5.classroom.moodle import Worksheet
+from lab5.classroom.writers import WRITERS
 from lab5.errors import UsageError
 from lab5.grading.core import Result
 from lab5.grading.graded import Graded
@@ -26,6 +28,7 @@ from lab5.grading.portrait import Portrait
 from lab5.grading.suite import SHOWN
 from lab5.text import Text, printable
 from tests.classes import example
+from tests.classroom import Student, worksheet
 
 VOID = {"meta", "link", "input", "br", "img"}
 SVG = {"svg", "rect"}
@@ -392,14 +395,39 @@ class Lazy(Sequence):
         return dataclasses.replace(one, graded=fresh)
 
 
-def test_memory_does_not_grow_with_the_class(some, tmp_path):
+@pytest.mark.parametrize("name", WRITERS)
+def test_memory_does_not_grow_with_the_class(name, some, tmp_path):
     lazy = Lazy(some)
-    written(tmp_path, lazy)
+    WRITERS[name](tmp_path / "written", lazy, "en")
+    assert lazy.most <= 4
+
+
+def test_a_worksheet_is_filled_in_with_one_hand_in_at_a_time(some, tmp_path):
+    students = [Student("A", n, one.handin.path.name[:9], "good") for n, one in enumerate(some)]
+    (tmp_path / "sheet.csv").write_bytes(worksheet(students))
+    lazy = Lazy(some)
+    assert Worksheet(tmp_path / "sheet.csv").filled(lazy, "en").entered
     assert lazy.most <= 4
 
 
 def test_a_class_of_nobody(tmp_path):
     assert "0" in read(written(tmp_path, []) / "index.html").texts
+
+
+def test_where_all_look_alike_a_page_names_a_few(some, tmp_path):
+    """Else a class of a thousand would be a million names."""
+    one = next(one for one in some if one.graded)
+    replace = dataclasses.replace
+    alike = [
+        replace(one, handin=replace(one.handin, key=f"k{n:02}", student=f"Name {n:02}."))
+        for n in range(30)
+    ]
+    written(tmp_path, alike)
+    assert "k29" in (tmp_path / "index.html").read_text("utf-8").partition('id="alike"')[2]
+    page = (tmp_path / "students" / "k20.html").read_text("utf-8").partition('id="alike"')[2]
+    shown = {name for name in (f"Name {n:02}." for n in range(30)) if name in page}
+    assert shown == {*(f"Name {n:02}." for n in range(12)), "Name 20."}
+    assert "and 17 more" in page
 
 
 def test_namesakes_are_told_apart_by_moodles_number(tmp_path):

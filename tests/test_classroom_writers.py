@@ -307,6 +307,26 @@ def test_a_student_cannot_claim_the_row_of_another(tmp_path):
     assert [i for i, row in enumerate(rows[1:]) if row[5]] == [0]
 
 
+@pytest.mark.parametrize("lang", ["en", "zh-TW"])
+@pytest.mark.parametrize("state", [None, "Marking"])
+def test_a_grade_that_cannot_be_changed_is_left_alone_and_listed(lang, state, tmp_path):
+    """Also where a column with the state of the marking stands before that."""
+    data = classroom.worksheet(SOME, lang=lang, locked=SOME[1:3])
+    if state:
+        lines = data.decode().splitlines()
+        data = "\n".join(line.replace("100.00,", f"100.00,{state},") for line in lines).encode()
+        data = data.replace(b"Maximum Grade,", b"Maximum Grade,State,")
+        data = data.replace("最高分數,".encode(), "最高分數,狀態,".encode())
+    worksheet = sheet(tmp_path, data)
+    filled = worksheet.filled(MARKED, "en")
+    assert filled.locked == [one.handin.key for one in MARKED[1:3]]
+    assert filled.entered == [one.handin.key for one in (MARKED[0], *MARKED[3:])]
+    before, after = cells(data), cells(filled.text.encode())
+    assert [old == new for old, new in zip(before[1:], after[1:], strict=True)] == [
+        False, True, True, False, False, True
+    ]  # fmt: skip
+
+
 def test_what_was_not_graded_is_not_entered(tmp_path):
     worksheet = sheet(tmp_path, classroom.worksheet(SOME))
     one = replace(MARKED[0], graded=None, why=Text.of("lost"))

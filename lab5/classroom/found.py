@@ -7,6 +7,7 @@ or unpacked.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -24,7 +25,7 @@ from typing import IO, Any, Final
 from lab5.assignment import STUDENT_ID
 from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
-from lab5.files import LITTER, files_below, is_plain, natural, temporary_folder
+from lab5.files import LITTER, files_below, is_plain, natural, sha256, temporary_folder
 from lab5.grading.evidence.submission import member_name, portable
 from lab5.text import NOTHING, Text, printable
 
@@ -314,6 +315,26 @@ def opened(handin: HandIn) -> Iterator[Path]:
         else:
             shutil.copyfile(handin.path, copy)
         yield copy
+
+
+_digests: dict[tuple[object, ...], str] = {}  # of what lay there then
+
+
+def digest(handin: HandIn, path: Path | None = None) -> str:
+    """SHA-256 of the zip, in hexadecimal; it is read once, as long as its file stays the same.
+
+    Args:
+        path: what ``opened`` gave, where it is open.
+
+    Raises:
+        SubmissionError, OSError: it cannot be read.
+    """
+    file = handin.path.stat()
+    known = (handin.path.absolute(), handin.member, file.st_ino, file.st_size, file.st_mtime_ns)
+    if known not in _digests:
+        with contextlib.nullcontext(path) if path else opened(handin) as there:
+            _digests[known] = sha256(there)
+    return _digests[known]
 
 
 def _copy(source: IO[bytes], target: Path) -> None:

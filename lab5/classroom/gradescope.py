@@ -56,11 +56,11 @@ def results(marked: Marked, lang: Language) -> dict[str, Any]:
 
 def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
     """``path`` is the file of the only hand-in, or the folder with ``<key>.json`` for each of several."""
-    files = {path: marked[0]} if len(marked) == 1 else {}
-    if not files:
+    several = len(marked) != 1
+    if several:
         path.mkdir(exist_ok=True)
-        files = {path / f"{one.handin.key}.json": one for one in marked}
-    for file, one in files.items():
+    for one in marked:
+        file = path / f"{one.handin.key}.json" if several else path
         with replacing(file) as temporary:
             text = json.dumps(results(one, lang), ensure_ascii=False, indent=1)
             temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import lab5
 from lab5.classroom.entry import HandIn, Marked
-from lab5.classroom.found import opened
+from lab5.classroom.found import digest, opened
 from lab5.cli import RunCode, own_version
 from lab5.errors import Lab5Error, SandboxError
 from lab5.files import sha256
@@ -77,11 +77,11 @@ def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
     """
     if handin.trouble:
         return Marked(handin, None, handin.trouble)
-    digest = ""
+    found = ""
     try:
         with opened(handin) as path:
             if path.is_file():
-                digest = sha256(path)
+                found = digest(handin, path)
             graded = suite.check_submission(
                 path,
                 weights=options.weights,
@@ -99,7 +99,7 @@ def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
     except SandboxError:
         raise
     except Lab5Error as error:
-        return Marked(handin, None, error.text, digest)
+        return Marked(handin, None, error.text, found)
     except Exception as error:
-        return Marked(handin, None, Text.of(f"{type(error).__name__}: {error}"), digest)
-    return Marked(handin, replace(graded, path=str(handin.where)), sha256=digest)
+        return Marked(handin, None, Text.of(f"{type(error).__name__}: {error}"), found)
+    return Marked(handin, replace(graded, path=str(handin.where)), sha256=found)

@@ -1,8 +1,8 @@
 """Moodle's offline grading worksheet: marks go into the one that was downloaded, nothing else changes.
 
 Moodle names its columns in the site's language, so they are known by their place: the grade stands left
-of the maximum, a column of one number; the student's number ends the first cell of each row; the feedback
-is the last column, but for one of dates.
+of the maximum, a column of one number; right of it, or of a state, whether it can be changed; the student's
+number ends the first cell of each row; the feedback is the last column, but for one of dates.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ _BOM: Final = "\ufeff"
 # The last column where Moodle's feedback comments are on; else that is when the grade was changed, also
 # behind one of texts handed in online.
 _AFTER_MAXIMUM: Final = 3  # whether it can be changed, and two times of change
+# A grade that cannot be changed is locked, or overridden, in the gradebook: Moodle leaves out such rows.
+_YES: Final = {"yes", "是", "ja", "oui", "sí", "sim", "sì", "tak", "да", "はい", "예", "có", "ya"}
+_NO: Final = {
+    "no",
+    "否",
+    "nein",
+    "nee",
+    "non",
+    "não",
+    "nie",
+    "нет",
+    "いいえ",
+    "아니오",
+    "không",
+    "tidak",
+}
 _DATE: Final = re.compile(r"-|(?=.{0,60}\Z)(?=.*\b[12]\d{3}(?!\d)).*\d[:.]\d\d.*")  # "-": never
 
 
@@ -74,12 +90,14 @@ class Filled:
         entered: the hand-ins whose marks are in it, by key.
         unmatched: those that no row, or no single one, belongs to.
         ungraded: those that have a row and no marks: nothing was entered.
+        locked: those of whose row Moodle says that its grade cannot be changed.
     """
 
     text: str
     entered: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     ungraded: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
 
 
 class Worksheet:
@@ -106,6 +124,10 @@ class Worksheet:
         if not maximum:
             raise _no_worksheet(path, "no column has the maximum grade")
         self.grade, self.maximum = maximum - 1, maximum
+        self._numbers = [_moodle(row) for row in self.rows]
+        self._names = [_plain(row[1].value) for row in self.rows]
+        answers = range(maximum + 1, maximum + _AFTER_MAXIMUM)
+        self._changeable = next((i for i in answers if self._says_yes_or_no(i)), None)
         last = {row[-1].value.strip() for row in self.rows} - {""}
         dates = last and all(map(_DATE.fullmatch, last))
         self.feedback = width - 1 if width - 1 > maximum + _AFTER_MAXIMUM and not dates else None
@@ -119,29 +141,38 @@ class Worksheet:
         grades = {row[column - 1].value.strip() for row in self.rows} - {"", "-"}
         return all(_NUMBER.fullmatch(one) and _number(one) <= most for one in grades)
 
+    def _says_yes_or_no(self, column: int) -> bool:
+        return {_plain(row[column].value) for row in self.rows} <= _YES | _NO
+
+    def _locked(self, row: Row) -> bool:
+        return self._changeable is not None and _plain(row[self._changeable].value) in _NO
+
     def filled(self, marked: Sequence[Marked], lang: Language) -> Filled:
         """With the points of the checks, scaled to the maximum, and what the student is told."""
-        owners: dict[int, list[Marked]] = defaultdict(list)
-        unmatched: list[str] = []
-        for one in marked:
-            row = self._row(one)
-            if row is None:
-                unmatched.append(one.handin.key)
-            else:
-                owners[row].append(one)
-        result = Filled("", unmatched=unmatched)
+        keys = []
+        owners: dict[int | None, list[int]] = defaultdict(list)  # row -> places of hand-ins
+        for place, one in enumerate(marked):
+            keys.append(one.handin.key)
+            owners[self._row(one)].append(place)
+        result = Filled("", unmatched=[keys[place] for place in owners.pop(None, ())])
         changed: list[tuple[Cell, str]] = []
         for number, owned in owners.items():
+            assert number is not None
+            row, key, one = self.rows[number], keys[owned[0]], marked[owned[0]]
             if len(owned) > 1:
-                unmatched += [one.handin.key for one in owned]
-            elif owned[0].graded is None:
-                result.ungraded.append(owned[0].handin.key)
+                result.unmatched += [keys[place] for place in owned]
+            elif self._locked(row):
+                result.locked.append(key)
+            elif one.graded is None:
+                result.ungraded.append(key)
             else:
-                changed += self._cells(self.rows[number], owned[0], owned[0].graded, lang)
-                result.entered.append(owned[0].handin.key)
-        result.text = self.text
-        for cell, text in sorted(changed, key=lambda one: -one[0].start):
-            result.text = result.text[: cell.start] + text + result.text[cell.end :]
+                changed += self._cells(row, one, one.graded, lang)
+                result.entered.append(key)
+        parts, at = [], 0
+        for cell, text in sorted(changed, key=lambda one: one[0].start):
+            parts += [self.text[at : cell.start], text]
+            at = cell.end
+        result.text = "".join([*parts, self.text[at:]])
         return result
 
     def _cells(
@@ -163,9 +194,8 @@ class Worksheet:
         """
         handin = marked.handin
         if handin.moodle:
-            numbers = [_moodle(row) for row in self.rows]
-            numbered = [i for i, number in enumerate(numbers) if number == handin.moodle]
-            rest = [i for i, number in enumerate(numbers) if not number]
+            numbered = [i for i, number in enumerate(self._numbers) if number == handin.moodle]
+            rest = [i for i, number in enumerate(self._numbers) if not number]
             return _only(numbered) if numbered else self._named(handin.student, rest)
         claimed = marked.graded.student_id if marked.graded else None
         if claimed:
@@ -182,7 +212,7 @@ class Worksheet:
         if not name:
             return None
         wanted = _plain(name)
-        return _only([i for i in among if _plain(self.rows[i][1].value) == wanted])
+        return _only([i for i in among if self._names[i] == wanted])
 
 
 def write(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> Filled:

@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
             with _noted(failed, path):
                 _fill(path, worksheet, marked, args.lang)
         not_graded = {str(one.handin.where): one.why for one in marked if one.why}
+        _say_what_is_next(args, marked)
     _list(Text("Not looked at, as they are no zips:", "不是 zip，未評分："), found.others)
     wrong = [
         Text(
@@ -353,23 +354,60 @@ def _say(one: Marked, args: argparse.Namespace) -> None:
     print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
 
 
+def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> None:
+    """Of a class: where the results are, and how a person gives the points that only a person can give."""
+    if not args.html and (not args.out or len(marked) == 1):
+        return
+    place = args.html / "index.html" if args.html else args.out
+    said = [Text(f"The results are in {place}.", f"結果在 {place}。")]
+    if left := max((one.to_give for one in marked), default=0):
+        said.append(
+            Text(
+                f" Up to {left} points of a hand-in are for a person to give",
+                f"每份最多 {left} 分待人工評閱",
+            )
+        )
+        said.append(
+            Text(" there.", "。")
+            if args.html
+            else Text(
+                ": with --html DIR the same command makes pages for that. It grades again, to draw the reports.",
+                "：同一個指令加上 --html DIR 會產生評閱網頁（為繪製報告，會重新評分）。",
+            )
+        )
+    errors.print("".join(one.say(args.lang) for one in said), markup=False, soft_wrap=True)
+
+
 def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
     left = max((one.to_give for one in marked), default=0)
     said = Text(
-        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person; up to "
-        f"{left} of 100 points are still for a person to give and not in them.",
-        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分；最多 {left} 分（滿分 100）仍待人工評閱，"
-        "未計入。",
+        f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person",
+        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分",
+    ).say(lang)
+    said += (
+        Text(
+            f"; up to {left} of 100 points are still for a person to give and not in them.",
+            f"；最多 {left} 分（滿分 100）仍待人工評閱，未計入。",
+        ).say(lang)
+        if left
+        else Text(".", "。").say(lang)
     )
-    errors.print(said.say(lang), markup=False, soft_wrap=True)
+    errors.print(said, markup=False, soft_wrap=True)
     _list(
         Text("No single row of the worksheet is theirs:", "在評分表中找不到唯一對應的列："),
         found.unmatched,
     )
     _list(Text("Their rows were left as they are:", "評分表中未變動的列："), found.ungraded)
+    _list(
+        Text(
+            "Their rows were left as they are, as Moodle says that the grade cannot be changed:",
+            "評分表中未變動的列（Moodle 標示成績不可更改）：",
+        ),
+        found.locked,
+    )
 
 
 def _list(title: Text, names: Iterable[Any]) -> None:

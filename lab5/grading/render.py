@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -37,18 +37,34 @@ _PARTS: Final = {
 }
 
 
+def json_pieces(
+    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+) -> Iterator[str]:
+    """As ``grade_schema.json`` describes it; one hand-in is in memory at a time.
+
+    Args:
+        not_graded: looked at when ``graded`` is through.
+    """
+
+    def written(value: object, depth: int) -> str:
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+        return text.replace("\n", "\n" + " " * depth)  # in a string it is an escape
+
+    suite = {"name": "lab5", "version": own_version(), "lang": lang}
+    yield f'{{\n "suite": {written(suite, 1)},\n "submissions": ['
+    before = "\n  "
+    for one in graded:
+        yield before + written(one.as_dict(lang), 2)
+        before = ",\n  "
+    lost = [{"path": printable(path), "why": why.say(lang)} for path, why in not_graded.items()]
+    end = "\n ]" if before.startswith(",") else "]"
+    yield f'{end},\n "not_graded": {written(lost, 1)}\n}}\n'
+
+
 def _json(
     graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
 ) -> str:
-    """As ``grade_schema.json`` describes it."""
-    found = {
-        "suite": {"name": "lab5", "version": own_version(), "lang": lang},
-        "submissions": [one.as_dict(lang) for one in graded],
-        "not_graded": [
-            {"path": printable(path), "why": why.say(lang)} for path, why in not_graded.items()
-        ],
-    }
-    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    return "".join(json_pieces(graded, lang, not_graded))
 
 
 def _terminal(

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from lab5.classroom import marks
 from lab5.classroom.alike import Group, groups
 from lab5.classroom.entry import Marked
 from lab5.classroom.html import words
-from lab5.classroom.marks import Own
+from lab5.classroom.marks import NOBODYS, Own
 from lab5.errors import UsageError
 from lab5.files import replacing, visible
 from lab5.grading.core import Result
@@ -50,6 +50,7 @@ _UNFINISHED: Final = f"""<!DOCTYPE html>
 <body><p>尚未完成，請再執行一次同一個指令。 Not finished yet: run the same command again.</p></body></html>
 """
 _COMMONEST: Final = 12  # faults that are shown
+_BESIDE: Final = 12  # of a group, on a hand-in's page: where all look alike, each would name all
 _STEP: Final = 10  # points, of the bars of all totals
 
 
@@ -61,6 +62,8 @@ class Row:
     name: str
     student_id: str
     earned: float | None  # None: it was not graded
+    given: float  # the person's points
+    total: float
     why: Text | None
     items: tuple[Item, ...]
     failed: tuple[str, ...]  # names of checks
@@ -72,15 +75,6 @@ class Row:
     @property
     def href(self) -> str:
         return f"students/{quote(self.key)}.html"
-
-    @property
-    def given(self) -> float:
-        """The person's points."""
-        return self.own.total(self.waiting)
-
-    @property
-    def total(self) -> float:
-        return round((self.earned or 0) + self.given, 2)
 
     @property
     def to_mark(self) -> bool:
@@ -103,7 +97,7 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
     rows: list[Row] = []
     portraits: dict[str, Portrait] = {}
     for one in marked:
-        rows.append(_row(one, own.get(one.handin.key, Own())))
+        rows.append(_row(replace(one, own=own.get(one.handin.key, NOBODYS))))
         if one.graded is not None and one.graded.portrait is not None:
             portraits[one.handin.key] = replace(one.graded.portrait, pages=())
     names = Counter(row.name for row in rows)
@@ -114,6 +108,10 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         for row in rows
     ]
     alike = groups(portraits)
+    groups_of: dict[str, list[Group]] = defaultdict(list)  # by hand-in
+    for group in alike:
+        for key in group.keys:
+            groups_of[key].append(group)
     title = printable(title)
     shared = {"title": title, "class_id": _class_id(folder, title), "of": TOTAL_POINTS,
               "rows": {row.key: row for row in rows}}  # fmt: skip
@@ -121,10 +119,10 @@ def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
         _write(folder / name, (ASSETS / name).read_bytes())
     written: set[Path] = set()
     for place, one in enumerate(marked):
-        written |= _write_student(folder, one, rows, place, shared, alike)
+        written |= _write_student(folder, one, rows, place, shared, groups_of)
     index = _environment().get_template("index.html").render(
         **shared, root="", groups=alike, faults=_faults(rows), items=_items(rows),
-        totals=_totals(rows), median=_median(rows), in_groups={key for g in alike for key in g.keys},
+        totals=_totals(rows), median=_median(rows), in_groups=set(groups_of),
         kept={key: one.as_dict() for key, one in own.items()},
     )  # fmt: skip
     _write(folder / "index.html", index.encode("utf-8"))
@@ -137,7 +135,7 @@ def _write_student(
     rows: Sequence[Row],
     place: int,
     shared: Mapping[str, object],
-    alike: Sequence[Group],
+    groups_of: Mapping[str, Sequence[Group]],
 ) -> set[Path]:
     """The page of the hand-in ``one``, whose row is at ``place``: the files that were written."""
     row = rows[place]
@@ -149,12 +147,24 @@ def _write_student(
         earlier=[printable(path.name) for path in one.handin.earlier],
         previous=rows[place - 1] if place else None,
         next=rows[place + 1] if place + 1 < len(rows) else None,
-        groups=[group for group in alike if row.key in group.keys],
+        groups=[_seen_from(row.key, group) for group in groups_of.get(row.key, ())],
     )  # fmt: skip
     files[folder / "students" / f"{row.key}.html"] = page.encode("utf-8")  # behind its pictures
     for path, data in files.items():
         _write(path, data)
     return set(files)
+
+
+def _seen_from(key: str, group: Group) -> tuple[Group, int]:
+    """As a hand-in's own page shows it, with the first of many others, and how many it leaves out."""
+    mine = group.keys.index(key)
+    chosen = sorted({mine, *range(min(len(group.keys), _BESIDE))})
+    likenesses = tuple(
+        replace(one, where=tuple(one.where[at] for at in chosen if one.where))
+        for one in group.likenesses
+    )
+    keys = tuple(group.keys[at] for at in chosen)
+    return Group(keys, likenesses), len(group.keys) - len(chosen)
 
 
 def _class_id(folder: Path, title: str) -> str:
@@ -242,7 +252,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _row(one: Marked, own: Own) -> Row:
+def _row(one: Marked) -> Row:
     graded, handin = one.graded, one.handin
     checks = graded.checks if graded else ()
     return Row(
@@ -250,11 +260,13 @@ def _row(one: Marked, own: Own) -> Row:
         printable(handin.student or handin.key),
         printable((graded and graded.student_id) or ""),
         graded.earned if graded else None,
+        one.given,
+        one.total,
         one.why,
         tuple(graded.items) if graded else (),
         tuple(check.name for check in checks if check.status == "fail"),
         marks.waiting(graded) if graded else (),
-        own,
+        one.own,
         len(_pages(one)),
         handin.moodle,
     )

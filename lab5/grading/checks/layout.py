@@ -266,7 +266,7 @@ def external_data(e: Evidence) -> None:
 )
 def notebook_file_names(e: Evidence) -> None:
     """The notebook writes and reads its models under the names handed in."""
-    used = {PurePosixPath(text.replace("\\", "/")).name for text in e.program.strings()}
+    used = {PurePosixPath(text.replace("\\", "/")).name for text in e.program.strings}
     used = {name for name in used if re.fullmatch(r"[\w.\-]+\.onnx", name)}
     old = sorted(used & {TEMPLATE_FP32, TEMPLATE_INT8})
     ids = {i for name in used if (i := member_id(name))}

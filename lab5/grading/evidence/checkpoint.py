@@ -84,7 +84,7 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if {name: value.shape for name, value in weights.items()} != _shapes():
         raise ValueError("other names or shapes")
     for name, value in weights.items():
-        values = value.astype(np.float32)
+        values = np.asarray(value, np.float32)
         if not np.isfinite(values).all() or (name.endswith("running_var") and values.min() < 0):
             raise ValueError(name)
     return weights

@@ -15,6 +15,7 @@ import re
 import symtable
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -184,12 +185,15 @@ class Program:
         ]
         return direct, through
 
-    def strings(self) -> Iterator[str]:
+    @cached_property
+    def strings(self) -> frozenset[str]:
         """Every string constant, f-strings' fixed parts included."""
-        for statement in self.statements:
-            for node in ast.walk(statement.node):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield node.value
+        return frozenset(
+            node.value
+            for statement in self.statements
+            for node in ast.walk(statement.node)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
 
     # Running
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ class Given:
     parameters: Mapping[str, list[int]] = field(default_factory=dict)
     network: str = ""
 
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """``seeded_weights`` of ``parameters``: what is in the checkpoint."""
+        return seeded_weights(self.parameters, self.seed)
+
+    def weights_of(self, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
+        """``seeded_weights`` of these, drawn before where they are ``parameters`` in the same order."""
+        if list(shapes.items()) == list(self.parameters.items()):
+            return self.weights
+        return seeded_weights(shapes, self.seed)
+
 
 def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.ndarray]:
     """Random weights and statistics for parameters of these names and shapes, float32 and int64.
@@ -40,8 +52,9 @@ def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.n
     rng = np.random.default_rng([seed, 20])
     pool = rng.standard_normal(_POOL, np.float32)
 
-    def normal(shape: list[int]) -> np.ndarray:
-        return np.resize(np.roll(pool, int(rng.integers(_POOL))), shape)
+    def normal(shape: list[int], deviation: float) -> np.ndarray:
+        part = np.float32(deviation) * np.roll(pool, int(rng.integers(_POOL)))
+        return np.resize(part, shape)
 
     found: dict[str, np.ndarray] = {}
     for name, shape in shapes.items():
@@ -51,10 +64,10 @@ def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.n
             found[name] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         elif len(shape) == 4:
             deviation = (2 / max(1, math.prod(shape[1:]))) ** 0.5
-            found[name] = normal(shape) * np.float32(deviation)
+            found[name] = normal(shape, deviation)
         else:
             mean = 1 if ".weight" in name and len(shape) == 1 else 0
-            found[name] = np.float32(mean) + np.float32(0.2) * normal(shape)
+            found[name] = np.float32(mean) + normal(shape, 0.2)
     return found
 
 

@@ -149,7 +149,7 @@ class Sessions:
                 return result
 
         ort.InferenceSession = InferenceSession
-        for text in set(program.strings()):  # where the folder is listed
+        for text in program.strings:  # where the folder is listed
             name = PurePath(text.replace("\\", "/")).name
             if name.lower().endswith(".onnx") and 5 < len(name) < 100:
                 self.files.here(name)
