@@ -85,7 +85,27 @@ addEventListener("change", ({target}) => {
     files.items.add(f.type.startsWith("image/") ? f : new File([f], f.name, {type: "image/any"}));
   target.files = files.files;
 }, true);
+// What gradio gives no name, names twice or in English only, and what it lets no key reach.
+new MutationObserver(() => {
+  const each = (selector, mend) => document.querySelectorAll(selector).forEach(mend);
+  each(".gallery-item:not([aria-label])", item => {
+    const image = item.querySelector("img");
+    if (image) item.ariaLabel = image.src.replace(/.*[/]|[.]png$/g, "");
+  });
+  each(".empty[aria-label]", box => box.removeAttribute("aria-label"));
+  each("footer img:not([alt=''])", icon => icon.alt = "");
+  each("textarea:disabled", box => { box.disabled = false; box.readOnly = true; });
+}).observe(document, {childList: true, subtree: true});
 </script>"""
+)
+
+# Gradio's own are too pale to read.
+THEME: Final = gr.themes.Default(font=FONTS).set(
+    body_text_color_subdued="*neutral_600",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
 )
 
 
@@ -164,7 +184,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         enable_monitoring=False,
         run_history=False,
         footer_links=["gradio", "settings"],
-        theme=gr.themes.Default(font=FONTS),
+        theme=THEME,
         css=STYLE,
         head=HEAD,
         app_kwargs={
