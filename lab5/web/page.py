@@ -54,7 +54,8 @@ UNSEEN: Final = Text(
 
 # The device's own fonts: gradio's semibold one lacks most of the alphabet and all of Chinese.
 FONTS: Final = ("system-ui", "PingFang TC", "Microsoft JhengHei", "Noto Sans CJK TC", "sans-serif")
-# A 32x32 picture large enough to see, a tall one small enough for a phone, and nothing that jumps.
+# A 32x32 picture large enough to see, a tall one small enough for a phone, nothing that jumps, and
+# where the keyboard is.
 STYLE: Final = """
 [data-testid=image] .upload-container { width: 100%; justify-content: center; }
 [data-testid=image] .image-frame, [data-testid=image] .image-frame img {
@@ -64,6 +65,7 @@ STYLE: Final = """
 [data-testid=image] .image-frame img:not([alt=""]) {
   width: 100%; box-sizing: border-box; padding: 6rem 1rem 0; text-align: center;
 }
+textarea:focus { outline: auto !important; }
 """
 # What gradio's css, which it keeps inside the page's container, cannot do.
 HEAD: Final = (
