@@ -54,7 +54,8 @@ UNSEEN: Final = Text(
 
 # The device's own fonts: gradio's semibold one lacks most of the alphabet and all of Chinese.
 FONTS: Final = ("system-ui", "PingFang TC", "Microsoft JhengHei", "Noto Sans CJK TC", "sans-serif")
-# A 32x32 picture large enough to see, a tall one small enough for a phone, and nothing that jumps.
+# A 32x32 picture large enough to see, a tall one small enough for a phone, nothing that jumps, and
+# where the keyboard is.
 STYLE: Final = """
 [data-testid=image] .upload-container { width: 100%; justify-content: center; }
 [data-testid=image] .image-frame, [data-testid=image] .image-frame img {
@@ -64,6 +65,7 @@ STYLE: Final = """
 [data-testid=image] .image-frame img:not([alt=""]) {
   width: 100%; box-sizing: border-box; padding: 6rem 1rem 0; text-align: center;
 }
+textarea:focus { outline: auto !important; }
 """
 # What gradio's css, which it keeps inside the page's container, cannot do.
 HEAD: Final = (
@@ -85,7 +87,27 @@ addEventListener("change", ({target}) => {
     files.items.add(f.type.startsWith("image/") ? f : new File([f], f.name, {type: "image/any"}));
   target.files = files.files;
 }, true);
+// What gradio gives no name, names twice or in English only, and what it lets no key reach.
+new MutationObserver(() => {
+  const each = (selector, mend) => document.querySelectorAll(selector).forEach(mend);
+  each(".gallery-item:not([aria-label])", item => {
+    const image = item.querySelector("img");
+    if (image) item.ariaLabel = image.src.replace(/.*[/]|[.]png$/g, "");
+  });
+  each(".empty[aria-label]", box => box.removeAttribute("aria-label"));
+  each("footer img:not([alt=''])", icon => icon.alt = "");
+  each("textarea:disabled", box => { box.disabled = false; box.readOnly = true; });
+}).observe(document, {childList: true, subtree: true});
 </script>"""
+)
+
+# Gradio's own are too pale to read.
+THEME: Final = gr.themes.Default(font=FONTS).set(
+    body_text_color_subdued="*neutral_600",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
 )
 
 
@@ -164,7 +186,7 @@ def build_demo(fp32: Path, int8: Path) -> gr.Interface:
         enable_monitoring=False,
         run_history=False,
         footer_links=["gradio", "settings"],
-        theme=gr.themes.Default(font=FONTS),
+        theme=THEME,
         css=STYLE,
         head=HEAD,
         app_kwargs={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import re
 
 import pytest
@@ -232,6 +233,55 @@ def test_a_picture_from_the_clipboard(visit):
     page.locator("[data-testid=image] img").wait_for()
     button(page, SUBMIT, "en").click()
     assert FIRST_LINE["en"] in wait_for_comparison(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_axe_finds_nothing(device, language, scheme, visit, examples):
+    need(importlib.util.find_spec("axe_playwright_python"), "pip install axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(device, language)
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(
+        "dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark"
+    )
+    for answered in (False, True):
+        if answered:
+            submit(page, examples[0])
+        # Buttons change their colour by degrees.
+        page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_keyboard_alone_is_enough(language, visit, examples):
+    page = visit("desktop", language)
+
+    def tab_to(wanted):
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if wanted.evaluate("e => e === document.activeElement"):
+                break
+        assert wanted.evaluate("e => e.matches(':focus')"), f"no key reaches {wanted}"
+        assert wanted.evaluate("e => getComputedStyle(e).outlineStyle") != "none", "unseen"
+
+    page.on("filechooser", lambda chooser: chooser.set_files(examples[0]))
+    tab_to(page.locator("button.upload-container"))
+    page.keyboard.press("Enter")
+    page.locator("[data-testid=image] img").wait_for()
+    tab_to(button(page, SUBMIT, language))
+    page.keyboard.press("Enter")
+    assert FIRST_LINE[language] in wait_for_comparison(page)
+    tab_to(page.get_by_label(LABEL_COMPARISON))
+    tab_to(page.get_by_role("button", name="ship", exact=True))  # an example, by its name
+    page.keyboard.press("Enter")
+    page.get_by_test_id("label-output-value").first.get_by_text("ship").wait_for()
+    tab_to(button(page, CLEAR, language))
+    page.keyboard.press("Enter")
+    page.locator("[data-testid=image] img").wait_for(state="detached")
 
 
 def test_screenshots_are_named_and_labelled_as_emulated(running, url, examples, tmp_path):
