@@ -96,9 +96,10 @@ _opened: list[Rooms] = []  # … all of which are closed when a class is done
 
 def _job(handin: HandIn, options: Options) -> tuple[str, Marked]:
     """On a worker."""
-    rooms: Rooms | None = getattr(_here, "rooms", None)
-    if rooms is None or rooms not in _opened or rooms.run_code != options.run_code:
-        rooms = _here.rooms = Rooms(options.run_code)
+    rooms, made_for = getattr(_here, "rooms", (None, None))
+    if rooms not in _opened or made_for != options:
+        rooms = options.rooms()
+        _here.rooms = rooms, options
         _opened.append(rooms)
     try:
         return suite_version(), mark(handin, options, rooms)

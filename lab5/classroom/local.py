@@ -104,7 +104,7 @@ class _Worker:
 
     def _opened(self) -> Rooms:
         if self._rooms is None:
-            self._rooms = Rooms(self._options.run_code)
+            self._rooms = self._options.rooms()
             if self._stopped:
                 self._rooms.end()
         return self._rooms

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from lab5.cli import RunCode
 from lab5.errors import NoWallError
+from lab5.grading.evidence.checkpoint import reference_parameters
 from lab5.grading.probes import GRADED, preload
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.messages import dumps
-from lab5.grading.sandbox.room import FORKS, Outcome, Room, Visit
+from lab5.grading.sandbox.room import FORKS, Outcome, Room, Shared, Visit
 from lab5.grading.sandbox.wall import PACKAGE
 
 PROBE_SECONDS: Final = 15.0  # of processor time, for a probe
@@ -39,10 +41,14 @@ _READS: Final = (
 )  # fmt: skip
 
 
-def code_room(walled: bool, more: tuple[str, ...] = ()) -> Room:
-    """One for ``run_probes``."""
+def code_room(walled: bool, more: tuple[str, ...] = (), seed: int | None = None) -> Room:
+    """One for ``run_probes``; ``seed`` is that of all hand-ins, if it is known."""
     only = [PACKAGE / name for name in _SEEN] if walled else None
-    return Room((*preload(), *more), walled=walled, only=only)
+    shared = None
+    if seed is not None:
+        given = {"seed": seed, "parameters": reference_parameters()}
+        shared = Shared("lab5.grading.probes:share", given)
+    return Room((*preload(), *more), walled=walled, only=only, shared=shared)
 
 
 def walled_if_possible(make: Callable[[bool], Room]) -> Room:
@@ -60,16 +66,30 @@ class Rooms:
     Args:
         run_code: behind a wall, without one (for a hand-in of one's own), or never.
         reads: what the reading room imports once.
+        seed: of all hand-ins; behind a wall, what they have alike is made once then, of
+        files: as well, the checkpoint that all carry and the handed-out notebook, if they are given.
 
     Raises:
         NoWallError: no wall can be built here.
     """
 
-    def __init__(self, run_code: RunCode = "walled", reads: tuple[str, ...] = _READS) -> None:
+    def __init__(
+        self,
+        run_code: RunCode = "walled",
+        reads: tuple[str, ...] = _READS,
+        *,
+        seed: int | None = None,
+        files: Mapping[str, Path] | None = None,
+    ) -> None:
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":
-            self.code, self.reading = code_room(True), Room(reads, walled=True)
+            shared = None
+            if seed is not None:
+                known = {key: path.resolve() for key, path in (files or {}).items()}
+                shared = Shared("lab5.grading.worker:share", {"seed": seed}, known)
+            self.code = code_room(True, seed=seed)
+            self.reading = Room(reads, walled=True, shared=shared)
             try:
                 self.reading.wait()  # the other takes longer: who needs it waits for it
             except BaseException:

@@ -10,10 +10,10 @@ from lab5.grading.probes import (
     quantize,
     session,
 )
-from lab5.grading.probes.registry import GRADED, PROBES, observer, preload
+from lab5.grading.probes.registry import GRADED, PROBES, observer, preload, share
 
 __all__ = [
     "GRADED", "PROBES", "compare", "diagnosis", "export", "network", "observer", "page", "preload",
     "preprocess", "quantize",
-    "session",
+    "session", "share",
 ]  # fmt: skip

@@ -63,11 +63,18 @@ def _start_at_zero() -> None:
         setattr(torch.nn.init, name, zero)
 
 
+def share(given: dict[str, Any]) -> None:
+    """Make what the probes of all notebooks have alike, of a ``Given``'s fields: in a room, for its visitors."""
+    found = Given(**given)
+    _ = found.weights, stand_in_models(found.seed)
+
+
 def observer(job: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
     """What makes the observation ``request["probe"]`` of the notebook ``job["cells"]``."""
     given = Given(**job["given"])
     program = Program.of(Cell("code", source) for source in job["cells"])
-    _ = program.strings, given.weights, stand_in_models(given.seed)  # once for all of them
+    share(job["given"])  # once for all of them, if not before
+    _ = program.strings
 
     def observe(request: dict[str, Any]) -> Any:
         absent = anything.install()

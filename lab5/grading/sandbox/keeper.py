@@ -67,6 +67,8 @@ def serve() -> None:
     for module in order["preload"]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    if order["shared"]:
+        order["handles"] = _share(control, order["shared"])
     gc.freeze()  # what was loaded stays shared with the processes that are forked
     alone = walled and _can_be_alone()
     send(control, dumps({"alone": alone}).encode())
@@ -88,6 +90,17 @@ def serve() -> None:
                 _exit(0)
         for handle in handles:
             os.close(handle)
+
+
+def _share(control: socket.socket, shared: dict[str, Any]) -> dict[str, int]:
+    """Make what all visitors have alike; handles of the files that each may be given, by their names."""
+    files = list(shared["files"])
+    handles = socket.recv_fds(control, 1, MAX_FILES)[1]
+    given = dict(zip(files, handles, strict=True))
+    paths = {key: f"/proc/self/fd/{handle}" for key, handle in given.items()}
+    with contextlib.suppress(Exception):  # a visitor meets the same, and says it
+        function_named(shared["function"])({**shared["request"], **paths})
+    return given
 
 
 def _namespaces(walled: bool) -> int:
@@ -255,6 +268,8 @@ def _first(
             tempfile.tempdir = None
             for output in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+            kept = room.get("handles", {})
+            handles += [kept[key] for key in order["shared"]]
             function, given = _ready(order, handles, hide=bool(room["hide"]))
             _limit(limits, alone=alone and room["walled"])
             answer: Callable[..., bytes] = answered

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -62,12 +62,25 @@ class Outcome:
             return cls("crashed", error=f"its answer cannot be read: {type(error).__name__}")
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What a walled room makes once for all of its visitors, by ``function`` ("module:name").
+
+    It gets ``request``, and the paths of ``files``; these are the same bytes for each visitor.
+    """
+
+    function: str
+    request: dict[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
 class Room:
     """A process that imports ``preload`` once; each visit runs in a process forked from it.
 
     Args:
         walled: behind bubblewrap: no network, no file but the interpreter's and its libraries'.
         only: the files of this package that can be seen there, and by the visitors not even those.
+        shared: made once; it holds nothing of a hand-in's.
 
     Raises:
         SandboxError: it does not start; no hand-in has to do with it. Told by the first visit.
@@ -80,12 +93,20 @@ class Room:
         *,
         walled: bool = False,
         only: Collection[Path] | None = None,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared if walled else None
         self._order = {
             "preload": list(preload),
             "walled": walled,
             "hide": str(wall.PACKAGE) if only is not None else "",
             "under_tmp": wall.under_tmp() if walled else [],
+            "shared": self._shared
+            and {
+                "function": self._shared.function,
+                "request": self._shared.request,
+                "files": list(self._shared.files),
+            },
         }
         self.walled, self._only = walled, only
         self._process: subprocess.Popen[bytes] | None = None
@@ -122,8 +143,22 @@ class Room:
         finally:
             theirs.close()
         self._ready = False
-        with contextlib.suppress(OSError):  # it ended at once: its words are read below
+        try:
             send(self._control, json.dumps(self._order).encode())
+            if self._shared:
+                self._hand_over(self._shared.files.values())
+        except (
+            OSError
+        ):  # it ended at once, or a file is gone: its words are read when it is waited for
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)
+
+    def _hand_over(self, files: Iterable[str | Path], *first: int) -> None:
+        """Handles: ``first``, and those of files, sealed."""
+        assert self._control
+        with contextlib.ExitStack() as opened:
+            handles = [opened.enter_context(_sealed(path)).fileno() for path in files]
+            socket.send_fds(self._control, [b"+"], [*first, *handles])
 
     def wait(self) -> None:
         """Until it is ready for visits.
@@ -209,20 +244,20 @@ class Room:
         self, function: str, files: dict[str, str], limits: Limits, apart: bool
     ) -> socket.socket:
         ours, theirs = socket.socketpair()
+        has = self._shared.files if self._shared else {}
+        shared = [key for key, path in files.items() if key in has and path == os.fspath(has[key])]
+        own = [key for key in files if key not in shared]
         order = {
             "function": function,
             "limits": dataclasses.asdict(limits),
-            "files": files,
+            "files": {key: files[key] for key in (*own, *shared)},
+            "shared": shared,
             "apart": apart,
         }
-        with contextlib.ExitStack() as opened:
-            opened.callback(theirs.close)
-            handles = [theirs.fileno()]
-            if self.walled:
-                handles += [opened.enter_context(_sealed(path)).fileno() for path in files.values()]
+        with theirs:
             try:
-                assert self._control
-                socket.send_fds(self._control, [b"+"], handles)
+                handed = [files[key] for key in own] if self.walled else []
+                self._hand_over(handed, theirs.fileno())
                 send(ours, dumps(order).encode("utf-8", "surrogateescape"))
             except OSError:
                 ours.close()
@@ -265,7 +300,7 @@ class Room:
         self.close()
 
 
-def _sealed(path: str) -> IO[bytes]:
+def _sealed(path: str | Path) -> IO[bytes]:
     """The file's bytes, which nobody can change.
 
     Raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,16 +29,21 @@ class Given:
     parameters: Mapping[str, list[int]] = field(default_factory=dict)
     network: str = ""
 
-    @cached_property
+    @functools.cached_property
     def weights(self) -> dict[str, np.ndarray]:
         """``seeded_weights`` of ``parameters``: what is in the checkpoint."""
-        return seeded_weights(self.parameters, self.seed)
+        return _drawn(tuple((n, tuple(s)) for n, s in self.parameters.items()), self.seed)
 
     def weights_of(self, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
         """``seeded_weights`` of these, drawn before where they are ``parameters`` in the same order."""
         if list(shapes.items()) == list(self.parameters.items()):
             return self.weights
         return seeded_weights(shapes, self.seed)
+
+
+@functools.cache
+def _drawn(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> dict[str, np.ndarray]:
+    return seeded_weights({name: list(shape) for name, shape in shapes}, seed)
 
 
 def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.ndarray]:
