@@ -71,8 +71,9 @@ def with_changes(text: str) -> dict[str, Any]:
             zh=f"作業設定不是有效的 TOML：{error}。請修正該處。",
         ) from error
     found = _merged(tomllib.loads(DEFAULT), given, "")
-    if "classes" in given and "template_classes" not in given:
-        found["template_classes"] = found["classes"]
+    for key, same in (("classes", "template_classes"), ("title", "title_zh")):
+        if key in given and same not in given:
+            found[same] = found[key]
     own_id = given.get("student_id", {})
     if "pattern" in own_id:  # nobody else's words for it
         for language, words in (("en", "what fits {}"), ("zh", "符合 {} 的文字")):
@@ -230,6 +231,7 @@ def environment() -> dict[str, str]:
 
 CLASSES: Final[tuple[str, ...]] = tuple(_DATA["classes"])
 NUM_CLASSES: Final = len(CLASSES)
+IS_CIFAR10: Final = list(CLASSES) == tomllib.loads(DEFAULT)["classes"]
 TEMPLATE_CLASSES: Final[tuple[str, ...]] = tuple(_DATA["template_classes"])  # the notebook's LABELS
 
 CIFAR10_MEAN: Final[tuple[float, ...]] = tuple(_DATA["mean"])  # RGB, pixel range 0..1
@@ -237,6 +239,7 @@ CIFAR10_STD: Final[tuple[float, ...]] = tuple(_DATA["std"])
 
 OPSET: Final[int] = _DATA["opset"]
 APP_TITLE: Final[str] = _DATA["title"]
+APP_TITLE_ZH: Final[str] = _DATA["title_zh"]
 
 _FILES: Final[dict[str, str]] = _DATA["files"]
 CHECKPOINT: Final = _FILES["checkpoint"]

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lab5.assignment import CLASSES
+from lab5.assignment import CHECKPOINT, NUM_CLASSES
 from lab5.cli import console
 from lab5.errors import CheckpointError
 from lab5.model import BasicBlock, ResNet18, load_weights
@@ -46,7 +46,7 @@ class Checkpoint:
 
     def network(self) -> ResNet18:
         """A ResNet18 with these weights, in eval mode."""
-        model = ResNet18(BasicBlock, num_classes=len(CLASSES))
+        model = ResNet18(BasicBlock, num_classes=NUM_CLASSES)
         load_weights(model, self.state)
         return model
 
@@ -116,7 +116,7 @@ _MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this netw
 @functools.cache
 def _wanted() -> dict[str, Tensor]:
     with torch.device("meta"):  # names, shapes and dtypes, no values
-        return ResNet18(BasicBlock, num_classes=len(CLASSES)).state_dict()
+        return ResNet18(BasicBlock, num_classes=NUM_CLASSES).state_dict()
 
 
 _FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -350,9 +350,9 @@ def _refusal(path: Path, reason: Text, differences: list[Text]) -> CheckpointErr
     more_zh = "".join(f"\n  - {one.zh}" for one in differences)
     return CheckpointError(
         f"{reason.en}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
-        "Use the best_model.pth that was handed out; never load it with strict=False.",
+        f"Use the {CHECKPOINT} that was handed out; never load it with strict=False.",
         zh=f"{reason.zh}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
-        "請使用老師提供的 best_model.pth，不要用 strict=False 跳過錯誤。",
+        f"請使用老師提供的 {CHECKPOINT}，不要用 strict=False 跳過錯誤。",
     )
 
 
@@ -451,8 +451,8 @@ def _content(path: Path) -> tuple[Any, list[Text], bool]:
     """What the file holds, notes on it, and whether ``torch.load`` alone reads it."""
     if not path.is_file():
         raise CheckpointError(
-            f"There is no file {path}. Put the handed-out best_model.pth there, or give --weights.",
-            zh=f"找不到 {path}。請把老師提供的 best_model.pth 放在這裡，或用 --weights 指定。",
+            f"There is no file {path}. Put the handed-out {CHECKPOINT} there, or give --weights.",
+            zh=f"找不到 {path}。請把老師提供的 {CHECKPOINT} 放在這裡，或用 --weights 指定。",
         )
     if path.stat().st_size == 0:
         raise CheckpointError(

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import Final
 
-from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8
+from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, file_name
 from lab5.notebook.cell import is_ellipsis
 from lab5.notebook.filling import (
     Filling,
@@ -37,7 +37,8 @@ def rename_models(f: Filling) -> None:
         for row in cell.rows:
             code, hash_, remark = row.partition("#")
             code = code.replace(TEMPLATE_INT8, f.names.int8).replace(TEMPLATE_FP32, f.names.fp32)
-            code = re.sub(r"學號_(FP32|INT8)\.onnx", rf"{f.names.student_id}_\1.onnx", code)
+            for role in ("fp32", "int8"):
+                code = code.replace(file_name(role, "學號"), getattr(f.names, role))
             rows.append(code + hash_ + remark)
         if rows != cell.rows:
             cell.text = "\n".join(rows)
