@@ -6,15 +6,14 @@ import ast
 import functools
 import importlib.util
 import io
-import json
 import re
 import textwrap
 import tokenize
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from lab5 import assignment
+from lab5.assignment import inlined
 from lab5.notebook.chinese import COMMENTS
 
 _WIDTH: Final = 100  # columns up to which a comment stands beside its line
@@ -23,7 +22,7 @@ _WIDTH: Final = 100  # columns up to which a comment stands beside its line
 class Module:
     """The top-level definitions and imports of a module of lab5, read without importing it.
 
-    What it imports of the assignment stands there as a number or a text.
+    What it takes of the assignment stands there as a number or a text.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,29 +30,24 @@ class Module:
         assert spec is not None, name
         assert spec.origin is not None, name
         self.name = name
-        text = Path(spec.origin).read_text(encoding="utf-8")
+        text = inlined(Path(spec.origin).read_text(encoding="utf-8"))
         self._lines = text.splitlines()
         self._definitions: dict[str, ast.stmt] = {}
         self._imports: dict[str, str] = {}
-        self._literals: dict[str, str] = {}
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module == assignment.__name__:
-                for name in bound_by(node):
-                    self._literals[name] = _literal(getattr(assignment, name))
-            elif isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, ast.Import | ast.ImportFrom):
                 for alias in node.names:
                     origin = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
                     text = f"{origin}import {ast.unparse(alias)}"
                     self._imports[alias.asname or alias.name] = text
         for node in ast.parse("\n".join(self._lines)).body:
-            for name in bound_by(node) - self._imports.keys() - self._literals.keys():
+            for name in bound_by(node) - self._imports.keys():
                 self._definitions[name] = node
 
     def source(self, name: str) -> str:
         """The definition, commented in Chinese."""
         node = self._definitions[name]
-        text = "\n".join(self._lines[node.lineno - 1 : node.end_lineno])
-        return _in_chinese(name, renamed(text, self._literals))
+        return _in_chinese(name, "\n".join(self._lines[node.lineno - 1 : node.end_lineno]))
 
     def body(self, name: str) -> str:
         """The statements inside the function, at indentation zero, without what they import."""
@@ -82,11 +76,6 @@ class Module:
         lines = {self._imports[name] for name in names if name in self._imports}
         assert not any("lab5" in line for line in lines), f"the notebook has no lab5: {lines}"
         return sorted(lines, key=lambda line: (line.startswith("from"), line))
-
-
-def _literal(value: Any) -> str:
-    """Python for it, texts in double quotes."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 @functools.cache
