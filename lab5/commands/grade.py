@@ -354,14 +354,15 @@ def _say(one: Marked, args: argparse.Namespace) -> None:
 
 
 def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
+    from lab5.assignment import TOTAL_POINTS
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
     left = max((one.to_give for one in marked), default=0)
     said = Text(
         f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person; up to "
-        f"{left} of 100 points are still for a person to give and not in them.",
-        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分；最多 {left} 分（滿分 100）仍待人工評閱，"
+        f"{left:g} of {TOTAL_POINTS} points are still for a person to give and not in them.",
+        f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分；最多 {left:g} 分（滿分 {TOTAL_POINTS}）仍待人工評閱，"
         "未計入。",
     )
     errors.print(said.say(lang), markup=False, soft_wrap=True)
