@@ -153,7 +153,9 @@ def _check_names(found: dict[str, Any], see: Any) -> None:
     try:
         pattern = _id_pattern(found["student_id"]["pattern"])
     except re.error as error:
-        see(False, "student_id.pattern", f"a regular expression ({error})", f"正規表示式（{error}）")
+        see(
+            False, "student_id.pattern", f"a regular expression ({error})", f"正規表示式（{error}）"
+        )
     see(
         bool(pattern.fullmatch(found["student_id"]["example"])), "student_id.example",
         "an id that fits student_id.pattern, of letters, digits, - and _",
@@ -168,7 +170,9 @@ def _check_names(found: dict[str, Any], see: Any) -> None:
         good = files[role].count("{id}") == handed_in and re.fullmatch(
             rf"[\w-][\w.-]*\.{ending}|\.{ending}", name, re.ASCII
         )
-        with_id = ("with {id} once", "其中有一個 {id}") if handed_in else ("without {id}", "沒有 {id}")
+        with_id = (
+            ("with {id} once", "其中有一個 {id}") if handed_in else ("without {id}", "沒有 {id}")
+        )
         see(bool(good), f"files.{role}", f"a plain name {with_id[0]} that ends in .{ending}",
             f"一般檔名，{with_id[1]}，結尾為 .{ending}")  # fmt: skip
         if ending == "onnx":
@@ -188,7 +192,10 @@ IMAGE_SIZE: Final = 32  # pixels a side
 
 INPUT_NAME: Final = "input"  # (N, 3, 32, 32) float32
 OUTPUT_NAME: Final = "output"  # (N, NUM_CLASSES) float32 logits
-OPSETS: Final = (13, 20)  # the first as old as the steps need it, the last that TorchScript's exporter has
+OPSETS: Final = (
+    13,
+    20,
+)  # the first as old as the steps need it, the last that TorchScript's exporter has
 
 TOP_K: Final = 3
 LABEL_COMPARISON: Final = "Performance Comparison"
@@ -340,7 +347,9 @@ def inlined(source: str) -> str:
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == __name__:
             found = {name.asname or name.name: globals()[name.name] for name in node.names}
-            plain = {name: v for name, v in found.items() if isinstance(v, str | int | float | tuple)}
+            plain = {
+                name: v for name, v in found.items() if isinstance(v, str | int | float | tuple)
+            }
             values |= {
                 name: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v)
                 for name, v in plain.items()

@@ -296,7 +296,9 @@ def changed(once, weights) -> Path:
         for number in range(3):
             picture = folder / "submission" / "screenshots" / f"{number}.png"
             picture.write_bytes(handin.screenshot(number))
-        words = "I learnt that one file can hold all the numbers, and that tests must see them change."
+        words = (
+            "I learnt that one file can hold all the numbers, and that tests must see them change."
+        )
         (folder / "submission" / "reflection.md").write_text(words, encoding="utf-8")
         done = run("package", "A1234", "--assignment", "next.toml", cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -312,7 +314,9 @@ def graded(folder: Path, *arguments: object) -> tuple[dict, dict[str, str]]:
     found = json.loads(out.read_text(encoding="utf-8"))
     jsonschema.validate(found, SCHEMA)
     (one,) = found["submissions"]
-    return one, {c["name"]: c["status"] for c in one["checks"] if c["status"] not in ("pass", "manual")}
+    return one, {
+        c["name"]: c["status"] for c in one["checks"] if c["status"] not in ("pass", "manual")
+    }
 
 
 @pytest.mark.slow

@@ -160,11 +160,7 @@ def _unreadable(path: Path) -> Text:
 
 def _in_moodles_zip(path: Path) -> list[_File]:
     """Its files; none if it is no zip of Moodle's but a hand-in, or nothing."""
-    if (
-        path.suffix.lower() != ".zip"
-        or not is_plain(path)
-        or id_in(path.name, ("archive",))
-    ):
+    if path.suffix.lower() != ".zip" or not is_plain(path) or id_in(path.name, ("archive",)):
         return []
     found = []
     try:

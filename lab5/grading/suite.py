@@ -15,11 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from lab5.assignment import STUDENT_ID
+from lab5.assignment import ADVISED, STUDENT_ID
 from lab5.cli import RunCode
 from lab5.errors import SubmissionError
 from lab5.grading.core import (
-    ADVISED,
     CHECKS,
     GROUPS,
     STATUSES,
