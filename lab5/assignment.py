@@ -6,6 +6,7 @@ read once, when this module is imported; what notebooks are filled with has its 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -23,7 +24,9 @@ else:
     import tomli as tomllib
 
 VARIABLE: Final = "LAB5_ASSIGNMENT"  # names a file
-_CONTENT: Final = "LAB5_ASSIGNMENT_CONTENT"  # what it holds, for processes that see no such file
+# What it holds, and the module that it names, for processes that see no such files
+_CONTENT: Final = "LAB5_ASSIGNMENT_CONTENT"
+_NETWORK: Final = "LAB5_ASSIGNMENT_NETWORK"
 _MAX_BYTES: Final = 64 << 10
 DEFAULT: Final = (Path(__file__).parent / "assignment.toml").read_text(encoding="utf-8")
 
@@ -232,8 +235,56 @@ except UsageError as wrong:  # before any command could say it
 
 
 def environment() -> dict[str, str]:
-    """What lets a process that sees none of our files have the same assignment."""
-    return {_CONTENT: CHANGES} if CHANGES else {}
+    """What lets a process that sees none of our files have the same assignment.
+
+    Raises:
+        UsageError: as ``network_source``.
+    """
+    return {_CONTENT: CHANGES, _NETWORK: network_source()} if CHANGES else {}
+
+
+def identity() -> bytes:
+    """All that two assignments can differ in.
+
+    Raises:
+        UsageError: as ``network_source``.
+    """
+    return "\0".join((DEFAULT, CHANGES, network_source())).encode()
+
+
+@functools.cache
+def network_source() -> str:
+    """The module that the assignment names in place of ``lab5.model``; empty where it names none.
+
+    Raises:
+        UsageError: there is no such module, or it has no BasicBlock and ResNet18.
+    """
+    import ast
+    import importlib.util
+
+    named: str = _DATA["network"]
+    if named == "lab5.model":
+        return ""
+    if (known := os.environ.get(_NETWORK)) is not None:
+        return known
+    expected = Text(
+        "a module, or a .py file beside the assignment's, with the classes BasicBlock and ResNet18",
+        "一個模組，或放在作業設定檔旁的 .py 檔，內含 BasicBlock 與 ResNet18 兩個類別",
+    )
+    try:
+        if named.endswith(".py"):
+            path = Path(os.environ[VARIABLE]).parent / named
+        else:
+            found = importlib.util.find_spec(named)
+            path = Path((found and found.origin) or "")
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except (ImportError, OSError, SyntaxError, ValueError) as error:
+        raise _wrong("network", f"{named} ({error})", expected) from error
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    if not {"BasicBlock", "ResNet18"} <= classes:
+        raise _wrong("network", named, expected)
+    return inlined(text)
 
 
 CLASSES: Final[tuple[str, ...]] = tuple(_DATA["classes"])

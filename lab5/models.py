@@ -92,7 +92,7 @@ def cached_pair(
         name: of the calibration: another one gives other files.
     """
     digest = hashlib.sha256(weights.read_bytes() + name.encode())
-    digest.update((assignment.DEFAULT + assignment.CHANGES).encode())
+    digest.update(assignment.identity())
     for source in sorted(Path(__file__).parent.rglob("*.py")):  # made anew when any of it changed
         digest.update(source.read_bytes())
     for package in ("torch", "onnx", "onnxruntime", "numpy", "pillow"):

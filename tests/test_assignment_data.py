@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -384,3 +385,92 @@ def test_the_id_is_checked_before_anything_is_made(tmp_path):
     assert done.returncode == 2
     assert r"expected what fits [A-Z]\d{4}" in done.stderr
     assert FileNames("N26140692").archive == "N26140692_lab5.zip"  # here nothing changed
+
+
+# Another network
+
+
+@pytest.fixture(scope="module")
+def networked(once) -> Path:
+    """A folder with an assignment that names another network, and a hand-in that has it."""
+
+    def make(folder: Path) -> None:
+        source = Path(assignment.__file__).with_name("model.py").read_text(encoding="utf-8")
+        changed = source.replace("F.avg_pool2d(out, 4)", "F.max_pool2d(out, 4)")
+        assert changed != source
+        (folder / "pooled.py").write_text(changed, encoding="utf-8")
+        (folder / "next.toml").write_text('network = "pooled.py"', encoding="utf-8")
+        done = run("package", handin.ID, "--assignment", "next.toml", cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("networked", make)
+
+
+@pytest.mark.slow
+def test_a_hand_in_of_another_network_is_compared_with_that(networked, weights, tmp_path):
+    archive = networked / "submission" / handin.ARCHIVE
+    with zipfile.ZipFile(archive) as opened:
+        assert "F.max_pool2d(out, 4)" in opened.read(handin.NOTEBOOK).decode()
+    template = FIXTURES / "EAI_lab5.ipynb"
+    options = ("--weights", weights, "--template", template)
+    _, lost = graded(tmp_path, archive, *options, "--assignment", networked / "next.toml")
+    assert {n for n in lost if not n.startswith(("screenshots", "reflection"))} == {
+        "compare-labels"
+    }
+    _, lost = graded(tmp_path, archive, *options)
+    assert {"network-output", "fp32-parity"} <= lost.keys()
+
+
+@pytest.mark.slow
+def test_a_hand_in_of_our_network_is_not_that_of_another(networked, good_files, weights, tmp_path):
+    archive = handin.write_zip(tmp_path / handin.ARCHIVE, good_files)
+    options = ("--weights", weights, "--assignment", networked / "next.toml")
+    _, lost = graded(tmp_path, archive, *options)
+    assert {name for name, status in lost.items() if status == "fail"} == {
+        "network-output", "fp32-parity", "fp32-carries-weights",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("named", "content"),
+    [
+        ("none.py", None),
+        ("no_module_of_this_name", None),
+        ("broken.py", "class BasicBlock("),
+        ("other.py", "class ResNet34: pass"),
+    ],
+)
+def test_a_network_that_is_none_is_refused_and_named(named, content, tmp_path):
+    (tmp_path / "next.toml").write_text(f"network = '{named}'", encoding="utf-8")
+    if content:
+        (tmp_path / named).write_text(content, encoding="utf-8")
+    (tmp_path / "x.zip").write_bytes(b"")
+    done = run("grade", "x.zip", "--assignment", "next.toml", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+    assert "BasicBlock and ResNet18" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_network_may_have_other_parameters(tmp_path):
+    """``lab5.checkpoint`` and 1.1's check know them by the module that is named."""
+    source = Path(assignment.__file__).with_name("model.py").read_text(encoding="utf-8")
+    narrow = source.replace("512", "300")
+    (tmp_path / "narrow.py").write_text(narrow, encoding="utf-8")
+    (tmp_path / "next.toml").write_text('network = "narrow.py"', encoding="utf-8")
+    code = """
+import torch
+from lab5.checkpoint import load_model, untrained
+from lab5.grading.evidence.checkpoint import reference_parameters
+torch.save({"model": untrained().state_dict()}, "narrow.pth")
+assert load_model(__import__("pathlib").Path("narrow.pth"))[0].fc.in_features == 300
+print(reference_parameters()["fc.weight"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "LAB5_ASSIGNMENT": "next.toml"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[10, 300]\n", done.stderr

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from lab5.assignment import network_source
 from lab5.cli import RunCode
 from lab5.errors import NoWallError
 from lab5.grading.probes import GRADED, preload
@@ -66,6 +67,8 @@ class Rooms:
     """
 
     def __init__(self, run_code: RunCode = "walled", reads: tuple[str, ...] = _READS) -> None:
+        if network_source():  # which PyTorch computes
+            reads = (*reads, "lab5.checkpoint")
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":

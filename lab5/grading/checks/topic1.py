@@ -12,6 +12,7 @@ from lab5.assignment import (
     NUM_CLASSES,
     OPSET,
     OUTPUT_NAME,
+    network_source,
 )
 from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
 from lab5.grading.checks.observed import errors_of, relative, require_libraries
@@ -342,6 +343,15 @@ def fp32_carries_weights(e: Evidence) -> Text | str | None:
             "Trained weights; give --weights to compare them with the checkpoint's.",
             "是訓練過的權重；加上 --weights 可與權重檔比對。",
         )
+    if network_source():
+        difference = relative(e.fp32_parity, e.rebuilt[1])
+        if not difference <= PARITY:
+            raise Fault(
+                Text("It carries other weights.", "權重不同。"),
+                want=f"{CHECKPOINT}, Δ ≤ {PARITY:g}",
+                got=f"Δ {difference:.2g}",
+            )
+        return None
     for number, (mine, handed_out) in enumerate(zip(e.rebuilt[0], e.handed_out, strict=True), 1):
         for got, want in (
             (mine.folded, handed_out.folded),

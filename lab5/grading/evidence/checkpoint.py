@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.assignment import NUM_CLASSES
+from lab5.assignment import NUM_CLASSES, network_source
+from lab5.grading.evidence import other_network
 from lab5.grading.evidence.onnx_file import Layer, folded
 
 _STORAGES: Final = {
@@ -70,6 +71,8 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 def reference_parameters() -> dict[str, list[int]]:
     """Names and shapes of the handed-out network's parameters and buffers, as its state dict has them."""
+    if network_source():
+        return other_network.parameters()
     found = {}
     for name, shape in _shapes().items():
         found[name] = list(shape)
