@@ -29,6 +29,7 @@ _CONTENT: Final = "LAB5_ASSIGNMENT_CONTENT"
 _NETWORK: Final = "LAB5_ASSIGNMENT_NETWORK"
 _MAX_BYTES: Final = 64 << 10
 DEFAULT: Final = (Path(__file__).parent / "assignment.toml").read_text(encoding="utf-8")
+_OWN: Final = tomllib.loads(DEFAULT)
 
 
 def _wrong(key: str, found: Any, expected: Text) -> UsageError:
@@ -73,7 +74,7 @@ def with_changes(text: str) -> dict[str, Any]:
             f"The assignment is no TOML: {error}. Mend that line.",
             zh=f"作業設定不是有效的 TOML：{error}。請修正該處。",
         ) from error
-    found = _merged(tomllib.loads(DEFAULT), given, "")
+    found = _merged(_OWN, given, "")
     for key, same in (("classes", "template_classes"), ("title", "title_zh")):
         if key in given and same not in given:
             found[same] = found[key]
@@ -289,7 +290,7 @@ def network_source() -> str:
 
 CLASSES: Final[tuple[str, ...]] = tuple(_DATA["classes"])
 NUM_CLASSES: Final = len(CLASSES)
-IS_CIFAR10: Final = list(CLASSES) == tomllib.loads(DEFAULT)["classes"]
+IS_CIFAR10: Final = list(CLASSES) == _OWN["classes"]
 TEMPLATE_CLASSES: Final[tuple[str, ...]] = tuple(_DATA["template_classes"])  # the notebook's LABELS
 
 CIFAR10_MEAN: Final[tuple[float, ...]] = tuple(_DATA["mean"])  # RGB, pixel range 0..1
