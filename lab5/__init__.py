@@ -6,7 +6,8 @@ the checks     grading/: anybody's zip → a mark; diagnosis/: which line is at 
 a class        classroom/: many zips → marks and feedback
 around them    web/ the page in public, study/ what is asked beyond the assignment
 the commands   commands/, a verb each; ``lab5`` (__main__) lists them
-shared         assignment (its numbers, names and points), checkpoint, models, files, text, errors, cli
+shared         assignment (its numbers, names and points, of assignment.toml), checkpoint, models,
+               files, text, errors, cli
 """
 
 from __future__ import annotations

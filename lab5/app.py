@@ -7,6 +7,8 @@ In notebooks: ``build_interface``, ``launch_public``.
 
 from __future__ import annotations
 
+from lab5.assignment import APP_TITLE
+
 
 def build_interface(compare_fp32_int8):
     import gradio as gr
@@ -19,7 +21,7 @@ def build_interface(compare_fp32_int8):
             gr.Label(label="INT8 Top-3"),
             gr.Textbox(label="Performance Comparison"),
         ],
-        title="CIFAR-10 Image Classifier - FP32 vs INT8",
+        title=APP_TITLE,
         description="Upload an image to compare FP32 and INT8 model inference",
     )
 

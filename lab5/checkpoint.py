@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lab5.assignment import CLASSES
+from lab5.assignment import CHECKPOINT, NUM_CLASSES, network_source
 from lab5.cli import console
 from lab5.errors import CheckpointError
 from lab5.model import BasicBlock, ResNet18, load_weights
@@ -46,9 +46,21 @@ class Checkpoint:
 
     def network(self) -> ResNet18:
         """A ResNet18 with these weights, in eval mode."""
-        model = ResNet18(BasicBlock, num_classes=len(CLASSES))
+        model = untrained()
         load_weights(model, self.state)
         return model
+
+
+def untrained() -> ResNet18:
+    """The reference network: ``lab5.model``'s, or that of the module which the assignment names."""
+    classes: dict[str, Any] = {
+        "__name__": "network",
+        "BasicBlock": BasicBlock,
+        "ResNet18": ResNet18,
+    }
+    exec(network_source(), classes)
+    found: ResNet18 = classes["ResNet18"](classes["BasicBlock"], num_classes=NUM_CLASSES)
+    return found
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -69,8 +81,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     fitting.sort(key=lambda one: (one.is_average, len(one.where)))
     taken = fitting[0]
     notes += taken.notes
-    used = taken.state["fc.bias"]
-    if others := [one.place for one in fitting if one.state["fc.bias"] is not used]:
+    _, last = _ends()
+    used = taken.state[last]
+    if others := [one.place for one in fitting if one.state[last] is not used]:
         places = ", ".join(dict.fromkeys(others))
         notes.append(
             Text(
@@ -116,7 +129,13 @@ _MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this netw
 @functools.cache
 def _wanted() -> dict[str, Tensor]:
     with torch.device("meta"):  # names, shapes and dtypes, no values
-        return ResNet18(BasicBlock, num_classes=len(CLASSES)).state_dict()
+        return untrained().state_dict()
+
+
+def _ends() -> tuple[str, str]:
+    """The first and the last of its names."""
+    first, *_, last = _wanted()
+    return first, last
 
 
 _FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -335,8 +354,7 @@ def _readings(content: Any) -> Iterator[_Reading]:
             renamed = [plain._without_wrappers(name) for name in names]
             if len(set(renamed)) < len(renamed):
                 continue  # two names became one
-            ends = ("conv1.0.weight", "fc.bias")
-            found = [n.removesuffix(end) for end in ends for n in renamed if n.endswith(end)]
+            found = [n.removesuffix(end) for end in _ends() for n in renamed if n.endswith(end)]
             prefixes = dict.fromkeys(["", *(p for p in found if p.endswith("."))])
             for prefix in itertools.islice(prefixes, _MAX_CHOICES):
                 yield _Reading(where, entries, prefix, cut)
@@ -350,9 +368,9 @@ def _refusal(path: Path, reason: Text, differences: list[Text]) -> CheckpointErr
     more_zh = "".join(f"\n  - {one.zh}" for one in differences)
     return CheckpointError(
         f"{reason.en}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
-        "Use the best_model.pth that was handed out; never load it with strict=False.",
+        f"Use the {CHECKPOINT} that was handed out; never load it with strict=False.",
         zh=f"{reason.zh}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
-        "請使用老師提供的 best_model.pth，不要用 strict=False 跳過錯誤。",
+        f"請使用老師提供的 {CHECKPOINT}，不要用 strict=False 跳過錯誤。",
     )
 
 
@@ -451,8 +469,8 @@ def _content(path: Path) -> tuple[Any, list[Text], bool]:
     """What the file holds, notes on it, and whether ``torch.load`` alone reads it."""
     if not path.is_file():
         raise CheckpointError(
-            f"There is no file {path}. Put the handed-out best_model.pth there, or give --weights.",
-            zh=f"找不到 {path}。請把老師提供的 best_model.pth 放在這裡，或用 --weights 指定。",
+            f"There is no file {path}. Put the handed-out {CHECKPOINT} there, or give --weights.",
+            zh=f"找不到 {path}。請把老師提供的 {CHECKPOINT} 放在這裡，或用 --weights 指定。",
         )
     if path.stat().st_size == 0:
         raise CheckpointError(

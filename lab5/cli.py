@@ -7,13 +7,15 @@ import contextlib
 import functools
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from lab5.assignment import CALIBRATIONS, CHECKPOINT, TEMPLATE
+from lab5 import assignment
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, EXAMPLE_ID, TEMPLATE
 from lab5.errors import Lab5Error, UsageError
 from lab5.text import LANGUAGES, Text, printable
 
@@ -41,11 +43,46 @@ console: Any = _Console()
 errors: Any = _Console(stderr=True)
 
 
+class _Assignment(argparse.Action):
+    """Begins the command anew under that assignment, which modules read when they are imported."""
+
+    def __call__(self, parser: Any, namespace: Any, path: Any, option: Any = None) -> None:
+        if assignment.content_of(path) == assignment.CHANGES:
+            return
+        if not parser.of_command_line:
+            raise UsageError(
+                f"--assignment {path} comes too late: lab5 is imported. Set {assignment.VARIABLE}={path} "
+                "before.",
+                zh=f"--assignment {path} 太晚了，lab5 已經載入。請事先設定 {assignment.VARIABLE}={path}。",
+            )
+        command = [sys.executable, *sys.orig_argv[1:]]
+        environment = {**os.environ, assignment.VARIABLE: str(path.resolve())}
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        if sys.platform == "win32":  # whose exec does not wait
+            sys.exit(subprocess.call(command, env=environment))
+        os.execve(command[0], command, environment)
+
+
 class Parser(argparse.ArgumentParser):
-    """Of a verb's arguments; what it says of them stands there in both languages."""
+    """Of a verb's arguments; what it says of them stands there in both languages.
+
+    Every verb has ``--assignment``.
+    """
 
     def __init__(self, verb: str, description: Text) -> None:
         super().__init__(prog=f"lab5 {verb}", description=in_a_line(description))
+        self.of_command_line = False
+        text = Text(
+            "next year's: a TOML file of what differs from lab5/assignment.toml",
+            "其他年度的作業：TOML 檔，只寫與 lab5/assignment.toml 不同的部分",
+        )
+        self.add("--assignment", text, type=Path, metavar="F", action=_Assignment)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        self.of_command_line = sys.argv[-len(given) :] == given
+        return super().parse_args(given, namespace)
 
     def add(self, name: str, text: Text, *, among: Any = None, **given: Any) -> None:
         """``add_argument`` with ``text`` as its help; ``among``: the group of which one may be given."""
@@ -62,7 +99,7 @@ def add_language(parser: Parser) -> None:
 
 
 def add_student_id(parser: Parser) -> None:
-    parser.add("student_id", Text("for example N26140692", "學號，例如 N26140692"))
+    parser.add("student_id", Text(f"for example {EXAMPLE_ID}", f"學號，例如 {EXAMPLE_ID}"))
 
 
 def add_template(parser: Parser) -> None:

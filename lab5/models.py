@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab5.assignment import CALIBRATIONS, CHECKPOINT
+from lab5 import assignment
+from lab5.assignment import CALIBRATIONS, CHECKPOINT, EXAMPLE_ID, file_name
 from lab5.cli import console
 from lab5.files import cache_dir, find
 from lab5.text import Text
@@ -91,12 +92,13 @@ def cached_pair(
         name: of the calibration: another one gives other files.
     """
     digest = hashlib.sha256(weights.read_bytes() + name.encode())
+    digest.update(assignment.identity())
     for source in sorted(Path(__file__).parent.rglob("*.py")):  # made anew when any of it changed
         digest.update(source.read_bytes())
     for package in ("torch", "onnx", "onnxruntime", "numpy", "pillow"):
         digest.update(f"{package} {version(package)}".encode())
     folder = cache_dir() / f"models-{digest.hexdigest()[:16]}"
-    pair = Pair(folder / "lab5_FP32.onnx", folder / "lab5_INT8.onnx")
+    pair = Pair(*(folder / file_name(role, EXAMPLE_ID) for role in ("fp32", "int8")))
     if not pair.int8.exists():
         from lab5.checkpoint import open_model
 
@@ -107,11 +109,14 @@ def cached_pair(
 
 def find_pair(folders: tuple[Path, ...]) -> Pair | None:
     """The first folder's ``<id>_FP32.onnx``, the newest that has its ``<id>_INT8.onnx`` beside it."""
+    pattern = file_name("fp32", "*")
+    before, after = pattern.split("*")
     pairs = [
         Pair(fp32, int8)
         for folder in folders
-        for fp32 in sorted(folder.glob("*_FP32.onnx"), key=lambda f: -f.stat().st_mtime)
-        if (int8 := fp32.with_name(fp32.name.replace("_FP32", "_INT8"))).is_file()
+        for fp32 in sorted(folder.glob(pattern), key=lambda f: -f.stat().st_mtime)
+        if (owner := fp32.name.removeprefix(before).removesuffix(after))
+        and (int8 := fp32.with_name(file_name("int8", owner))).is_file()
     ]
     return pairs[0] if pairs else None
 

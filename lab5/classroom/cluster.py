@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from lab5.assignment import VARIABLE
 from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.marking import Options, mark, suite_version
 from lab5.errors import Lab5Error, NoWallError, SandboxError, UsageError
@@ -80,8 +81,9 @@ class Cluster:
                     if version != suite_version():
                         raise UsageError(
                             f"A worker grades with suite {version}, this machine has {suite_version()}: "
-                            "install the same lab5 on both.",
-                            zh=f"叢集上的 suite 是 {version}，本機是 {suite_version()}：請安裝相同的 lab5。",
+                            f"install the same lab5 on both, and start its workers with the same {VARIABLE}.",
+                            zh=f"叢集上的 suite 是 {version}，本機是 {suite_version()}：請安裝相同的 lab5，"
+                            f"並以相同的 {VARIABLE} 啟動 worker。",
                         )
                     yield marked.shared_with(handin)
             finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab5.classroom.marks import NOBODYS, Own, waiting
+from lab5.grading.core import as_points
 from lab5.grading.graded import Graded
 from lab5.text import NOTHING, Text, printable
 
@@ -73,12 +74,12 @@ class Marked:
         return round(self.graded.earned + self.given, 2) if self.graded else 0.0
 
     @property
-    def to_give(self) -> int:
+    def to_give(self) -> float:
         """The points of the checks that still wait for a person."""
         if self.graded is None:
             return 0
         still = set(waiting(self.graded)) - self.own.points.keys()
-        return sum(one.points for one in self.graded.checks if one.name in still)
+        return as_points(sum(one.points for one in self.graded.checks if one.name in still))
 
     def shared_with(self, handin: HandIn) -> Marked:
         """The same of another hand-in that holds the same bytes under the same name."""

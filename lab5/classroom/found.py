@@ -22,7 +22,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import IO, Any, Final
 
-from lab5.assignment import STUDENT_ID
+from lab5.assignment import id_in
 from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
 from lab5.files import LITTER, files_below, is_plain, natural, sha256, temporary_folder
@@ -161,12 +161,7 @@ def _unreadable(path: Path) -> Text:
 
 def _in_moodles_zip(path: Path) -> list[_File]:
     """Its files; none if it is no zip of Moodle's but a hand-in, or nothing."""
-    student, _, rest = path.name.rpartition("_")
-    if (
-        path.suffix.lower() != ".zip"
-        or not is_plain(path)
-        or (rest == "lab5.zip" and STUDENT_ID.fullmatch(student))
-    ):
+    if path.suffix.lower() != ".zip" or not is_plain(path) or id_in(path.name, ("archive",)):
         return []
     found = []
     try:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab5.assignment import network_source
 from lab5.cli import Parser, add_language, add_run_code, command, console
 from lab5.diagnosis.core import SYMPTOMS
 from lab5.errors import UsageError
@@ -51,6 +52,12 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
+    if network_source():
+        raise UsageError(
+            "The assignment names a network of its own, and lab5 diagnose knows lab5.model's layers only. "
+            "lab5 grade says which checks fail.",
+            zh="作業指定了其他網路，而 lab5 diagnose 只認得 lab5.model 的各層。請改用 lab5 grade。",
+        )
     if args.benchmark:
         _benchmark()
         return

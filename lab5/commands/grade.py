@@ -363,8 +363,8 @@ def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> Non
     if left := max((one.to_give for one in marked), default=0):
         said.append(
             Text(
-                f" Up to {left} points of a hand-in are for a person to give",
-                f"每份最多 {left} 分待人工評閱",
+                f" Up to {left:g} points of a hand-in are for a person to give",
+                f"每份最多 {left:g} 分待人工評閱",
             )
         )
         said.append(
@@ -379,6 +379,7 @@ def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> Non
 
 
 def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Language) -> None:
+    from lab5.assignment import TOTAL_POINTS
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
@@ -389,8 +390,8 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     ).say(lang)
     said += (
         Text(
-            f"; up to {left} of 100 points are still for a person to give and not in them.",
-            f"；最多 {left} 分（滿分 100）仍待人工評閱，未計入。",
+            f"; up to {left:g} of {TOTAL_POINTS} points are still for a person to give and not in them.",
+            f"；最多 {left:g} 分（滿分 {TOTAL_POINTS}）仍待人工評閱，未計入。",
         ).say(lang)
         if left
         else Text(".", "。").say(lang)

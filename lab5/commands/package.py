@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         _say(made, args.lang)
         lost = [] if args.no_grade else _lost_points(made.archive, weights, template, steps)
         archive = args.out / (
-            names.archive if not lost else f"{names.student_id}_lab5.incomplete.zip"
+            names.archive if not lost else f"{names.archive.removesuffix('.zip')}.incomplete.zip"
         )
         with replacing(archive) as temporary:
             shutil.copyfile(made.archive, temporary)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lab5.assignment import CLASSES
+from lab5.assignment import CLASSES, NUM_CLASSES
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.fp32 import classes_in_another_order
 from lab5.diagnosis.source import Source
@@ -181,7 +181,7 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
         if order:
             shown = ", ".join(CLASSES[i] for i in order)
             mended = [
-                f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(10)]}]"
+                f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(NUM_CLASSES)]}]"
                 for part in ("weight", "bias")
             ]
             found.name(
@@ -213,7 +213,9 @@ def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend:
 
     content = _content(path)
     with torch.device("meta"):
-        wanted = {k: tuple(v.shape) for k, v in ResNet18(BasicBlock).state_dict().items()}
+        wanted = {
+            k: tuple(v.shape) for k, v in ResNet18(BasicBlock, NUM_CLASSES).state_dict().items()
+        }
     plain = {n: s for n, s in wanted.items() if not n.endswith("num_batches_tracked")}
     for state in content:
         kept = {

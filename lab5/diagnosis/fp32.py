@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.assignment import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CLASSES,
+    INPUT_NAME,
+    NUM_CLASSES,
+    OPSET,
+    OUTPUT_NAME,
+)
 from lab5.compare import softmax
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.reference import ALL, BLOCKS, Net, Reference
@@ -373,7 +381,7 @@ def another_architecture(shapes: list[tuple[int, ...]]) -> Text:
             f"第一個卷積是 {first[2]}x{first[3]}，像 ImageNet 的",
         )
     last = next((s for s in reversed(shapes) if len(s) == 2), ())
-    if last and 10 not in last:
+    if last and NUM_CLASSES not in last:
         return Text(f"it has {min(last)} classes", f"類別數為 {min(last)}")
     depth = {36: "ResNet34", 53: "ResNet50", 104: "ResNet101", 13: "VGG16", 12: "ResNet10"}.get(
         threes, ""
@@ -618,8 +626,8 @@ def _why_opset(file: Any, source: Source | None, export: Place | None) -> Text:
     if dynamo or number >= 18:
         return Text(
             f"{number}, though {asked or OPSET} was wanted: torch's dynamo exporter ({exporter}; the default since torch 2.9) "
-            "knows none below 18, fails to convert and says nothing; dynamo=False writes a true 13",
-            f"{number}，而不是 {asked or OPSET}：torch 的 dynamo 匯出器（{exporter}，torch 2.9 起的預設）最低只有 18，轉換失敗也不報錯；加上 dynamo=False 才會真的寫成 13",
+            f"knows none below 18, fails to convert and says nothing; dynamo=False writes a true {OPSET}",
+            f"{number}，而不是 {asked or OPSET}：torch 的 dynamo 匯出器（{exporter}，torch 2.9 起的預設）最低只有 18，轉換失敗也不報錯；加上 dynamo=False 才會真的寫成 {OPSET}",
         )
     return Text(
         f"{number}, written by {exporter} (opset_version={number})",

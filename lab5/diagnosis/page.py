@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab5.assignment import CLASSES, TEMPLATE_CLASSES, TOP_K
+from lab5.assignment import CLASSES, NUM_CLASSES, TEMPLATE_CLASSES, TOP_K
 from lab5.compare import softmax
 from lab5.diagnosis import page_mends as mends
 from lab5.diagnosis.core import Findings, cause, listed
@@ -504,7 +504,7 @@ def _fitting(
     """Every choice of causes that gives these labels.
 
     Args:
-        labels: the classes' names, which count where all ten are known.
+        labels: the classes' names, which count where all are known.
     """
     fits: list[list[tuple[Step, str]]] = []
     choices: list[tuple[Step | None, tuple[str, str], str]] = [(None, ("fp32", "int8"), "")]
@@ -571,7 +571,7 @@ def _shows(
         return True
     return (
         all(name not in labels or _same(value, p[labels.index(name)]) for name, value in label)
-        or len(set(labels)) < 10
+        or len(set(labels)) < NUM_CLASSES
     )
 
 
@@ -586,11 +586,11 @@ def _labels(found: Findings, source: Source) -> list[str]:
             value = ast.literal_eval(place.node.value)
         except (ValueError, TypeError, SyntaxError):
             continue
-        if isinstance(value, dict) and set(value) == set(range(10)):
-            value = [value[i] for i in range(10)]
+        if isinstance(value, dict) and set(value) == set(range(NUM_CLASSES)):
+            value = [value[i] for i in range(NUM_CLASSES)]
         if (
             not isinstance(value, list | tuple)
-            or len(value) != 10
+            or len(value) != NUM_CLASSES
             or not all(isinstance(v, str) for v in value)
         ):
             continue

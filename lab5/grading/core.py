@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from lab5.assignment import ITEMS
+from lab5.assignment import ADVISED, ITEMS, with_numbers
 from lab5.errors import SandboxError
 from lab5.grading.newer_python import needs_newer
 from lab5.text import NOTHING, Text
@@ -65,44 +65,6 @@ class Advice(Fault):
     """
 
 
-# The deviations that are right by definition, as the assignment's text or the handed-out notebook says
-# so: check -> where. A check that is not named here cannot give advice; without its line it fails.
-ADVISED: Final[dict[str, Text]] = {
-    "one-student-id": Text(
-        "The assignment does not say in which case the id is written.",
-        "作業說明沒有規定學號的大小寫。",
-    ),
-    "weights-loaded-strictly": Text(
-        "The handed-out best_model.pth carries a FLOP counter's keys, which strict loading refuses.",
-        "老師提供的 best_model.pth 含有 FLOP 計數器的鍵，嚴格載入會報錯。",
-    ),
-    "fp32-opset": Text(
-        "1.3 writes opset_version=13, which torch 2.9 and later answer with 18.",
-        "1.3 寫 opset_version=13，torch 2.9 起的匯出器會寫成 18。",
-    ),
-    "int8-qoperator": Text(
-        '1.4 writes quant_format="QOperator", a string that onnxruntime takes for QDQ.',
-        '1.4 寫 quant_format="QOperator"，onnxruntime 會把這個字串當成 QDQ。',
-    ),
-    "int8-no-overflow": Text(
-        "1.4's call does not set reduce_range.", "1.4 的呼叫沒有設定 reduce_range。"
-    ),
-    "int8-speed": Text(
-        "1.4's call does not set activation_type, whose default is int8.",
-        "1.4 的呼叫沒有設定 activation_type，預設為 int8。",
-    ),
-    "compare-outputs": Text(
-        "2.2 writes out_fp32 = sess_fp32.run([out_fp32], …), which fails inside a function.",
-        "2.2 寫 out_fp32 = sess_fp32.run([out_fp32], …)，放在函式內會出錯。",
-    ),
-    "compare-labels": Text(
-        "The handed-out notebook's LABELS say plane and car.",
-        "老師提供的 notebook 的 LABELS 寫 plane 與 car。",
-    ),
-    "compare-repeated": Text("2.2 takes the time of one run.", "2.2 只計時一次推論。"),
-}
-
-
 class Blocked(Exception):
     """The check cannot be made: something that it needs is not there. Nobody's new fault."""
 
@@ -125,7 +87,7 @@ class Check:
 
     name: str
     item: str
-    points: int
+    points: float
     title: Text
     hint: Text
     needs: tuple[str, ...]
@@ -176,6 +138,7 @@ def check(
     """Register a function as a check of ``item``; its docstring is the fact, ``zh`` the same in Chinese.
 
     Args:
+        points: its share of its item's, by those that the other checks of the item have.
         needs: the functions of the checks without which this one is blocked.
         runs: it runs code of the notebook.
         manual: only a person can give its points.
@@ -188,13 +151,41 @@ def check(
         assert function.__doc__, name
         wanted = tuple(map(_name, needs))
         assert all(need in CHECKS for need in wanted), (name, wanted)
-        title = Text(function.__doc__.split("\n\n")[0].strip(), zh)
-        CHECKS[name] = Check(
-            name, item, points, title, Text.of(hint), wanted, runs, manual, function
-        )
+        title = with_numbers(Text(function.__doc__.split("\n\n")[0].strip(), zh))
+        said = with_numbers(Text.of(hint))
+        CHECKS[name] = Check(name, item, points, title, said, wanted, runs, manual, function)
         return function
 
     return register
+
+
+def divided(points: int, shares: list[int]) -> list[float]:
+    """``points`` in proportion to ``shares``, to hundredths, which add up to it exactly.
+
+    What rounding down leaves goes to those that lost most by it.
+    """
+    whole = sum(shares)
+    found = [100 * points * share // whole for share in shares]
+    lost = [100 * points * share % whole for share in shares]
+    for place in sorted(range(len(shares)), key=lambda i: -lost[i])[: 100 * points - sum(found)]:
+        found[place] += 1
+    return [as_points(one / 100) for one in found]
+
+
+def as_points(value: float) -> float:
+    """To hundredths; a whole number as such."""
+    rounded = round(value, 2)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def share_out() -> None:
+    """Give the checks, once all are registered, their parts of what their items earn."""
+    for item in ITEMS.values():
+        mine = [one for one in CHECKS.values() if one.item == item.number]
+        for one, points in zip(
+            mine, divided(item.points, [int(c.points) for c in mine]), strict=True
+        ):
+            CHECKS[one.name] = replace(one, points=points)
 
 
 @dataclass(frozen=True)
@@ -218,7 +209,7 @@ class Result:
         return CHECKS[self.name].title
 
     @property
-    def points(self) -> int:
+    def points(self) -> float:
         """What its check can give."""
         return CHECKS[self.name].points
 

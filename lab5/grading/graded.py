@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab5.assignment import TOTAL_POINTS
-from lab5.grading.core import GROUPS, STATUSES, Result, Status
+from lab5.grading.core import GROUPS, STATUSES, Result, Status, as_points
 from lab5.grading.portrait import Portrait
 from lab5.text import Language, Text, printable
 
@@ -19,7 +19,7 @@ class Item:
     id: str
     title: Text
     earned: float
-    points: int
+    points: float
     status: Status
 
 
@@ -48,13 +48,13 @@ class Graded:
 
     @property
     def points(self) -> int:
-        """All that can be earned: 100."""
+        """All that can be earned: 100, unless another assignment has other points."""
         return TOTAL_POINTS
 
     @property
-    def manual(self) -> int:
+    def manual(self) -> float:
         """The points that only a person can give."""
-        return sum(one.points for one in self.checks if one.status == "manual")
+        return as_points(sum(one.points for one in self.checks if one.status == "manual"))
 
     @property
     def items(self) -> list[Item]:
@@ -62,7 +62,7 @@ class Graded:
         for group, title in GROUPS.items():
             mine = [one for one in self.checks if one.item == group]
             status = max((one.status for one in mine), key=STATUSES.index)
-            points = sum(one.points for one in mine)
+            points = as_points(sum(one.points for one in mine))
             found.append(Item(group, title, _sum(mine), points, status))
         return found
 

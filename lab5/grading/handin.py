@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from lab5.assignment import inlined, network_source
 from lab5.grading.core import Blocked, Fault, out_of_time
-from lab5.grading.evidence import inputs
+from lab5.grading.evidence import inputs, other_network
 from lab5.grading.evidence.checkpoint import checkpoint_layers, layers_of, reference_parameters
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.onnx_file import Layer, OnnxFile, Unreadable, in_order, reference_logits
@@ -48,7 +49,7 @@ def times_as_long(pairs: list[tuple[float, float]]) -> float:
 
 def given_to_probes(seed: int, sizes: Mapping[str, int]) -> Given:
     """What the probes get beside a notebook whose files have these sizes: bytes by kind."""
-    network = (PACKAGE / "model.py").read_text(encoding="utf-8")
+    network = network_source() or inlined((PACKAGE / "model.py").read_text(encoding="utf-8"))
     return Given(seed, sizes, reference_parameters(), network)
 
 
@@ -73,6 +74,8 @@ def _program_of(notebook: Path) -> Program:
 @cache
 def _reference_output(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> np.ndarray:
     weights = seeded_weights({name: list(shape) for name, shape in shapes}, seed)
+    if network_source():
+        return other_network.logits(weights, seeded_input(seed))
     logits = reference_logits(layers_of(weights), seeded_input(seed))
     assert logits is not None
     return logits
@@ -276,9 +279,19 @@ class Evidence:
     def rebuilt(self) -> tuple[list[Layer], np.ndarray]:
         """The layers of the FP32 file, and the reference network's logits with their weights, (2, 10).
 
+        Of a network that the assignment names, its logits with the checkpoint's: which layer is which, is
+        not known.
+
         Raises:
             Fault: they are not the weights of this network.
+            Blocked: there is no checkpoint of the network that the assignment names.
         """
+        if network_source():
+            if self.weights is None:
+                raise Blocked(
+                    Text("Give --weights to compare with it.", "加上 --weights 才能比對。")
+                )
+            return self.fp32.layers, other_network.logits(self.weights, inputs.parity())
         layers = in_order(self.fp32.layers)
         if layers is None or (logits := reference_logits(layers, inputs.parity())) is None:
             shapes = [layer.weight.shape for layer in self.fp32.layers]

@@ -117,8 +117,8 @@ def _print_table(graded: Graded, lang: Language) -> None:
     console.print(table)
     if graded.manual:
         more = Text(
-            f"{graded.manual} more points are for a person to give.",
-            f"另有 {graded.manual} 分待人工評閱。",
+            f"{graded.manual:g} more points are for a person to give.",
+            f"另有 {graded.manual:g} 分待人工評閱。",
         )
         console.print(more.say(lang))
 

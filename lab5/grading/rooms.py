@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from lab5.assignment import network_source
 from lab5.cli import RunCode
 from lab5.errors import NoWallError
 from lab5.grading.evidence.checkpoint import reference_parameters
@@ -28,7 +29,7 @@ Observed = tuple[str, str]  # what a visitor wrote; or what was running when the
 
 # All of this package that the notebook's code is run by; it holds no answer and no judge.
 _SEEN: Final = (
-    "__init__.py", "assignment.py", "errors.py", "text.py", "grading/__init__.py",
+    "__init__.py", "assignment.py", "assignment.toml", "errors.py", "text.py", "grading/__init__.py",
     "grading/newer_python.py", "grading/evidence/__init__.py", "grading/evidence/ipython.py",
     "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
     "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
@@ -81,6 +82,8 @@ class Rooms:
         seed: int | None = None,
         files: Mapping[str, Path] | None = None,
     ) -> None:
+        if network_source():  # which PyTorch computes
+            reads = (*reads, "lab5.checkpoint")
         self.run_code = run_code
         self.code: Room | None = None
         if run_code == "walled":

@@ -15,11 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from lab5.assignment import STUDENT_ID
+from lab5.assignment import ADVISED, STUDENT_ID
 from lab5.cli import RunCode
 from lab5.errors import SubmissionError
 from lab5.grading.core import (
-    ADVISED,
     CHECKS,
     GROUPS,
     STATUSES,
@@ -31,6 +30,7 @@ from lab5.grading.core import (
     error_text,
     made_order,
     out_of_time,
+    share_out,
     shown_order,
 )
 from lab5.grading.graded import Graded
@@ -57,6 +57,7 @@ __all__ = [
 
 for _module in ("layout", "topic1", "topic2", "topic3", "template"):  # each registers its checks
     importlib.import_module(f"lab5.grading.checks.{_module}")
+share_out()
 
 SHOWN = tuple(shown_order())
 MADE = tuple(made_order())

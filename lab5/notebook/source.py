@@ -13,20 +13,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from lab5.assignment import inlined, network_source
 from lab5.notebook.chinese import COMMENTS
 
 _WIDTH: Final = 100  # columns up to which a comment stands beside its line
 
 
 class Module:
-    """The top-level definitions and imports of a module of lab5, read without importing it."""
+    """The top-level definitions and imports of a module of lab5, read without importing it.
 
-    def __init__(self, name: str) -> None:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None, name
-        assert spec.origin is not None, name
-        self.name = name
-        text = Path(spec.origin).read_text(encoding="utf-8")
+    What it takes of the assignment stands there as a number or a text.
+
+    Args:
+        ours: its comments are this package's.
+    """
+
+    def __init__(self, text: str, *, ours: bool = True) -> None:
+        self._ours = ours
         self._lines = text.splitlines()
         self._definitions: dict[str, ast.stmt] = {}
         self._imports: dict[str, str] = {}
@@ -41,9 +44,10 @@ class Module:
                 self._definitions[name] = node
 
     def source(self, name: str) -> str:
-        """The definition, commented in Chinese."""
+        """The definition, ours commented in Chinese."""
         node = self._definitions[name]
-        return _in_chinese(name, "\n".join(self._lines[node.lineno - 1 : node.end_lineno]))
+        text = "\n".join(self._lines[node.lineno - 1 : node.end_lineno])
+        return _in_chinese(name, text) if self._ours else text
 
     def body(self, name: str) -> str:
         """The statements inside the function, at indentation zero, without what they import."""
@@ -76,7 +80,17 @@ class Module:
 
 @functools.cache
 def module(name: str) -> Module:
-    return Module(f"lab5.{name}")
+    spec = importlib.util.find_spec(f"lab5.{name}")
+    assert spec is not None, name
+    assert spec.origin is not None, name
+    return Module(inlined(Path(spec.origin).read_text(encoding="utf-8")))
+
+
+def network() -> Module:
+    """The module with the reference's classes."""
+    if another := network_source():
+        return Module(another, ours=False)
+    return module("model")
 
 
 def bound_by(tree: ast.AST) -> set[str]:

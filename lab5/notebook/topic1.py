@@ -6,7 +6,7 @@ import ast
 import re
 from typing import Final
 
-from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8
+from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, file_name
 from lab5.notebook.cell import is_ellipsis
 from lab5.notebook.filling import (
     Filling,
@@ -20,6 +20,7 @@ from lab5.notebook.filling import (
     with_remarks,
 )
 from lab5.notebook.source import module, renamed
+from lab5.notebook.source import network as reference
 
 
 def rename_models(f: Filling) -> None:
@@ -37,7 +38,8 @@ def rename_models(f: Filling) -> None:
         for row in cell.rows:
             code, hash_, remark = row.partition("#")
             code = code.replace(TEMPLATE_INT8, f.names.int8).replace(TEMPLATE_FP32, f.names.fp32)
-            code = re.sub(r"學號_(FP32|INT8)\.onnx", rf"{f.names.student_id}_\1.onnx", code)
+            for role in ("fp32", "int8"):
+                code = code.replace(file_name(role, "學號"), getattr(f.names, role))
             rows.append(code + hash_ + remark)
         if rows != cell.rows:
             cell.text = "\n".join(rows)
@@ -46,13 +48,13 @@ def rename_models(f: Filling) -> None:
 def network(f: Filling) -> None:
     block = next((name for name in ("BasicBlock", "ResBlock") if f.find(name)), "BasicBlock")
     calls = [call for _, call in f.calls("ResNet18")]
-    source = module("model").source("ResNet18")
+    source = reference().source("ResNet18")
     given = next((_block_argument(call) for call in calls), ("ResBlock", None))
     if given is None:  # the block is fixed
         source = source.replace("self, ResBlock, ", "self, ").replace("ResBlock", block)
     else:
         source = source.replace("ResBlock", given[0])
-    _class(f, block, module("model").source("BasicBlock").replace("BasicBlock", block), block)
+    _class(f, block, reference().source("BasicBlock").replace("BasicBlock", block), block)
     _class(f, "ResNet18", source, block)
     wanted = {"BasicBlock", *filter(None, given[1:] if given else ())}
     found = f.find("ResNet18")

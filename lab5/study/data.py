@@ -27,7 +27,7 @@ from typing import Final
 
 import numpy as np
 
-from lab5.assignment import CLASSES, IMAGE_SIZE
+from lab5.assignment import CLASSES, IMAGE_SIZE, IS_CIFAR10
 from lab5.cli import progress
 from lab5.errors import DataError, DataMissing
 from lab5.files import PICTURE_SUFFIXES, cache_dir, natural, replacing, visible
@@ -314,18 +314,25 @@ def _damaged(name: str, reason: str) -> DataError:
 
 
 def cached() -> bool:
-    return (cache_dir() / _CACHE_FILE).exists()
+    """Whether the cache has pictures of the assignment's classes."""
+    return IS_CIFAR10 and (cache_dir() / _CACHE_FILE).exists()
 
 
 def load(path: Path | None = None) -> Cifar10:
     """CIFAR-10 from ``path``, or from the cache that ``python -m lab5.data`` fills.
 
     Raises:
-        DataMissing: no path was given and the cache is empty.
+        DataMissing: no path was given and the cache is empty, or the assignment's classes are others.
         DataError: the data is damaged.
     """
     if path is not None:
         return read(path)
+    if not IS_CIFAR10:
+        raise DataMissing(
+            f"The assignment's classes are not CIFAR-10's but {', '.join(CLASSES)}: give a folder of such "
+            "pictures, <class>/<name>.png.",
+            zh=f"作業的類別不是 CIFAR-10 的，而是 {'、'.join(CLASSES)}：請指定含有 <類別>/<名稱>.png 的資料夾。",
+        )
     file = cache_dir() / _CACHE_FILE
     if not file.exists():
         raise DataMissing(

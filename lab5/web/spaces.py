@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
+import sys
 from pathlib import Path
 from typing import Final
 
-from lab5.assignment import APP_TITLE
+from lab5.assignment import APP_TITLE, CHANGES, VARIABLE
 from lab5.errors import UsageError
 from lab5.files import model_files
 
@@ -33,19 +34,25 @@ MODULES: Final = (
     "web/page",
     "web/uploads",
 )
-REQUIREMENTS: Final = ("gradio", "numpy", "onnx", "onnxruntime", "pillow", "pillow-heif")
+REQUIREMENTS: Final = (
+    *("gradio", "numpy", "onnx", "onnxruntime", "pillow", "pillow-heif"),
+    *(("tomli",) if sys.version_info < (3, 11) else ()),
+)
 
 _APP: Final = '''"""The page, as Hugging Face Spaces starts it."""
 
-from pathlib import Path
+{environ}from pathlib import Path
 
-from lab5.web.page import build_demo
+{assignment}from lab5.web.page import build_demo
 
 here = Path(__file__).parent
-demo = build_demo(here / "fp32" / {fp32!r}, here / "int8" / {int8!r})
+demo = build_demo(here / "fp32" / {fp32}, here / "int8" / {int8})
 
 if __name__ == "__main__":
     demo.launch()
+'''
+_ASSIGNMENT: Final = f'''os.environ["{VARIABLE}"] = str(Path(__file__).with_name("assignment.toml"))
+
 '''
 
 _README: Final = """---
@@ -98,7 +105,13 @@ def export_space(fp32: Path, int8: Path, out: Path) -> list[Path]:
     (out / "requirements.txt").write_text(
         "".join(f"{name}=={version}\n" for name, version in versions.items())
     )
-    (out / "app.py").write_text(_APP.format(fp32=fp32.name, int8=int8.name), encoding="utf-8")
+    shutil.copyfile(ours / "assignment.toml", package / "assignment.toml")
+    app = {"environ": "", "assignment": ""}
+    if CHANGES:
+        (out / "assignment.toml").write_text(CHANGES, encoding="utf-8")
+        app = {"environ": "import os\n", "assignment": _ASSIGNMENT}
+    app |= {"fp32": repr(fp32.name), "int8": repr(int8.name)}
+    (out / "app.py").write_text(_APP.format(**app), encoding="utf-8")
     python = ".".join(platform.python_version_tuple()[:2])
     (out / "README.md").write_text(
         _README.format(title=APP_TITLE, gradio=versions["gradio"], python=python), encoding="utf-8"

@@ -16,6 +16,7 @@ import base64
 import functools
 import hashlib
 import json
+import math
 import os
 import statistics
 from collections import Counter, defaultdict
@@ -319,10 +320,11 @@ def _median(rows: Sequence[Row]) -> float | None:
 
 def _totals(rows: Sequence[Row]) -> list[Bar]:
     """How many hand-ins have how many points."""
-    last = TOTAL_POINTS // _STEP - 1
+    last = math.ceil(TOTAL_POINTS / _STEP) - 1
     counts = Counter(max(0, min(int(row.total // _STEP), last)) for row in _graded(rows))
     most = max(counts.values(), default=1)
-    labels = [f"{n * _STEP}–{(n + 1) * _STEP - (n != last)}" for n in range(last + 1)]
+    ends = [*range(_STEP - 1, _STEP * last, _STEP), TOTAL_POINTS]
+    labels = [f"{n * _STEP}–{end}" for n, end in enumerate(ends)]
     return [
         Bar(Text.of(labels[n]), {"plain": counts[n] / most}, str(counts[n]))
         for n in reversed(range(last + 1))

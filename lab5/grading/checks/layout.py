@@ -7,7 +7,14 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from lab5.assignment import STUDENT_ID, TEMPLATE_FP32, TEMPLATE_INT8
+from lab5.assignment import (
+    EXAMPLE_ID,
+    STUDENT_ID,
+    TEMPLATE_FP32,
+    TEMPLATE_INT8,
+    file_name,
+    id_in,
+)
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence.submission import ROLES, member_id
 from lab5.text import Text
@@ -53,11 +60,11 @@ def zip_members_safe(e: Evidence) -> None:
 
 @check(
     "zip",
-    zh="壓縮檔為 zip，檔名為「學號_lab5.zip」",
-    hint=Text("Name it <student id>_lab5.zip.", "請命名為「學號_lab5.zip」。"),
+    zh="壓縮檔為 zip，檔名為「{archive}」",
+    hint=Text("Name it {archive}.", "請命名為「{archive}」。"),
 )
 def zip_name(e: Evidence) -> None:
-    """The zip is a zip, named <student id>_lab5.zip."""
+    """The zip is a zip, named {archive}."""
     if other := e.zip.other_format:
         raise Fault(
             Text(f"It is {other.en}, read all the same.", f"這是 {other.zh}，仍已讀取。"),
@@ -65,10 +72,10 @@ def zip_name(e: Evidence) -> None:
             got=e.zip.archive,
         )
     if e.zip.named_id is None:
-        known = e.zip.student_id or "N26140692"
+        known = e.zip.student_id or EXAMPLE_ID
         raise Fault(
             Text("The zip has another name.", "壓縮檔名不符。"),
-            want=f"{known}_lab5.zip",
+            want=file_name("archive", known),
             got=e.zip.archive,
         )
 
@@ -149,7 +156,7 @@ def member_names(e: Evidence) -> None:
         if name and e.zip.names:
             base, want = PurePosixPath(name).name, getattr(e.zip.names, role)
             # another id is the next check's business; the rest of the name is this one's
-            if own is None or base.removeprefix(own) != want.removeprefix(e.zip.names.student_id):
+            if own is None or base != file_name(role, own):
                 wrong[base] = want
     if wrong:
         raise Fault(
@@ -173,9 +180,9 @@ def one_student_id(e: Evidence) -> None:
     found = {member_id(name) for name in e.zip.files} - {None}
     if e.zip.named_id:
         found.add(e.zip.named_id)
-    loose = re.fullmatch(r"(.+)_lab5\.zip", e.zip.archive, re.IGNORECASE)
-    if loose and STUDENT_ID.fullmatch(loose[1]):
-        found.add(loose[1])
+    loose = id_in(e.zip.archive, ("archive",), strict=False)
+    if loose and STUDENT_ID.fullmatch(loose):
+        found.add(loose)
     if len(found) > 1 and len({i.casefold() for i in found if i}) == 1:
         raise Advice(
             Text(
@@ -191,7 +198,7 @@ def one_student_id(e: Evidence) -> None:
             Text("The names carry different ids.", "檔名中的學號不一致。")
             if found
             else Text("No name carries a student id.", "檔名中沒有學號。"),
-            want=e.zip.student_id or "N26140692",
+            want=e.zip.student_id or EXAMPLE_ID,
             got=", ".join(sorted(i for i in found if i)) or "—",
         )
 
@@ -278,6 +285,6 @@ def notebook_file_names(e: Evidence) -> None:
         names = e.zip.names
         raise Fault(
             Text("The notebook uses other file names.", "notebook 使用了其他檔名。"),
-            want=f"{names.fp32}, {names.int8}" if names else "學號_FP32.onnx",
+            want=f"{names.fp32}, {names.int8}" if names else file_name("fp32", "學號"),
             got=", ".join(old + [n for n in sorted(used) if member_id(n) in strange]),
         )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.assignment import (
+    CHECKPOINT,
+    IMAGE_SIZE,
+    INPUT_NAME,
+    NUM_CLASSES,
+    OPSET,
+    OUTPUT_NAME,
+    network_source,
+)
 from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
 from lab5.grading.checks.observed import errors_of, relative, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
@@ -62,7 +70,7 @@ def network_parameters(e: Evidence) -> None:
         require_libraries(found)
         raise Fault(
             Text("The network cannot be built.", "無法建立網路。"),
-            want="ResNet18(BasicBlock, num_classes=10)",
+            want=f"ResNet18(BasicBlock, num_classes={NUM_CLASSES})",
             got=errors_of(found),
         )
     differ = [f"{n} {got[n]}" for n in got if want.get(n) != got[n]]
@@ -90,7 +98,7 @@ def network_output(e: Evidence) -> None:
         require_libraries(found)
         raise Fault(
             Text("The network does not run.", "網路無法執行。"),
-            want="(2, 10)",
+            want=f"(2, {NUM_CLASSES})",
             got=errors_of(found),
         )
     if not relative(got, want) <= PARITY:
@@ -206,18 +214,18 @@ def fp32_valid(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 2, zh="FP32 檔為 opset 13", needs=[fp32_valid],
-    hint="torch.onnx.export(..., opset_version=13, dynamo=False)",
+    "1.3", 2, zh="FP32 檔為 opset {opset}", needs=[fp32_valid],
+    hint="torch.onnx.export(..., opset_version={opset}, dynamo=False)",
 )  # fmt: skip
 def fp32_opset(e: Evidence) -> None:
-    """The FP32 file is opset 13."""
+    """The FP32 file is opset {opset}."""
     found = e.fp32.opset
     if found > OPSET:
         raise Advice(
             Text(
                 f"It is opset {found}: torch 2.9 and later write at least 18 whatever is asked. The answers "
-                "are the same; a runtime that knows no opset above 13 does not load it.",
-                f"opset 為 {found}：torch 2.9 起的匯出器至少寫成 18。計算結果相同，但只支援到 opset 13 的執行環境無法載入。",
+                f"are the same; a runtime that knows no opset above {OPSET} does not load it.",
+                f"opset 為 {found}：torch 2.9 起的匯出器至少寫成 18。計算結果相同，但只支援到 opset {OPSET} 的執行環境無法載入。",
             ),
             want=OPSET,
             got=found,
@@ -249,23 +257,23 @@ def fp32_names(e: Evidence) -> None:
 
 
 @check(
-    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, 10)，皆為 float32，N 為 1 或不固定", needs=[fp32_valid],
+    "1.3", 1, zh="輸入 (N, 3, 32, 32)、輸出 (N, {classes})，皆為 float32，N 為 1 或不固定", needs=[fp32_valid],
     hint=Text("Export with torch.randn(1, 3, 32, 32).", "請以 torch.randn(1, 3, 32, 32) 匯出。"),
 )  # fmt: skip
 def fp32_shapes(e: Evidence) -> None:
-    """The input is (N, 3, 32, 32) and the output (N, 10), float32, N one or any."""
+    """The input is (N, 3, 32, 32) and the output (N, {classes}), float32, N one or any."""
     import onnx
 
     graph = e.fp32.model.graph
     stored = {t.name for t in graph.initializer}
     values = [_signature(v) for v in (*graph.input, *graph.output) if v.name not in stored]
     one = onnx.TensorProto.FLOAT
-    want = [(one, [3, IMAGE_SIZE, IMAGE_SIZE]), (one, [len(CLASSES)])]
+    want = [(one, [3, IMAGE_SIZE, IMAGE_SIZE]), (one, [NUM_CLASSES])]
     batches = {size for _, _, shape in values for size in shape[:1]}
     if [(kind, shape[1:]) for _, kind, shape in values] != want or not batches <= {0, 1}:
         raise Fault(
             Text("Shapes or types differ.", "形狀或型別不同。"),
-            want="(N, 3, 32, 32) float32 -> (N, 10) float32",
+            want=f"(N, 3, 32, 32) float32 -> (N, {NUM_CLASSES}) float32",
             got=", ".join(
                 f"{shape} {onnx.TensorProto.DataType.Name(kind)}" for _, kind, shape in values
             ),
@@ -315,11 +323,11 @@ def fp32_parity(e: Evidence) -> None:
 
 
 @check(
-    "1.2", 2, zh="FP32 檔帶有 best_model.pth 的權重", needs=[fp32_inference_graph],
-    hint=Text("Load best_model.pth strictly, then export again.", "請嚴格載入 best_model.pth 後重新匯出。"),
+    "1.2", 2, zh="FP32 檔帶有 {checkpoint} 的權重", needs=[fp32_inference_graph],
+    hint=Text("Load {checkpoint} strictly, then export again.", "請嚴格載入 {checkpoint} 後重新匯出。"),
 )  # fmt: skip
 def fp32_carries_weights(e: Evidence) -> Text | str | None:
-    """The FP32 file carries best_model.pth's weights."""
+    """The FP32 file carries {checkpoint}'s weights."""
     biases = [layer.folded_bias for layer in e.fp32.layers if layer.is_convolution]
     if not any(bias is not None and abs(bias).max() > 1e-6 for bias in biases):
         raise Fault(
@@ -327,7 +335,7 @@ def fp32_carries_weights(e: Evidence) -> Text | str | None:
                 "Its weights were never trained: every BatchNorm is as it was made.",
                 "權重未經訓練：所有 BatchNorm 都還是初始值。",
             ),
-            want="best_model.pth",
+            want=CHECKPOINT,
             got=Text("random weights", "隨機權重"),
         )
     if e.weights is None:
@@ -335,6 +343,15 @@ def fp32_carries_weights(e: Evidence) -> Text | str | None:
             "Trained weights; give --weights to compare them with the checkpoint's.",
             "是訓練過的權重；加上 --weights 可與權重檔比對。",
         )
+    if network_source():
+        difference = relative(e.fp32_parity, e.rebuilt[1])
+        if not difference <= PARITY:
+            raise Fault(
+                Text("It carries other weights.", "權重不同。"),
+                want=f"{CHECKPOINT}, Δ ≤ {PARITY:g}",
+                got=f"Δ {difference:.2g}",
+            )
+        return None
     for number, (mine, handed_out) in enumerate(zip(e.rebuilt[0], e.handed_out, strict=True), 1):
         for got, want in (
             (mine.folded, handed_out.folded),
@@ -348,7 +365,7 @@ def fp32_carries_weights(e: Evidence) -> Text | str | None:
             if not difference <= PARITY:
                 raise Fault(
                     Text(f"Layer {number} carries other weights.", f"第 {number} 層的權重不同。"),
-                    want=f"best_model.pth, Δ ≤ {PARITY:g}",
+                    want=f"{CHECKPOINT}, Δ ≤ {PARITY:g}",
                     got=f"Δ {difference:.2g}",
                 )
     return None

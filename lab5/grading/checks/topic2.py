@@ -311,7 +311,7 @@ def compare_top3(e: Evidence) -> None:
 
 @check(
     "2.2", 3, zh="機率是對應模型 logits 的 softmax", needs=[compare_outputs], runs=True,
-    hint=Text("softmax over the 10 logits of the right session, FP32 first.", "對正確的 session 的 10 個 logits 做 softmax，FP32 在前。"),
+    hint=Text("softmax over the {classes} logits of the right session, FP32 first.", "對正確的 session 的 {classes} 個 logits 做 softmax，FP32 在前。"),
 )  # fmt: skip
 def compare_probabilities(e: Evidence) -> None:
     """The probabilities are the softmax of the right model's logits, FP32 first."""

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from lab5.assignment import NUM_CLASSES, network_source
+from lab5.grading.evidence import other_network
 from lab5.grading.evidence.onnx_file import Layer, folded
 
 _STORAGES: Final = {
@@ -64,11 +66,13 @@ def _shapes() -> dict[str, tuple[int, ...]]:
             if before != channels:
                 convolution(f"layer{stage}.{block}.shortcut.", 0, channels, before, 1, 1)
             before = channels
-    return shapes | {"fc.weight": (10, 512), "fc.bias": (10,)}
+    return shapes | {"fc.weight": (NUM_CLASSES, 512), "fc.bias": (NUM_CLASSES,)}
 
 
 def reference_parameters() -> dict[str, list[int]]:
     """Names and shapes of the handed-out network's parameters and buffers, as its state dict has them."""
+    if network_source():
+        return other_network.parameters()
     found = {}
     for name, shape in _shapes().items():
         found[name] = list(shape)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.assignment import CLASSES, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.assignment import INPUT_NAME, NUM_CLASSES, OPSET, OUTPUT_NAME
 from lab5.files import external_locations, opset
 from lab5.grading.core import Fault
 from lab5.grading.evidence import bounds
@@ -226,13 +226,13 @@ class OnnxFile:
                 padded = np.concatenate([part, np.zeros((step - len(part), *x.shape[1:]), x.dtype)])
                 found.append(_run(session, {name: padded})[: len(part)])
             logits = np.concatenate(found)
-            if logits.shape != (len(x), len(CLASSES)):
+            if logits.shape != (len(x), NUM_CLASSES):
                 raise ValueError(f"it gives {logits.shape}")
             return logits
         except Exception as error:
             raise Unreadable(
                 Text("It does not run.", "無法執行。"),
-                want="(N, 3, 32, 32) -> (N, 10)",
+                want=f"(N, 3, 32, 32) -> (N, {NUM_CLASSES})",
                 got=short(error),
             ) from error
 
@@ -463,8 +463,8 @@ def reference_logits(layers: list[Layer], x: np.ndarray) -> np.ndarray | None:
                 at = convolution(at, next(shortcuts), (channels, before, 1, 1), stride)
             at = simple("Relu", simple("Add", left, at))
         at = simple("Flatten", simple("AveragePool", at, kernel_shape=[4, 4], strides=[4, 4]))
-        bias = np.zeros(len(CLASSES)) if last.bias is None else last.bias
-        if last.weight.shape != (len(CLASSES), 512) or bias.size != len(CLASSES):
+        bias = np.zeros(NUM_CLASSES) if last.bias is None else last.bias
+        if last.weight.shape != (NUM_CLASSES, 512) or bias.size != NUM_CLASSES:
             return None
         names = [at, put("fw", last.weight), put("fb", bias.reshape(-1))]
         nodes.append(helper.make_node("Gemm", names, [OUTPUT_NAME], transB=1))
@@ -478,7 +478,7 @@ def reference_logits(layers: list[Layer], x: np.ndarray) -> np.ndarray | None:
         nodes,
         "reference",
         [declared(name, value.shape) for name, value in feeds.items()],
-        [declared(OUTPUT_NAME, (len(x), len(CLASSES)))],
+        [declared(OUTPUT_NAME, (len(x), NUM_CLASSES))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 7

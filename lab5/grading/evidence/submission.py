@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from lab5.assignment import STUDENT_ID, FileNames
+from lab5.assignment import STUDENT_ID, FileNames, file_name, id_in
 from lab5.errors import SubmissionError
 from lab5.files import LITTER
 from lab5.text import Text
@@ -77,8 +77,7 @@ class Submission:
     @property
     def named_id(self) -> str | None:
         """The student id in the zip's own name."""
-        match = re.fullmatch(r"(.+)_lab5\.zip", self.archive)
-        return match[1] if match and STUDENT_ID.fullmatch(match[1]) else None
+        return id_in(self.archive, ("archive",))
 
     @property
     def student_id(self) -> str | None:
@@ -86,7 +85,8 @@ class Submission:
         if self.named_id:
             return self.named_id
         loose = re.match(r"([A-Za-z]\w?\d{6,})", self.archive, re.ASCII)
-        found = Counter(i for name in self.files if (i := member_id(name)) is not None)
+        ids = (i for name in self.files if (i := member_id(name)) is not None)
+        found = Counter(i for i in ids if STUDENT_ID.fullmatch(i))
         if found:
             return max(found, key=lambda i: (found[i], i))
         return loose[1] if loose and STUDENT_ID.fullmatch(loose[1]) else None
@@ -118,14 +118,11 @@ class Submission:
 
 
 def member_id(name: str) -> str | None:
-    """The student id that a member's name begins with."""
+    """The student id in a member's name."""
     stem = PurePosixPath(name).name
-    match = re.fullmatch(
-        r"([A-Za-z0-9]{2,32})(\.ipynb|_FP32\.onnx(\.data)?|_INT8\.onnx|_report\.pdf)",
-        stem,
-        re.ASCII | re.IGNORECASE,
-    )
-    return match[1] if match else None
+    if stem.lower().endswith(".data"):  # FP32's weights
+        return id_in(stem[: -len(".data")], ("fp32",), strict=False)
+    return id_in(stem, ROLES, strict=False)
 
 
 def _fits(name: str, role: str) -> bool:
@@ -148,8 +145,8 @@ def open_submission(archive: Path, folder: Path) -> Submission:
     """
     if not archive.is_file():
         raise SubmissionError(
-            f"There is no file {archive}. Give the path of a <student id>_lab5.zip.",
-            zh=f"找不到 {archive}。請指定「學號_lab5.zip」的路徑。",
+            f"There is no file {archive}. Give the path of a {file_name('archive', '<student id>')}.",
+            zh=f"找不到 {archive}。請指定「{file_name('archive', '學號')}」的路徑。",
         )
     submission = Submission(archive.name)
     unpacking = _Unpacking(submission, folder)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
+from lab5 import assignment
 from lab5.errors import SandboxError
 from lab5.files import temporary_folder
 from lab5.grading.sandbox import wall
@@ -417,10 +418,13 @@ def _answer_alone(connection: Any, named: str, files: dict[str, str], apart: boo
 
 
 def _environment(walled: bool) -> dict[str, str]:
-    """Nothing of ours: no tokens, no home folder; foreign code leaves no bytecode among ours."""
+    """Nothing of ours but the assignment: no tokens, no home folder; foreign code leaves no bytecode
+    among ours.
+    """
     kept = ("LD_LIBRARY_PATH",) if walled else ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
+        **assignment.environment(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(map(str, (wall.PACKAGE.parent, *wall.libraries()))),
         "PYTHONIOENCODING": "utf-8",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab5.assignment import CLASSES, IMAGE_SIZE, INPUT_NAME, OPSET, OUTPUT_NAME
+from lab5.assignment import IMAGE_SIZE, INPUT_NAME, NUM_CLASSES, OPSET, OUTPUT_NAME
 from lab5.grading.evidence.program import Program
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins.colab import Clock
@@ -20,6 +20,8 @@ from lab5.grading.stand_ins.pictures import comparison_pictures
 KINDS: Final = ("fp32", "int8")
 PREPROCESSING: Final = 0.0037  # seconds, which are no part of a model's time
 SHAPE: Final = (3, IMAGE_SIZE, IMAGE_SIZE)
+
+_TOLD: Final = 10  # classes
 
 # How long a stand-in model takes for one run, by a clock that only such runs advance: the times that
 # the notebook measures are known however busy the machine is.
@@ -47,18 +49,21 @@ def plain_preprocess(image: Any) -> np.ndarray:
 
 @functools.cache
 def _weights(seed: int) -> dict[str, np.ndarray]:
-    """(3072, 10) by kind: on the pictures, each class is among the likeliest three of some answer."""
+    """(3072, 10) by kind: on the pictures, each class is among the likeliest three of some answer.
+
+    Of many classes, as many as six answers can tell soon.
+    """
     shown = np.concatenate(
         [plain_preprocess(one).reshape(1, -1) for one in comparison_pictures(seed)]
     )
     for attempt in itertools.count(100):
         rng = np.random.default_rng([seed, attempt])
         found = {
-            kind: rng.normal(0, 0.03, (3 * IMAGE_SIZE**2, len(CLASSES))).astype(np.float32)
+            kind: rng.normal(0, 0.03, (3 * IMAGE_SIZE**2, NUM_CLASSES)).astype(np.float32)
             for kind in KINDS
         }
         likeliest = [np.argsort(shown @ found[kind])[:, -3:] for kind in KINDS]
-        if len(np.unique(likeliest)) == len(CLASSES):
+        if len(np.unique(likeliest)) >= min(NUM_CLASSES, _TOLD):
             return found
     raise AssertionError
 
@@ -78,7 +83,7 @@ def stand_in_models(seed: int) -> dict[str, bytes]:
             ],
             kind,
             [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["N", *SHAPE])],
-            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", len(CLASSES)])],
+            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", NUM_CLASSES])],
             [numpy_helper.from_array(weight, "weight")],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
