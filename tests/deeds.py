@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 
 def job(order):
@@ -230,6 +231,7 @@ _DEEDS = {
     "given": _given,
     "memory": lambda order: len(bytearray(1 << 40)),
     "too much at once": lambda order: len(bytearray(300 << 20)),
+    "shared": lambda order: [_made, Path(order["given"]).read_text("ascii")],
     "patch": _patch,
     "noise": _noise,
     "environment": lambda order: dict(os.environ),
@@ -240,3 +242,11 @@ _DEEDS = {
     "object": lambda order: object(),
     "recursion": lambda order: (lambda f: f(f))(lambda f: f(f)),
 }
+
+
+_made: list[str] = []
+
+
+def share(request):
+    """In the room, for its visitors."""
+    _made.append(request["word"] + Path(request["given"]).read_text("ascii"))

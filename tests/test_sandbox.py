@@ -23,7 +23,7 @@ from lab5.errors import NoWallError, SandboxError
 from lab5.grading.sandbox import keeper, messages, room, wall
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.messages import dumps, loads
-from lab5.grading.sandbox.room import Outcome, Room
+from lab5.grading.sandbox.room import Outcome, Room, Shared
 from tests import deeds, handin
 from tests.conftest import need
 
@@ -510,3 +510,23 @@ def test_nothing_is_left_in_the_temporary_folder(box):
 )
 def test_plain_data_go_there_and_back(value):
     assert loads(dumps(value)) == value
+
+
+def test_what_a_room_shares_is_made_once_and_no_other_file_passes_for_it(tmp_path):
+    (known := tmp_path / "known").write_text("1", encoding="ascii")
+    (other := tmp_path / "other").write_text("2", encoding="ascii")
+    shared = Shared("tests.deeds:share", {"word": "made of "}, {"given": known})
+    with walled_room(shared=shared) as room:
+        known.write_text("changed", encoding="ascii")  # what the room has stays
+        for again in (False, True):
+            if again:
+                known.write_text("1", encoding="ascii")
+                room.renew()
+            for file, text in ((known, "1"), (other, "2"), (known, "1")):
+                with room.visit("tests.deeds:job", files={"given": file}) as visit:
+                    assert visit.ask({"do": "shared"}, 20).value == [["made of 1"], text]
+
+
+def test_a_room_whose_shared_file_is_gone_does_not_start(tmp_path):
+    with pytest.raises(SandboxError):
+        walled_room(shared=Shared("tests.deeds:share", {}, {"given": tmp_path / "gone"}))
