@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from lab5 import assignment
 from lab5.assignment import CALIBRATIONS, CHECKPOINT, EXAMPLE_ID, TEMPLATE
+from lab5.assignment_file import content_of
 from lab5.errors import Lab5Error, UsageError
 from lab5.text import LANGUAGES, Text, printable
 
@@ -47,7 +48,7 @@ class _Assignment(argparse.Action):
     """Begins the command anew under that assignment, which modules read when they are imported."""
 
     def __call__(self, parser: Any, namespace: Any, path: Any, option: Any = None) -> None:
-        if assignment.content_of(path) == assignment.CHANGES:
+        if content_of(path) == assignment.CHANGES:
             return
         if not parser.of_command_line:
             raise UsageError(

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab5 import assignment
-from lab5.assignment import DEFAULT, FileNames, content_of, inlined, with_changes
+from lab5.assignment import FileNames, inlined
+from lab5.assignment_file import DEFAULT, OWN, content_of, id_pattern, with_changes
 from lab5.commands import rubric
 from lab5.errors import UsageError
 from lab5.grading.core import divided
@@ -26,7 +27,7 @@ from tests import handin
 from tests.conftest import FIXTURES
 from tests.test_grade import SCHEMA
 
-AS_IT_IS = assignment.tomllib.loads(DEFAULT)
+AS_IT_IS = OWN
 TEN = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 EIGHT = ["apple", "bell", "cup", "desk", "eel", "fig", "gate", "hat"]
 CHANGED = f"""
@@ -166,7 +167,7 @@ def test_a_file_that_cannot_be_read_is_named(content, tmp_path):
 
 @given(st.text())
 def test_no_pattern_lets_an_id_leave_the_folder(text):
-    if assignment._id_pattern(".*").fullmatch(text):
+    if id_pattern(".*").fullmatch(text):
         assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
 
 

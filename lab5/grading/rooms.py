@@ -29,7 +29,7 @@ Observed = tuple[str, str]  # what a visitor wrote; or what was running when the
 
 # All of this package that the notebook's code is run by; it holds no answer and no judge.
 _SEEN: Final = (
-    "__init__.py", "assignment.py", "assignment.toml", "errors.py", "text.py", "grading/__init__.py",
+    "__init__.py", "assignment.py", "assignment.toml", "assignment_file.py", "errors.py", "text.py", "grading/__init__.py",
     "grading/newer_python.py", "grading/evidence/__init__.py", "grading/evidence/ipython.py",
     "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
     "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",

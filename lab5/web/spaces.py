@@ -21,6 +21,7 @@ MODULES: Final = (
     "__init__",
     "app",
     "assignment",
+    "assignment_file",
     "compare",
     "errors",
     "files",
