@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lab5 import assignment
 from lab5.assignment import FileNames, inlined
-from lab5.assignment_file import DEFAULT, OWN, content_of, id_pattern, with_changes
+from lab5.assignment_file import OWN, content_of, id_pattern, with_changes
 from lab5.commands import rubric
 from lab5.errors import UsageError
 from lab5.grading.core import divided
