@@ -72,9 +72,10 @@ def with_changes(text: str) -> dict[str, Any]:
         if key in given and same not in given:
             found[same] = found[key]
     own_id = given.get("student_id", {})
-    if "pattern" in own_id:  # nobody else's words for it
-        for language, words in (("en", "what fits {}"), ("zh", "符合 {} 的文字")):
-            found["student_id"][language] = own_id.get(language, words.format(own_id["pattern"]))
+    if pattern := own_id.get("pattern"):  # nobody else's words for it
+        words = Text(f"what fits {pattern}", f"符合 {pattern} 的文字")
+        found["student_id"]["en"] = own_id.get("en", words.en)
+        found["student_id"]["zh"] = own_id.get("zh", words.zh)
     _check(found)
     return found
 
@@ -117,32 +118,30 @@ def _alike(value: Any, before: Any) -> bool:
 def _check(found: dict[str, Any]) -> None:
     """Raises UsageError at the first value that cannot be."""
 
-    def see(good: bool, key: str, en: str, zh: str) -> None:
+    def see(good: bool, key: str, expected: Text) -> None:
         if not good:
             value: Any = found
             for part in key.split(".", 1):
                 value = value[part]
-            raise wrong(key, value, Text(en, zh))
+            raise wrong(key, value, expected)
 
     for key in ("classes", "template_classes"):
         names = found[key]
         good = TOP_K <= len(names) == len(set(names)) and all(name.strip() for name in names)
-        see(good, key, f"{TOP_K} names or more, each once", f"至少 {TOP_K} 個不重複的名稱")
-    see(
-        len(found["template_classes"]) == len(found["classes"]),
-        "template_classes", "as many names as classes", "與 classes 一樣多的名稱",
-    )  # fmt: skip
-    see(len(found["mean"]) == 3, "mean", "three numbers", "三個數")
+        see(good, key, Text(f"{TOP_K} names or more, each once", f"至少 {TOP_K} 個不重複的名稱"))
+    as_many = len(found["template_classes"]) == len(found["classes"])
+    see(as_many, "template_classes", Text("as many names as classes", "與 classes 一樣多的名稱"))
+    see(len(found["mean"]) == 3, "mean", Text("three numbers", "三個數"))
     positive = len(found["std"]) == 3 and min(found["std"]) > 0
-    see(positive, "std", "three numbers above 0", "三個大於 0 的數")
+    see(positive, "std", Text("three numbers above 0", "三個大於 0 的數"))
     low, high = OPSETS
-    good = low <= found["opset"] <= high
-    see(good, "opset", f"{low} to {high}, which torch writes", f"torch 能寫出的 {low} 到 {high}")
+    expected = Text(f"{low} to {high}, which torch writes", f"torch 能寫出的 {low} 到 {high}")
+    see(low <= found["opset"] <= high, "opset", expected)
     for number, item in found["items"].items():
         if not 0 <= item["points"] <= 1000:
             raise wrong(f'items."{number}".points', item["points"], Text("0 to 1000", "0 到 1000"))
     total = sum(item["points"] for item in found["items"].values())
-    see(total > 0, "items", "points above 0 in all", "總分大於 0")
+    see(total > 0, "items", Text("points above 0 in all", "總分大於 0"))
     _check_names(found, see)
 
 
@@ -150,14 +149,14 @@ def _check_names(found: dict[str, Any], see: Any) -> None:
     try:
         pattern = id_pattern(found["student_id"]["pattern"])
     except re.error as error:
-        see(
-            False, "student_id.pattern", f"a regular expression ({error})", f"正規表示式（{error}）"
-        )
-    see(
-        bool(pattern.fullmatch(found["student_id"]["example"])), "student_id.example",
+        expected = Text(f"a regular expression ({error})", f"正規表示式（{error}）")
+        see(False, "student_id.pattern", expected)
+    expected = Text(
         "an id that fits student_id.pattern, of letters, digits, - and _",
         "符合 student_id.pattern 的學號，由英文字母、數字、- 與 _ 組成",
-    )  # fmt: skip
+    )
+    fits = pattern.fullmatch(found["student_id"]["example"])
+    see(bool(fits), "student_id.example", expected)
     files = found["files"]
     kinds = {"notebook": "ipynb", "fp32": "onnx", "int8": "onnx", "report": "pdf", "archive": "zip",
              "checkpoint": "pth", "template": "ipynb", "template_fp32": "onnx", "template_int8": "onnx"}  # fmt: skip
@@ -167,17 +166,24 @@ def _check_names(found: dict[str, Any], see: Any) -> None:
         good = files[role].count("{id}") == handed_in and re.fullmatch(
             rf"[\w-][\w.-]*\.{ending}|\.{ending}", name, re.ASCII
         )
-        with_id = (
-            ("with {id} once", "其中有一個 {id}") if handed_in else ("without {id}", "沒有 {id}")
+        id_in_it = (
+            Text("with {id} once", "其中有一個 {id}")
+            if handed_in
+            else Text("without {id}", "沒有 {id}")
         )
-        see(bool(good), f"files.{role}", f"a plain name {with_id[0]} that ends in .{ending}",
-            f"一般檔名，{with_id[1]}，結尾為 .{ending}")  # fmt: skip
+        expected = Text(
+            f"a plain name {id_in_it.en} that ends in .{ending}",
+            f"一般檔名，{id_in_it.zh}，結尾為 .{ending}",
+        )
+        see(bool(good), f"files.{role}", expected)
         if ending == "onnx":
             quantised = "int8" in name.lower()
             good = quantised == role.endswith("int8")
-            see(good, f"files.{role}", "int8 in INT8's name alone", "只有 INT8 檔名含有 int8")
+            expected = Text("int8 in INT8's name alone", "只有 INT8 檔名含有 int8")
+            see(good, f"files.{role}", expected)
     lower = [files[role].lower() for role in HANDED_IN]
-    see(len(set(lower)) == len(lower), "files", "another name for each file", "每個檔案不同的檔名")
+    expected = Text("another name for each file", "每個檔案不同的檔名")
+    see(len(set(lower)) == len(lower), "files", expected)
 
 
 def id_pattern(pattern: str) -> re.Pattern[str]:

@@ -27,9 +27,6 @@ LARGE_SIDE: Final = 256  # pixels: eight times what the network sees
 BUSY: Final = 2.5  # slowest run / fastest above which the machine was busy with something else
 
 
-COUNT: Final = Text("ten", "十") if len(CLASSES) == 10 else Text.of(len(CLASSES))
-
-
 def timed_run(session, x, repeats=20):
     """The logits (N, 10) of ``x`` (N, 3, 32, 32), and the median time of a run in ms.
 
@@ -123,11 +120,11 @@ class Comparison:
                 )
             )
         if (sure := self.fp32.max()) < LOW_CONFIDENCE:
-            classes, count = ", ".join(CLASSES), COUNT
+            classes = ", ".join(CLASSES)
             lines.append(
                 Text(
-                    f"⚠ The network is not sure ({sure:.0%}). It knows {count.en} classes only: {classes}.",
-                    f"⚠ 模型不太確定（{sure:.0%}）。它只認得{count.zh}種類別：{classes}。",
+                    f"⚠ The network is not sure ({sure:.0%}). It knows {len(CLASSES)} classes only: {classes}.",
+                    f"⚠ 模型不太確定（{sure:.0%}）。它只認得 {len(CLASSES)} 種類別：{classes}。",
                 )
             )
         return "\n".join(line.say(language) for line in lines)

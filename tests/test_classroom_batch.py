@@ -312,7 +312,7 @@ def test_rooms_that_cannot_be_made_end_the_batch(tmp_path, monkeypatch):
     def no_room(*_: object, **__: object) -> None:
         raise SandboxError("no room", zh="no room")
 
-    monkeypatch.setattr("lab5.classroom.local.Rooms", no_room)
+    monkeypatch.setattr("lab5.classroom.marking.Rooms", no_room)
     with pytest.raises(SandboxError, match="no room"):
         list(Local(2)(zips(tmp_path, b"a", b"b"), STATIC, lambda handin: None))
 

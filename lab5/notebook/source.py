@@ -25,11 +25,12 @@ class Module:
     What it takes of the assignment stands there as a number or a text.
 
     Args:
+        name: what it is imported by.
         ours: its comments are this package's.
     """
 
-    def __init__(self, text: str, *, ours: bool = True) -> None:
-        self._ours = ours
+    def __init__(self, name: str, text: str, *, ours: bool = True) -> None:
+        self.name, self._ours = name, ours
         self._lines = text.splitlines()
         self._definitions: dict[str, ast.stmt] = {}
         self._imports: dict[str, str] = {}
@@ -80,16 +81,17 @@ class Module:
 
 @functools.cache
 def module(name: str) -> Module:
-    spec = importlib.util.find_spec(f"lab5.{name}")
+    name = f"lab5.{name}"
+    spec = importlib.util.find_spec(name)
     assert spec is not None, name
     assert spec.origin is not None, name
-    return Module(inlined(Path(spec.origin).read_text(encoding="utf-8")))
+    return Module(name, inlined(Path(spec.origin).read_text(encoding="utf-8")))
 
 
 def network() -> Module:
     """The module with the reference's classes."""
     if another := network_source():
-        return Module(another, ours=False)
+        return Module("the assignment's network", another, ours=False)
     return module("model")
 
 

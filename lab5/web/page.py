@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 
 from lab5.app import build_interface
 from lab5.assignment import APP_TITLE, APP_TITLE_ZH, CLASSES
-from lab5.compare import COUNT, Models, Scores, top_k
+from lab5.compare import Models, Scores, top_k
 from lab5.errors import AppError, DataError
 from lab5.text import LANGUAGES, Language, Text
 from lab5.web.decoding import decode
@@ -36,7 +36,7 @@ TEXTS: Final = {  # what gradio's I18n is asked for -> what it says
         "Upload an image to compare FP32 and INT8 model inference. Best is a small "
         f"picture (about 32x32) of one of these: {', '.join(CLASSES)}.",
         "上傳一張圖片，比較 FP32 與 INT8 模型的推論。最好是小圖（約 32x32），"
-        f"內容是這{COUNT.zh}類之一：{'、'.join(CLASSES)}。",
+        f"內容是這 {len(CLASSES)} 類之一：{'、'.join(CLASSES)}。",
     ),
     "examples": Text("Examples", "範例圖片"),
     "picture": Text("Picture", "圖片"),

@@ -285,6 +285,6 @@ def notebook_file_names(e: Evidence) -> None:
         names = e.zip.names
         raise Fault(
             Text("The notebook uses other file names.", "notebook 使用了其他檔名。"),
-            want=f"{names.fp32}, {names.int8}" if names else file_name("fp32", "學號"),
+            want=f"{names.fp32}, {names.int8}" if names else file_name("fp32", student_id="學號"),
             got=", ".join(old + [n for n in sorted(used) if member_id(n) in strange]),
         )

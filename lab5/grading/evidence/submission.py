@@ -146,7 +146,7 @@ def open_submission(archive: Path, folder: Path) -> Submission:
     if not archive.is_file():
         raise SubmissionError(
             f"There is no file {archive}. Give the path of a {file_name('archive', '<student id>')}.",
-            zh=f"找不到 {archive}。請指定「{file_name('archive', '學號')}」的路徑。",
+            zh=f"找不到 {archive}。請指定「{file_name('archive', student_id='學號')}」的路徑。",
         )
     submission = Submission(archive.name)
     unpacking = _Unpacking(submission, folder)
