@@ -127,14 +127,15 @@ _MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this netw
 
 
 @functools.cache
-def _wanted() -> dict[str, Tensor]:
-    with torch.device("meta"):  # names, shapes and dtypes, no values
+def wanted_parameters() -> dict[str, Tensor]:
+    """What the reference network's state dict has: names, shapes and dtypes."""
+    with torch.device("meta"):  # no values
         return untrained().state_dict()
 
 
 def _ends() -> tuple[str, str]:
     """The first and the last of its names."""
-    first, *_, last = _wanted()
+    first, *_, last = wanted_parameters()
     return first, last
 
 
@@ -172,7 +173,7 @@ class _Reading:
             prefixed = not self.prefix or (isinstance(cut, str) and cut.startswith(self.prefix))
             if prefixed and _last(key) not in _THOP:
                 name = cut.removeprefix(self.prefix) if self.prefix else cut
-                if isinstance(value, Tensor) or name in _wanted():
+                if isinstance(value, Tensor) or name in wanted_parameters():
                     kept[key] = name
         return kept
 
@@ -186,7 +187,7 @@ class _Reading:
 
     @property
     def hits(self) -> int:
-        return len(_wanted().keys() & self.state.keys())
+        return len(wanted_parameters().keys() & self.state.keys())
 
     @property
     def is_average(self) -> bool:
@@ -199,7 +200,7 @@ class _Reading:
 
     def faults(self, *, values: bool = True) -> list[Text]:
         """What is wrong with these as the network's weights; ``values`` takes a while."""
-        state, wanted = self.state, _wanted()
+        state, wanted = self.state, wanted_parameters()
         faults = [
             Text(
                 f"{_shown(name)} is no name of this network", f"此網路沒有 {_shown(name)} 這個名稱"
@@ -242,7 +243,7 @@ class _Reading:
                     f"略過 {len(left)} 個不屬於此網路的項目，例如 {_shown(left[0])}",
                 )
             )
-        if any(_last(name) == _COUNTER and name not in self.state for name in _wanted()):
+        if any(_last(name) == _COUNTER and name not in self.state for name in wanted_parameters()):
             notes.append(
                 Text(
                     f"there is no {_COUNTER}; inference needs none", f"沒有 {_COUNTER}，推論用不到"

@@ -187,6 +187,16 @@ def find(given: Path | None, name: str) -> Path:
     )
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """Another one where a file, by whatever path, may hold other bytes than it did.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hexadecimal; never all of them in memory."""
     found = hashlib.sha256()

@@ -129,8 +129,12 @@ def accounted():
         (group / "cgroup.procs").write_text(str(os.getpid()))
     except OSError as error:
         pytest.skip(f"needs root, and a cgroup of its own: {error}")
-    yield lambda: int(re.findall(r"[0-9]+", (group / file).read_text())[0]) / unit
-    (root / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield lambda: int(re.findall(r"[0-9]+", (group / file).read_text())[0]) / unit
+    finally:
+        (root / "cgroup.procs").write_text(str(os.getpid()))
+        with contextlib.suppress(OSError):  # something that was started goes on
+            group.rmdir()
 
 
 def test_a_class_beside_nbclient(tmp_path, good_files, weights):

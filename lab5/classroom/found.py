@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 from lab5.assignment import id_in
 from lab5.classroom.entry import HandIn
 from lab5.errors import SubmissionError
-from lab5.files import LITTER, files_below, is_plain, natural, sha256, temporary_folder
+from lab5.files import LITTER, files_below, is_plain, natural, sha256, state_of, temporary_folder
 from lab5.grading.evidence.submission import member_name, portable
 from lab5.text import NOTHING, Text, printable
 
@@ -324,8 +324,7 @@ def digest(handin: HandIn, path: Path | None = None) -> str:
     Raises:
         SubmissionError, OSError: it cannot be read.
     """
-    file = handin.path.stat()
-    known = (handin.path.absolute(), handin.member, file.st_ino, file.st_size, file.st_mtime_ns)
+    known = (*state_of(handin.path), handin.member)
     if known not in _digests:
         with contextlib.nullcontext(path) if path else opened(handin) as there:
             _digests[known] = sha256(there)

@@ -102,9 +102,8 @@ def mark(handin: HandIn, options: Options, rooms: Rooms) -> Marked:
                 portrait=options.portrait,
                 rooms=rooms,
             )
-            if (
-                options.diagnose and not assignment.network_source()
-            ):  # whose layers it does not know
+            # of another network the diagnosis does not know the layers
+            if options.diagnose and not assignment.network_source():
                 from lab5.diagnosis.hints import with_causes
 
                 left = suite.SECONDS - graded.seconds  # of what a hand-in may take

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from lab5.assignment import inlined, network_source
+from lab5.files import state_of
 from lab5.grading.core import Blocked, Fault, out_of_time
 from lab5.grading.evidence import inputs, other_network
 from lab5.grading.evidence.checkpoint import checkpoint_layers, layers_of, reference_parameters
@@ -25,7 +26,7 @@ from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, rea
 from lab5.grading.evidence.submission import Submission, open_submission
 from lab5.grading.sandbox.room import Outcome
 from lab5.grading.sandbox.wall import PACKAGE
-from lab5.grading.stand_ins.given import Given, seeded_input, seeded_weights
+from lab5.grading.stand_ins.given import Given, Shapes, as_key, seeded_input, seeded_weights
 from lab5.text import Text
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
@@ -49,8 +50,12 @@ def times_as_long(pairs: list[tuple[float, float]]) -> float:
 
 def given_to_probes(seed: int, sizes: Mapping[str, int]) -> Given:
     """What the probes get beside a notebook whose files have these sizes: bytes by kind."""
-    network = network_source() or inlined((PACKAGE / "model.py").read_text(encoding="utf-8"))
-    return Given(seed, sizes, reference_parameters(), network)
+    return Given(seed, sizes, reference_parameters(), _network_for_notebooks())
+
+
+@cache
+def _network_for_notebooks() -> str:
+    return network_source() or inlined((PACKAGE / "model.py").read_text(encoding="utf-8"))
 
 
 _T = TypeVar("_T")
@@ -59,8 +64,7 @@ _MADE_OF: dict[Any, Any] = {}
 
 def _made_of(path: Path, make: Callable[[Path], _T]) -> _T:
     """What ``make`` makes of a file that many hand-ins are compared with: once, by whatever path."""
-    found = path.stat()
-    key = (make, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    key = (make, *state_of(path))
     if key not in _MADE_OF:
         _MADE_OF[key] = make(path)
     made: _T = _MADE_OF[key]
@@ -72,8 +76,8 @@ def _program_of(notebook: Path) -> Program:
 
 
 @cache
-def _reference_output(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> np.ndarray:
-    weights = seeded_weights({name: list(shape) for name, shape in shapes}, seed)
+def _reference_output(shapes: Shapes, seed: int) -> np.ndarray:
+    weights = seeded_weights(dict(shapes), seed)
     if network_source():
         return other_network.logits(weights, seeded_input(seed))
     logits = reference_logits(layers_of(weights), seeded_input(seed))
@@ -81,13 +85,10 @@ def _reference_output(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int
     return logits
 
 
-def _hashable(shapes: Mapping[str, list[int]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((name, tuple(shape)) for name, shape in shapes.items())
-
-
 def share(seed: int, weights: Path | None, template: Path | None) -> None:
     """Make what all hand-ins are compared with: in a room, for its visitors."""
-    _reference_output(_hashable(reference_parameters()), seed)
+    _network_for_notebooks()
+    _reference_output(as_key(reference_parameters()), seed)
     if weights:
         _made_of(weights, checkpoint_layers)
     if template:
@@ -213,7 +214,7 @@ class Evidence:
     @cached_property
     def reference_output(self) -> np.ndarray:
         """(2, 10) float32: what the assignment's network gives with the probe's seeded weights."""
-        return _reference_output(_hashable(self.probe("network")["parameters"]), self.seed)
+        return _reference_output(as_key(self.probe("network")["parameters"]), self.seed)
 
     # The models
 

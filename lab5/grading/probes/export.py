@@ -15,7 +15,7 @@ from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins.anything import Anything
-from lab5.grading.stand_ins.given import Given
+from lab5.grading.stand_ins.given import Given, weights_drawn_once
 from lab5.grading.stand_ins.sessions import SHAPE, Sessions, stand_in_models
 
 
@@ -42,7 +42,8 @@ def _checkpoint(given: Given) -> dict[str, Any]:
     """What ``torch.load`` gives; each call of it gets its own."""
     import torch
 
-    return {name: torch.from_numpy(value) for name, value in given.weights.items()}
+    weights = weights_drawn_once(given.parameters, given.seed)
+    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
 def _network(given: Given) -> dict[str, Any]:

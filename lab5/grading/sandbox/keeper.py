@@ -67,8 +67,7 @@ def serve() -> None:
     for module in order["preload"]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    if order["shared"]:
-        order["handles"] = _share(control, order["shared"])
+    order["handles"] = _share(control, order["shared"]) if order["shared"] else {}
     gc.freeze()  # what was loaded stays shared with the processes that are forked
     alone = walled and _can_be_alone()
     send(control, dumps({"alone": alone}).encode())
@@ -268,8 +267,7 @@ def _first(
             tempfile.tempdir = None
             for output in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-            kept = room.get("handles", {})
-            handles += [kept[key] for key in order["shared"]]
+            handles += [room["handles"][key] for key in order["shared"]]
             function, given = _ready(order, handles, hide=bool(room["hide"]))
             _limit(limits, alone=alone and room["walled"])
             answer: Callable[..., bytes] = answered

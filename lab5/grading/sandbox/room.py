@@ -148,9 +148,7 @@ class Room:
             send(self._control, json.dumps(self._order).encode())
             if self._shared:
                 self._hand_over(self._shared.files.values())
-        except (
-            OSError
-        ):  # it ended at once, or a file is gone: its words are read when it is waited for
+        except OSError:  # it ended at once, whose words wait() reads, or a file is gone
             with contextlib.suppress(OSError):
                 self._control.shutdown(socket.SHUT_WR)
 

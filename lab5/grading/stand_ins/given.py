@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,24 +29,26 @@ class Given:
     parameters: Mapping[str, list[int]] = field(default_factory=dict)
     network: str = ""
 
-    @functools.cached_property
-    def weights(self) -> dict[str, np.ndarray]:
-        """``seeded_weights`` of ``parameters``: what is in the checkpoint."""
-        return _drawn(tuple((n, tuple(s)) for n, s in self.parameters.items()), self.seed)
 
-    def weights_of(self, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
-        """``seeded_weights`` of these, drawn before where they are ``parameters`` in the same order."""
-        if list(shapes.items()) == list(self.parameters.items()):
-            return self.weights
-        return seeded_weights(shapes, self.seed)
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-@functools.cache
-def _drawn(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> dict[str, np.ndarray]:
-    return seeded_weights({name: list(shape) for name, shape in shapes}, seed)
+def as_key(shapes: Mapping[str, Sequence[int]]) -> Shapes:
+    """The same shapes, in the order that decides what is drawn, as a key of what is made of them."""
+    return tuple((name, tuple(shape)) for name, shape in shapes.items())
 
 
-def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.ndarray]:
+def weights_drawn_once(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
+    """``seeded_weights``, the same arrays for the same shapes: read them, never write to them."""
+    return _drawn(as_key(shapes), seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
+    return seeded_weights(dict(shapes), seed)
+
+
+def seeded_weights(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
     """Random weights and statistics for parameters of these names and shapes, float32 and int64.
 
     Drawn from one pool, each from another place on: eleven million draws take longer than all that is
@@ -57,7 +59,7 @@ def seeded_weights(shapes: Mapping[str, list[int]], seed: int) -> dict[str, np.n
     rng = np.random.default_rng([seed, 20])
     pool = rng.standard_normal(_POOL, np.float32)
 
-    def normal(shape: list[int], deviation: float) -> np.ndarray:
+    def normal(shape: Sequence[int], deviation: float) -> np.ndarray:
         part = np.float32(deviation) * np.roll(pool, int(rng.integers(_POOL)))
         return np.resize(part, shape)
 
