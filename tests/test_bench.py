@@ -15,6 +15,8 @@ import torch
 from lab5.calibration import CIFARLikeCalibReader
 from lab5.commands.bench import main, markdown, quality_table, speed_table
 from lab5.errors import QuantizationError
+from lab5.export import export_fp32
+from lab5.model import BasicBlock, ResNet18
 from lab5.quantize import verify_int8
 from lab5.study import bench
 from lab5.study.bench import (
@@ -33,6 +35,30 @@ from lab5.study.data import Cifar10, Split
 @pytest.fixture(scope="module")
 def images():
     return CIFARLikeCalibReader(batch_size=4, num_batches=1).batches[0]
+
+
+class Narrow(ResNet18):
+    """The network with an eighth of its channels, which is quantised in a tenth of the time."""
+
+    def __init__(self):
+        super().__init__(BasicBlock)
+        self.fc = torch.nn.Linear(64, 10)
+
+    def make_layer(self, block, channels, num_blocks, stride):
+        return super().make_layer(block, channels // 8, num_blocks, stride)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Narrow().eval()
+
+
+@pytest.fixture(scope="module")
+def fp32(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fp32") / "fp32.onnx"
+    export_fp32(model, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +195,12 @@ def test_tables_have_a_row_for_everything_and_equal_widths():
 
 @pytest.mark.slow
 @pytest.mark.benchmark
-def test_both_commands(weights, tmp_path, capsys, monkeypatch):
+def test_both_commands(model, weights, tmp_path, capsys, monkeypatch):
     """On a data set of a few random images: every figure is there and is valid JSON."""
+    from lab5 import checkpoint
     from lab5.study import data, synthetic
 
+    monkeypatch.setattr(checkpoint, "open_model", lambda path: model)
     made = CIFARLikeCalibReader(batch_size=20, num_batches=1).batches[0]
     monkeypatch.setattr(synthetic, "synthetic_images", lambda model, seed=0: made)
     monkeypatch.setattr(data, "load", lambda path=None: Cifar10(split(100), split(20)))

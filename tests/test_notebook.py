@@ -388,8 +388,9 @@ def handed_out_weights(tmp_path_factory, weights) -> Path:
 
 
 @pytest.fixture(scope="session")
-def student():
+def student(once):
     """Runs a notebook in an empty folder with the checkpoint; the folder."""
+    kept = str(once("quantised", lambda folder: None))
     with Room(top_to_bottom.PRELOAD) as room:
 
         def run(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
@@ -397,7 +398,9 @@ def student():
             empty.mkdir()
             (empty / "best_model.pth").symlink_to(weights)
             notebook.write_notebook(whole, folder / NAMES.notebook)
-            order = {"notebook": str(folder / NAMES.notebook), "folder": str(empty)}
+            order = {
+                "notebook": str(folder / NAMES.notebook), "folder": str(empty), "kept": kept,
+            }  # fmt: skip
             with room.visit("tests.top_to_bottom:run", limits=Limits(memory=0)) as visit:
                 done = visit.ask(order, 500)
             assert done.ended == "done", done.error

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import hashlib
 import io
 import json
 import os
+import pickle
+import shutil
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +19,42 @@ from lab5.grading.evidence.ipython import python_of
 
 PRELOAD = (
     "torch", "torch.onnx", "gradio", "onnx", "onnxruntime", "onnxruntime.quantization", "PIL.Image",
-    "numpy.random", __name__,
+    "numpy.random", "pydantic.v1", __name__,
 )  # fmt: skip
 
 
+def quantised_once(quantise: Callable[..., None], kept: Path) -> Callable[..., None]:
+    """``quantize_static`` that copies what an equal call gave: most templates draw the same images."""
+
+    def called(
+        model_input: Any, model_output: Any, calibration_data_reader: Any, **options: Any
+    ) -> None:
+        batches = list(iter(calibration_data_reader.get_next, None))
+        asked = pickle.dumps((Path(model_input).read_bytes(), batches, sorted(options.items())))
+        found = kept / f"{hashlib.sha256(asked).hexdigest()}.onnx"
+        if not found.exists():
+            left = iter(batches)
+            reader = types.SimpleNamespace(get_next=lambda: next(left, None))
+            part = found.with_suffix(f".{os.getpid()}")
+            quantise(model_input, part, reader, **options)
+            part.rename(found)
+        shutil.copyfile(found, model_output)
+
+    return called
+
+
 def run(request: dict[str, Any]) -> str:
-    """Run ``request["notebook"]`` in ``request["folder"]``; what it printed."""
+    """Run ``request["notebook"]`` in ``request["folder"]``; what it printed.
+
+    INT8 files are kept in ``request["kept"]``.
+    """
     import gradio
+    from onnxruntime import quantization
     from PIL import Image
+
+    quantization.quantize_static = quantised_once(
+        quantization.quantize_static, Path(request["kept"])
+    )
 
     os.chdir(request["folder"])
     builtins.get_ipython = lambda: types.SimpleNamespace(system=print)  # type: ignore[attr-defined] # the installs

@@ -24,7 +24,8 @@ DEVICES: Final = {"phone": "iPhone 15", "tablet": "iPad (gen 7)", "desktop": "De
 EMULATED_TITLE: Final = "Emulated by Chromium, not a real device"  # so begins the files' Title
 PAGE_WAIT: Final = 60_000  # milliseconds for a page or an answer
 
-_CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
+# the shell, where it is installed, takes half the time of the whole browser
+_CHROMIUM: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS: Final = (
     "--no-sandbox",  # Chromium refuses to run as root with it; only our own page is opened
     "--disable-gpu",

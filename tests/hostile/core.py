@@ -46,6 +46,7 @@ class Holds:
     fails: str | None = None
 
 
+SOON = 10  # seconds that a hand-in is given which would wait for as long as it is let
 # How it is said that the time was over, or that a process was ended
 LATE = ("still running", "time for this zip was over", "took more than", "ended the process")
 
@@ -57,7 +58,7 @@ class Case:
     Args:
         quick: graded in the fast tests, too.
         first: the good hand-in is graded before it as well, as its results are what is aimed at.
-        deadline: seconds that the hand-in is given, the grader's own if None.
+        deadline: seconds that the hand-in is given, the grader's own if None; mostly ``SOON``.
     """
 
     name: str

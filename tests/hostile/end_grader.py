@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.core import LATE, Hostile, attack, code
+from tests.hostile.core import LATE, SOON, Hostile, attack, code
 
 # Every process that it can see but its own, by a signal; bounded to those of this grading
 _TO_ALL = """
@@ -89,7 +89,7 @@ def join_other_namespaces() -> str:
     """
 
 
-@code(deadline=20)
+@code(deadline=SOON)
 def stop_itself() -> str:
     """Who waits for it waits for ever."""
     return "os.kill(os.getpid(), signal.SIGSTOP)"
@@ -118,7 +118,7 @@ def ignore_every_signal() -> str:
     """
 
 
-@attack("code", deadline=20, says=LATE)
+@attack("code", deadline=SOON, says=LATE)
 def fork_and_kill_again(h: Hostile) -> None:
     """A process of each two survives the other's end, for a while."""
     h.with_code(

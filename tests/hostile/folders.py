@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.hostile.core import Hostile, attack, code
+from tests.hostile.core import SOON, Hostile, attack, code
 
 
 def nested(place: Path, depth: int) -> Path:
@@ -49,7 +49,7 @@ def leave_names_that_are_no_text() -> str:
     """
 
 
-@code(deadline=20)
+@code(deadline=SOON)
 def remove_the_working_folder() -> str:
     """Under the judge's feet."""
     return """
@@ -61,7 +61,7 @@ def remove_the_working_folder() -> str:
     """
 
 
-@code(deadline=20)
+@code(deadline=SOON)
 def fifos_everywhere() -> str:
     """In each folder that it may write to."""
     return """

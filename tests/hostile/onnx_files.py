@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.handin import FP32, INT8
-from tests.hostile.core import LATE, Hostile, attack
+from tests.hostile.core import LATE, SOON, Hostile, attack
 
 _IN = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 32, 32])
 _OUT = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 10])
@@ -291,7 +291,7 @@ def onnx_that_crashes_its_reader(h: Hostile) -> None:
     both(h, good[: len(good) // 2] + b"\xff" * 64 + good[len(good) // 2 + 64 :])
 
 
-@attack("models", says=LATE, deadline=20)
+@attack("models", says=LATE, deadline=SOON)
 def onnx_that_is_slow(h: Hostile) -> None:
     """A product of matrices that takes an hour."""
     made = linear(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.core import Hostile, attack, code
+from tests.hostile.core import SOON, Hostile, attack, code
 
 
 @code(quick=True)
@@ -103,7 +103,7 @@ def a_thread_that_goes_on() -> str:
     """
 
 
-@attack("models", fails="fp32-parity", deadline=20)
+@attack("models", fails="fp32-parity", deadline=SOON)
 def a_model_that_never_ends(h: Hostile) -> None:
     """An ONNX Loop of 2^62 rounds: only its process can be ended, should it be run."""
     from tests.hostile.onnx_files import loop

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from tests.handin import NOTEBOOK, REPORT
-from tests.hostile.core import LATE, Hostile, attack, code
+from tests.hostile.core import LATE, SOON, Hostile, attack, code
 from tests.hostile.pdf import pages
 
 
-@code(deadline=20, says=LATE, quick=True)
+@code(deadline=SOON, says=LATE, quick=True)
 def wait_for_ever() -> str:
     """In every probe, at no cost of computing."""
     return "threading.Event().wait(300)"
@@ -21,7 +21,7 @@ def wait_until_the_grader_ends_it() -> str:
     return "threading.Event().wait(300)"
 
 
-@code(deadline=20, says=LATE)
+@code(deadline=SOON, says=LATE)
 def compute_in_c_for_ever() -> str:
     """Where no signal is looked at."""
     return """
@@ -30,7 +30,7 @@ def compute_in_c_for_ever() -> str:
     """
 
 
-@code(deadline=20, says=LATE)
+@code(deadline=SOON, says=LATE)
 def forty_spinning_children() -> str:
     """More than there are cores."""
     return """
@@ -40,7 +40,7 @@ def forty_spinning_children() -> str:
     """
 
 
-@code(deadline=20, says=LATE)
+@code(deadline=SOON, says=LATE)
 def read_what_never_comes() -> str:
     """From a FIFO."""
     return """
@@ -49,25 +49,25 @@ def read_what_never_comes() -> str:
     """
 
 
-@code(deadline=20, says=LATE)
+@code(deadline=SOON, says=LATE)
 def a_slow_regular_expression() -> str:
     """Which holds the interpreter's lock."""
     return "import re; re.match(r'(a*)*b', 'a' * 64)"
 
 
-@attack(deadline=20, says=LATE)
+@attack(deadline=SOON, says=LATE)
 def preprocess_that_waits(h: Hostile) -> None:
     """On every picture."""
     h.in_function("preprocess", "threading.Event().wait(300)")
 
 
-@attack(deadline=20, says=LATE)
+@attack(deadline=SOON, says=LATE)
 def an_answer_that_never_ends(h: Hostile) -> None:
     """The comparison is a generator."""
     h.in_function("compare_fp32_int8", "while True:\n    yield 1\n")
 
 
-@attack(deadline=20)
+@attack(deadline=SOON)
 def an_array_that_takes_its_time(h: Hostile) -> None:
     """What preprocess returns computes when it is looked at."""
     h.in_function(

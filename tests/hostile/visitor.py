@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.core import LATE, code
+from tests.hostile.core import LATE, SOON, code
 
 
 def _sending(head: str, body: str) -> str:
@@ -25,7 +25,7 @@ def end_the_visitor() -> str:
     return "os.kill(os.getppid(), signal.SIGKILL)"
 
 
-@code(deadline=20, says=LATE)
+@code(deadline=SOON, says=LATE)
 def stop_the_visitor() -> str:
     """It answers nobody any more."""
     return "os.kill(os.getppid(), signal.SIGSTOP); threading.Event().wait()"
