@@ -55,8 +55,9 @@ def add(h: Hostile, *members: tuple[zipfile.ZipInfo | str, bytes]) -> None:
         write_zip(path, files)
         with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that are there twice
-            for name, content in members:
-                archive.writestr(name, content)
+            for name, content in members:  # the same bytes at any time
+                info = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
+                archive.writestr(info, content)
 
     h.pack = pack
 
