@@ -122,10 +122,3 @@ class Diagnosing:
 
 # What a file computes and holds is checked under one item, whichever step was done wrongly.
 _EXPLAINED_BY: Final = {"1.2": {"1.1", "1.2", "1.3"}, "1.3": {"1.1", "1.2", "1.3"}}
-
-
-def causes_of(
-    evidence: Evidence, checkpoints: tuple[Path, ...] = (), *, checks: bool = True
-) -> Diagnosis:
-    """The diagnosis of evidence at hand, in this process: for one's own files."""
-    return Diagnosing(evidence, checkpoints).diagnosis(checks=checks)

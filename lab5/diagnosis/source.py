@@ -14,8 +14,6 @@ from typing import Any
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 @dataclass(frozen=True)
 class Place:
@@ -153,20 +151,3 @@ class Source:
 
 def _indent(row: str) -> str:
     return row[: len(row) - len(row.lstrip())]
-
-
-def apply(diff: str, text: str) -> str:
-    """A cell's text after a diff of ``edited``."""
-    rows, out, at = text.split("\n"), [], 0
-    for line in diff.split("\n")[2:]:
-        if match := re.match(r"@@ -(\d+)(?:,(\d+))? ", line):
-            start = int(match[1]) - (match[2] != "0")
-            out += rows[at:start]
-            at = start
-        elif line.startswith("+"):
-            out.append(line[1:])
-        else:
-            at += 1
-            if not line.startswith("-"):
-                out.append(line[1:])
-    return "\n".join(out + rows[at:])
