@@ -27,6 +27,14 @@ class Place:
         return self.cell, self.node.lineno
 
 
+Mend = tuple[tuple[int, int] | None, str]  # where the fault stands, and its mend
+
+
+def where(place: Place | None) -> tuple[int, int] | None:
+    """Its cell and line."""
+    return place.at if place else None
+
+
 class Source:
     """The code cells of a notebook."""
 
@@ -138,16 +146,17 @@ class Source:
             for name, value in values.items():
                 old = next((k for k in node.keywords if k.arg == name), None)
                 line = node.end_lineno if old is None else old.lineno
-                indent = _indent(rows[(node.keywords or node.args)[-1].end_lineno - 1])
-                new_lines = [] if value is None else [f"{indent}{name}={value},"]
+                before_it = indent(rows[(node.keywords or node.args)[-1].end_lineno - 1])
+                new_lines = [] if value is None else [f"{before_it}{name}={value},"]
                 if old is not None:
                     edits.append((line, old.value.end_lineno, new_lines))
                 elif new_lines:
                     edits.append((line, line - 1, new_lines))
         if before:
-            edits.append((node.lineno, node.lineno - 1, [_indent(rows[node.lineno - 1]) + before]))
+            edits.append((node.lineno, node.lineno - 1, [indent(rows[node.lineno - 1]) + before]))
         return self.edited(call.cell, edits)
 
 
-def _indent(row: str) -> str:
+def indent(row: str) -> str:
+    """What it begins with."""
     return row[: len(row) - len(row.lstrip())]
