@@ -271,11 +271,10 @@ def _probabilities(kind: str, x: Any, seed: int) -> np.ndarray:
     """The softmax of what the stand-in model of that kind gives for ``x``."""
     import numpy as np
 
+    from lab5.compare import softmax
     from lab5.grading.stand_ins.sessions import logits_of
 
-    logits = logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(np.float64)
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum())
+    return softmax(logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(np.float64))
 
 
 def _results(e: Evidence) -> list[tuple[str, list[tuple[str, float]], np.ndarray]]:
