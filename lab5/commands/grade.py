@@ -357,13 +357,18 @@ def _say(one: Marked, args: argparse.Namespace) -> None:
     print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
 
 
+def _left(marked: Sequence[Marked]) -> float:
+    """The most points of a hand-in that still wait for a person."""
+    return max((one.to_give for one in marked), default=0)
+
+
 def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> None:
     """Of a class: where the results are, and how a person gives the points that only a person can give."""
     if not args.html and (not args.out or len(marked) == 1):
         return
     place = args.html / "index.html" if args.html else args.out
     said = [Text(f"The results are in {place}.", f"結果在 {place}。")]
-    if left := max((one.to_give for one in marked), default=0):
+    if left := _left(marked):
         said.append(
             Text(
                 f" Up to {left:g} points of a hand-in are for a person to give",
@@ -386,7 +391,7 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
-    left = max((one.to_give for one in marked), default=0)
+    left = _left(marked)
     said = Text(
         f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person",
         f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分",

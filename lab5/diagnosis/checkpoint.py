@@ -136,8 +136,6 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
     other = reference if reference and reference.resolve() != path.resolve() else None
     if is_plain(path) and other is None:
         return
-    import torch
-
     from lab5.checkpoint import read_checkpoint
 
     at, line = None, 0
@@ -170,34 +168,41 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
                 found.name(step, evidence, detail=shown, at=at, mend=mend(checkpoint.statements))
                 break
     if other is not None:
-        given = read_checkpoint(other).state
-        order = checkpoint_classes_in_another_order(
-            state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy()
+        _beside(state, read_checkpoint(other).state, found, at, mend)
+
+
+def _beside(
+    state: dict[str, Any], given: dict[str, Any], found: Findings, at: Any, mend: Any
+) -> None:
+    """Name in what the weights differ from the handed-out ones."""
+    import torch
+
+    order = checkpoint_classes_in_another_order(
+        state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy()
+    )
+    if order:
+        shown = ", ".join(CLASSES[i] for i in order)
+        mended = [
+            f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(NUM_CLASSES)]}]"
+            for part in ("weight", "bias")
+        ]
+        found.name(
+            checkpoint_classes_in_another_order,
+            Text(
+                "Its rows are the handed-out ones in this order.",
+                "各列是老師權重檔的列，只是順序不同。",
+            ),
+            detail=shown,
+            at=at,
+            mend=mend(mended),
         )
-        if order:
-            shown = ", ".join(CLASSES[i] for i in order)
-            mended = [
-                f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(NUM_CLASSES)]}]"
-                for part in ("weight", "bias")
-            ]
-            found.name(
-                checkpoint_classes_in_another_order,
-                Text(
-                    "Its rows are the handed-out ones in this order.",
-                    "各列是老師權重檔的列，只是順序不同。",
-                ),
-                detail=shown,
-                at=at,
-                mend=mend(mended),
-            )
-        elif any(
-            not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4)
-            for n in state
-        ):
-            found.name(
-                another_checkpoint,
-                Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"),
-            )
+    elif any(
+        not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4) for n in state
+    ):
+        found.name(
+            another_checkpoint,
+            Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"),
+        )
 
 
 def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend: Any) -> None:

@@ -314,6 +314,21 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
             mend=mend,
         )
         return
+    _settings(e, found, call, mended)
+    _vnni(e, found, source, mended)
+    if e.zip.path("fp32") and any(map(training_mode, e.fp32.nodes)):
+        return  # whose weights are no constants
+    if e.zip.path("fp32"):
+        _beside_fp32(e, found, source, call)
+    else:
+        _input_alone(e, found, source, call)
+
+
+def _settings(
+    e: Evidence, found: Findings, call: Place | None, mended: Callable[..., Mend]
+) -> None:
+    """Name what the call of ``quantize_static`` left out or gave otherwise."""
+    operators = e.int8.operators
     if qdq_format(operators):
         given = _given(call, "quant_format")
         why = Text("that is the default of quant_format", "這是 quant_format 的預設值")
@@ -367,16 +382,9 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     if left := convolutions_left_out(e.int8.float_layers):
         at, mend = mended(nodes_to_exclude=None, op_types_to_quantize=None, nodes_to_quantize=None)
         found.name(convolutions_left_out, f"{left} Conv", detail=str(left), at=at, mend=mend)
-    _vnni(e, found, source, mended)
-    if e.zip.path("fp32") and any(map(training_mode, e.fp32.nodes)):
-        return  # whose weights are no constants
-    if e.zip.path("fp32"):
-        _beside_fp32(e, found, source, call)
-    else:
-        _input_alone(e, found, source, call)
 
 
-def _vnni(e: Evidence, found: Findings, source: Source | None, mended: Callable[..., Any]) -> None:
+def _vnni(e: Evidence, found: Findings, source: Source | None, mended: Callable[..., Mend]) -> None:
     call = source.call("quantize_static") if source else None
     unsafe = other_answers_without_vnni(e.int8.layers)
     if not unsafe or found.has(another_weight_type):

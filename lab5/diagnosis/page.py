@@ -19,8 +19,8 @@ from lab5.diagnosis import page_mends as mends
 from lab5.diagnosis import sessions
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.source import Place, Source, where
-from lab5.grading.checks.observed import KINDS, MILLISECONDS
-from lab5.grading.stand_ins.sessions import PREPROCESSING, logits_of
+from lab5.grading.checks.observed import MILLISECONDS
+from lab5.grading.stand_ins.sessions import KINDS, PREPROCESSING, logits_of
 from lab5.text import Text
 
 if TYPE_CHECKING:

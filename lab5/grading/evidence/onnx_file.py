@@ -67,6 +67,7 @@ class Layer:
     scale: np.ndarray | None = None  # () or (out,)
     folded: np.ndarray | None = None  # the weight times what a following BatchNorm multiplies by
     folded_bias: np.ndarray | None = None
+    node: Any = None  # that it was read from
 
     @property
     def is_convolution(self) -> bool:
@@ -289,7 +290,12 @@ class OnnxFile:
     @_read
     def layers(self) -> list[Layer]:
         """The layers with weights, in the order in which they run."""
-        return [layer for node in self.nodes if (layer := self._layer(node)) is not None]
+        found = []
+        for node in self.nodes:
+            if (layer := self._layer(node)) is not None:
+                layer.node = node
+                found.append(layer)
+        return found
 
     @_read
     def float_layers(self) -> list[str]:
