@@ -12,9 +12,10 @@ import numpy as np
 from lab5.assignment import CLASSES, NUM_CLASSES
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.fp32 import another_checkpoint, classes_in_another_order
-from lab5.diagnosis.source import Source, indent
+from lab5.diagnosis.source import Source
 from lab5.errors import CheckpointError
 from lab5.grading.evidence.checkpoint import is_plain
+from lab5.notebook.source import indent_of
 from lab5.text import Text
 
 _COUNTS = ("total_ops", "total_params", "num_batches_tracked")
@@ -146,7 +147,7 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
     def mend(statements: list[str]) -> str:
         if source is None or load is None:
             return "\n".join(statements)
-        margin = indent(source.lines(load.cell)[line - 1])
+        margin = indent_of(source.lines(load.cell)[line - 1])
         return source.diff(load.cell, line, line - 1, [margin + s for s in statements])
 
     try:

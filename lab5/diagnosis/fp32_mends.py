@@ -6,7 +6,8 @@ import ast
 import re
 from typing import Any, Final
 
-from lab5.diagnosis.source import Mend, Place, Source, indent, where
+from lab5.diagnosis.source import Mend, Place, Source, where
+from lab5.notebook.source import indent_of
 
 _FORWARD: Final = "return F.relu(self.left(x) + self.shortcut(x))"
 _STRIDES: Final = ("1", "2", "2", "2")  # of layer1 to layer4
@@ -58,7 +59,7 @@ def load(source: Source, call: Place | None) -> Mend:
     loaded = source.call(r"torch\.load")
     if loaded is None:
         return where(call), "\n".join(right)
-    margin = indent(source.lines(loaded.cell)[loaded.node.lineno - 1])
+    margin = indent_of(source.lines(loaded.cell)[loaded.node.lineno - 1])
     end = loaded.node.end_lineno
     edits = [(end + 1, end, [margin + line for line in right])]
     if call is not None and call.cell == loaded.cell:

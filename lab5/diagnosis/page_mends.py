@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from lab5.assignment import TEMPLATE_CLASSES
-from lab5.diagnosis.source import Mend, Place, Source, indent, where
+from lab5.diagnosis.source import Mend, Place, Source, where
+from lab5.notebook.source import indent_of
 
 _OTHER: Final = {"fp32": "int8", "int8": "fp32"}
 
@@ -323,7 +324,7 @@ def _start_again(source: Source, place: Place | None) -> Mend | None:
             return one.at, source.replaced(bound(one), now)
     if start != ast.unparse(first.right):
         return None
-    margin = indent(source.lines(hits[0].cell)[first.lineno - 1])
+    margin = indent_of(source.lines(hits[0].cell)[first.lineno - 1])
     new = [f"{margin}{start} = {now}"]
     return hits[-1].at, source.diff(hits[0].cell, first.end_lineno + 1, first.end_lineno, new)
 

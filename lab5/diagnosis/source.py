@@ -13,6 +13,7 @@ from typing import Any
 
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell
+from lab5.notebook.source import indent_of
 
 
 @dataclass(frozen=True)
@@ -146,17 +147,14 @@ class Source:
             for name, value in values.items():
                 old = next((k for k in node.keywords if k.arg == name), None)
                 line = node.end_lineno if old is None else old.lineno
-                before_it = indent(rows[(node.keywords or node.args)[-1].end_lineno - 1])
-                new_lines = [] if value is None else [f"{before_it}{name}={value},"]
+                indent = indent_of(rows[(node.keywords or node.args)[-1].end_lineno - 1])
+                new_lines = [] if value is None else [f"{indent}{name}={value},"]
                 if old is not None:
                     edits.append((line, old.value.end_lineno, new_lines))
                 elif new_lines:
                     edits.append((line, line - 1, new_lines))
         if before:
-            edits.append((node.lineno, node.lineno - 1, [indent(rows[node.lineno - 1]) + before]))
+            edits.append(
+                (node.lineno, node.lineno - 1, [indent_of(rows[node.lineno - 1]) + before])
+            )
         return self.edited(call.cell, edits)
-
-
-def indent(row: str) -> str:
-    """What it begins with."""
-    return row[: len(row) - len(row.lstrip())]
