@@ -149,7 +149,8 @@ def at_least(args: argparse.Namespace, **least: int) -> None:
         value = getattr(args, name)
         if value is not None and value < lowest:
             raise UsageError(
-                f"--{name} {value} is below {lowest}.", zh=f"--{name} {value} 小於 {lowest}。"
+                f"--{name} {value} is below {lowest}: give at least {lowest}.",
+                zh=f"--{name} {value} 小於 {lowest}，至少要是 {lowest}。",
             )
 
 

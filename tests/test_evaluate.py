@@ -263,7 +263,7 @@ def failure(capsys, status, *argv):
 
 
 def test_what_can_go_wrong(cache, checkpoint, tmp_path, capsys):
-    assert "below 1" in failure(capsys, 2, "--weights", checkpoint, "--images", 0)
+    assert "at least 1" in failure(capsys, 2, "--weights", checkpoint, "--images", 0)
     assert "no file" in failure(capsys, 1, "--weights", tmp_path / "none.pth")
     assert "no file or folder" in failure(
         capsys, 1, "--weights", checkpoint, "--data", tmp_path / "none"
