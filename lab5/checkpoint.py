@@ -1,16 +1,10 @@
-"""1.2: best_model.pth as people have it: what the file is, where its weights are, why they do not fit.
-
-Nothing that a file holds is run: torch's ``weights_only`` unpickler makes tensors and plain values.
-"""
+"""1.2: best_model.pth as people have it: where in it the network's weights are, or why they do not fit."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lab5.assignment import CHECKPOINT, NUM_CLASSES, network_source
+from lab5.checkpoint_file import Inert, content_of, shown
 from lab5.cli import console
 from lab5.errors import CheckpointError
 from lab5.model import BasicBlock, ResNet18, load_weights
@@ -72,7 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, holds code, or is of another network.
     """
-    content, notes, readable = _content(path)
+    content, notes, readable = content_of(path)
     readings = list(_readings(content))
     fitting = [reading for reading in readings if not reading.faults(values=False)]
     fitting = [one for one in fitting[:_MAX_CHOICES] if not one.faults()]
@@ -120,7 +115,6 @@ _MAX_CHOICES = 8  # entries that are compared in full
 _MAX_DEPTH = 8  # of dictionaries in dictionaries
 _MAX_ENTRIES = 10_000  # of a dictionary that may be a state dict
 _MAX_DIFFERENCES = 3  # names listed in an error message
-_MAX_BYTES = 1 << 30  # unpacked; with Adam and an average in float64, this network has 360 MB
 
 
 # What a dictionary of the file says when it is read as this network's weights
@@ -195,21 +189,19 @@ class _Reading:
 
     @property
     def place(self) -> str:
-        inside = "".join(f"[{_shown(key)}]" for key in self.where)
+        inside = "".join(f"[{shown(key)}]" for key in self.where)
         return inside + (f" {self.prefix}*" if self.prefix else "") or "the top level"
 
     def faults(self, *, values: bool = True) -> list[Text]:
         """What is wrong with these as the network's weights; ``values`` takes a while."""
         state, wanted = self.state, wanted_parameters()
         faults = [
-            Text(
-                f"{_shown(name)} is no name of this network", f"此網路沒有 {_shown(name)} 這個名稱"
-            )
+            Text(f"{shown(name)} is no name of this network", f"此網路沒有 {shown(name)} 這個名稱")
             for name in state
             if name not in wanted
         ]
         faults += [
-            Text(f"{_shown(name)} is missing", f"缺少 {_shown(name)}")
+            Text(f"{shown(name)} is missing", f"缺少 {shown(name)}")
             for name in wanted
             if name not in state and _last(name) != _COUNTER
         ]
@@ -222,11 +214,11 @@ class _Reading:
     def notes(self) -> list[Text]:
         notes = []
         if self.where:
-            inside = "".join(f"[{_shown(key)}]" for key in self.where)
+            inside = "".join(f"[{shown(key)}]" for key in self.where)
             notes.append(Text(f"the weights were inside {inside}", f"權重包在 {inside} 裡"))
         for words in (*self.inner, self.prefix):
             if words:
-                notes.append(Text(f"the names held {_shown(words)}", f"名稱多了 {_shown(words)}"))
+                notes.append(Text(f"the names held {shown(words)}", f"名稱多了 {shown(words)}"))
         if self._counted:
             notes.append(
                 Text(
@@ -239,8 +231,8 @@ class _Reading:
         if left := self._left_out:
             notes.append(
                 Text(
-                    f"left out {len(left)} entries that are not of the network, as {_shown(left[0])}",
-                    f"略過 {len(left)} 個不屬於此網路的項目，例如 {_shown(left[0])}",
+                    f"left out {len(left)} entries that are not of the network, as {shown(left[0])}",
+                    f"略過 {len(left)} 個不屬於此網路的項目，例如 {shown(left[0])}",
                 )
             )
         if any(_last(name) == _COUNTER and name not in self.state for name in wanted_parameters()):
@@ -290,15 +282,10 @@ def _literal(key: Any) -> str:
     return f'"{text[1:-1]}"' if simple else text
 
 
-def _shown(key: Any) -> str:
-    text = repr(key)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 def _fault(name: str, found: Any, want: Tensor) -> Text | None:
-    quoted = _shown(name)
+    quoted = shown(name)
     if not isinstance(found, Tensor):
-        kind = "numpy array" if isinstance(found, _Inert) else type(found).__name__
+        kind = "numpy array" if isinstance(found, Inert) else type(found).__name__
         return Text(f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量")
     plain = found.layout is torch.strided and found.device.type == "cpu" and not found.is_nested
     if not plain or found.is_complex():
@@ -415,7 +402,7 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[Text, list[Tex
                 "'param_groups' is of " + _OPTIMIZER.en,
                 "'param_groups' 是" + _OPTIMIZER.zh,
             ), []
-        what = "plain values" if isinstance(content, _Inert) else f"a {type(content).__name__}"
+        what = "plain values" if isinstance(content, Inert) else f"a {type(content).__name__}"
         return Text(
             f"It holds {what} without a tensor by name; expected a state dict, as "
             "torch.save(model.state_dict(), path) writes",
@@ -427,7 +414,7 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[Text, list[Tex
     if misnamed and (kind := _other_kind(names) or _other_resnet(names)):
         return kind, []
     if closest.hits == 0 and len({name.partition(".")[0] for name in names}) == 1 < len(names):
-        start = _shown(names[0].partition(".")[0] + ".")
+        start = shown(names[0].partition(".")[0] + ".")
         reason = Text(f"names begin with {start}", f"名稱以 {start} 開頭")
         return reason, faults[:_MAX_DIFFERENCES]
     return faults[0], faults[1 : 1 + _MAX_DIFFERENCES]
@@ -437,7 +424,7 @@ def _other_kind(names: list[str]) -> Text | None:
     """The first name that tells what these weights are, and what that is."""
     for pattern, kind in _TELLING:
         if name := next((n for n in names if re.search(pattern, n)), None):
-            return Text(f"{_shown(name)} is of {kind.en}", f"{_shown(name)} 屬於{kind.zh}")
+            return Text(f"{shown(name)} is of {kind.en}", f"{shown(name)} 屬於{kind.zh}")
     return None
 
 
@@ -459,202 +446,5 @@ def _other_resnet(names: list[str]) -> Text | None:
     else:
         maker = Text("torchvision's", " torchvision 的")
     network = f"ResNet{50 if depth == 34 and bottleneck else depth or ''}"
-    name = _shown(name)
+    name = shown(name)
     return Text(f"{name} is of {maker.en} {network}", f"{name} 屬於{maker.zh} {network}")
-
-
-# What the file is
-
-
-def _content(path: Path) -> tuple[Any, list[Text], bool]:
-    """What the file holds, notes on it, and whether ``torch.load`` alone reads it."""
-    if not path.is_file():
-        raise CheckpointError(
-            f"There is no file {path}. Put the handed-out {CHECKPOINT} there, or give --weights.",
-            zh=f"找不到 {path}。請把老師提供的 {CHECKPOINT} 放在這裡，或用 --weights 指定。",
-        )
-    if path.stat().st_size == 0:
-        raise CheckpointError(
-            f"{path} is empty (0 bytes). Copy best_model.pth again; the upload was cut off.",
-            zh=f"{path} 是空檔（0 位元組）。請重新複製 best_model.pth，可能是上傳中斷。",
-        )
-    with path.open("rb") as file:
-        start = file.read(512)
-    if start.startswith(b"PK"):
-        _check_archive(path)
-    elif re.match(rb"(?s).{4}[\0-\x7f]\0{3}\{", start):  # the length of a header, and JSON
-        return _from_safetensors(path)
-    elif not start.startswith(b"\x80"):  # a pickle, torch's format before 1.6
-        raise _no_checkpoint(path, _kind_of_file(start))
-    return _unpickled(path)
-
-
-_CUT_OFF: Final = Text(
-    "is damaged or was cut off; copy it again",
-    "已損壞或傳輸中斷，請重新複製",
-)
-_PACKED: Final = Text(
-    "is a packed archive; unpack it and give the file inside",
-    "是壓縮檔，請先解壓縮，再使用裡面的檔案",
-)
-_MAGIC: Final[tuple[tuple[bytes, Text], ...]] = (
-    (rb"(\xef\xbb\xbf)?\s*<", Text("is a web page; download the file itself", "是網頁，請下載檔案本身")),
-    (
-        rb"version https://git-lfs",
-        Text(
-            "is a Git LFS pointer; fetch the file it stands for with git lfs pull",
-            "是 Git LFS 指標，請用 git lfs pull 取得真正的檔案",
-        ),
-    ),
-    (rb"\x89HDF", Text("is an HDF5 file, as Keras writes it", "是 HDF5 檔（Keras 的格式）")),
-    (rb"\x08[\x01-\x20][\x12\x1a\x3a\x42]", Text("is an ONNX file, the result of 1.3", "是 ONNX 檔，也就是 1.3 的結果")),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ|Rar!|7z\xbc\xaf|(?s:.{257})ustar", _PACKED),
-    (rb"\x93NUMPY", Text("is a NumPy array", "是 NumPy 陣列")),
-    (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", Text("is a document or a picture", "是文件或圖片")),
-    (rb"\s*[{\[]", Text("is a JSON text, perhaps a notebook", "是 JSON 文字檔，可能是 notebook")),
-    (rb"\0{16}", Text("begins with zeros: the download was not finished", "開頭都是 0，下載未完成")),
-)  # fmt: skip
-
-
-def _kind_of_file(start: bytes) -> Text:
-    for magic, kind in _MAGIC:
-        if re.match(magic, start):
-            return kind
-    return Text("is no PyTorch file", "不是 PyTorch 檔案")
-
-
-def _no_checkpoint(path: Path, what: Text) -> CheckpointError:
-    return CheckpointError(
-        f"{path} {what.en}. Expected best_model.pth as it was handed out: a state dict, saved with "
-        "torch.save(model.state_dict(), path).",
-        zh=f"{path} {what.zh}。應為老師提供的 best_model.pth："
-        "用 torch.save(model.state_dict(), path) 儲存的 state dict。",
-    )
-
-
-def _check_archive(path: Path) -> None:
-    """A zip must be one that ``torch.save`` writes, and of a size that memory can take."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except Exception as error:  # zipfile raises several for a hostile directory
-        raise _no_checkpoint(path, _CUT_OFF) from error
-    names = [member.filename.partition("/")[2] or member.filename for member in members]
-    if any(name == "constants.pkl" or name.startswith("code/") for name in names):
-        script = Text(
-            "is a TorchScript archive: a program, which is not run here",
-            "是 TorchScript 檔：內含程式，這裡不會執行",
-        )
-        raise _no_checkpoint(path, script)
-    if "data.pkl" not in names:
-        raise _no_checkpoint(path, _kind_of_archive([member.filename for member in members]))
-    if (size := sum(member.file_size for member in members)) > _MAX_BYTES:
-        large = Text(
-            f"unpacks to {size / 1e9:.1f} GB; this network has 0.045 GB",
-            f"解開後有 {size / 1e9:.1f} GB；此網路只有 0.045 GB",
-        )
-        raise _no_checkpoint(path, large)
-
-
-def _kind_of_archive(names: list[str]) -> Text:
-    if inside := next((n for n in names if n.endswith((".pth", ".pt", ".safetensors"))), None):
-        shown = _shown(inside)
-        return Text(
-            f"is a zip with {shown} in it; unzip it first", f"是裝著 {shown} 的 zip，請先解壓縮"
-        )
-    if any(name.endswith(".weights.h5") for name in names):
-        return Text("is a Keras file", "是 Keras 檔")
-    if any("archive_format" in name or name.endswith("exported_program.json") for name in names):
-        return Text("is a torch.export program", "是 torch.export 的程式")
-    if names and all(name.endswith(".npy") for name in names):
-        return Text("is a NumPy archive (.npz)", "是 NumPy 的 .npz 檔")
-    return Text("is a zip that torch.save did not write", "是 zip，但不是 torch.save 存的")
-
-
-def _from_safetensors(path: Path) -> tuple[Any, list[Text], bool]:
-    from safetensors.torch import load_file
-
-    try:
-        content = load_file(path)
-    except Exception as error:  # SafetensorError, or torch's for a type that it lacks
-        raise _no_checkpoint(path, _CUT_OFF) from error
-    return content, [_unreadable(Text("a safetensors file", "是 safetensors 檔"))], False
-
-
-def _unreadable(what: Text) -> Text:
-    return Text(
-        f"{what.en}, which the notebook's torch.load cannot read; a plain copy for it: "
-        "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
-        f"{what.zh}，notebook 的 torch.load 讀不了；可另存一份："
-        "torch.save(load_model(path)[0].state_dict(), 'best_model.pth')",
-    )
-
-
-class _Inert:
-    """Stands for a value that nobody needs: so numpy's and others' own code never sees the file."""
-
-    def __new__(cls, *_: Any) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-
-def _inert(path: str) -> type[_Inert]:
-    module, _, name = path.rpartition(".")
-    return type(name, (_Inert,), {"__module__": module, "__qualname__": name})
-
-
-# What training scripts save beside the weights: numpy's scalars and arrays (numpy 1 and 2), arguments.
-_BESIDE: Final[list[Any]] = [
-    *(_inert(f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    *(_inert(f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-    *map(_inert, ("numpy.dtype", "numpy.ndarray", "argparse.Namespace")),
-    *map(_inert, ("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath")),
-]
-
-
-def _unpickled(path: Path) -> tuple[Any, list[Text], bool]:
-    def load() -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the errors below say it better
-            return torch.load(path, map_location="cpu", weights_only=True)
-
-    try:
-        try:
-            return load(), [], True
-        except pickle.UnpicklingError as error:
-            if _forbidden(error) is None:
-                raise
-            with torch.serialization.safe_globals(_BESIDE):
-                content = load()
-    except pickle.UnpicklingError as error:
-        if name := _forbidden(error):
-            raise _no_checkpoint(
-                path,
-                Text(
-                    f"holds {_shown(name)}: a whole pickled model, or code. Nothing of it was run",
-                    f"裡面有 {_shown(name)}：是整個模型或程式碼，沒有執行其中任何東西",
-                ),
-            ) from error
-        raise _no_checkpoint(
-            path,
-            Text(
-                "is a pickle that torch.save did not write", "是 pickle 檔，但不是 torch.save 存的"
-            ),
-        ) from error
-    except Exception as error:  # torch raises a dozen types for a damaged file
-        raise _no_checkpoint(path, _CUT_OFF) from error
-    note = _unreadable(
-        Text("numpy's or other values beside the weights", "權重旁邊有 numpy 等其他物件")
-    )
-    return content, [note], False
-
-
-def _forbidden(error: pickle.UnpicklingError) -> str | None:
-    """The class or function that the unpickler refused to touch."""
-    match = re.search(r"GLOBAL (\S+)", str(error))
-    return match and match.group(1)

@@ -133,6 +133,27 @@ def add_figures(parser: Parser) -> None:
     parser.add("--json", text, type=Path, metavar="F")
 
 
+def add_images(parser: Parser, default: int | None = None) -> None:
+    """The option ``--images`` of the commands that look at test images; all of them by default."""
+    shown = Text(f"; {default} by default", f"，預設 {default}") if default else Text()
+    text = Text(f"only the first so many{shown.en}", f"只用前幾張測試影像{shown.zh}")
+    parser.add("--images", text, type=int, default=default)
+
+
+def at_least(args: argparse.Namespace, **least: int) -> None:
+    """
+    Raises:
+        UsageError: one of these options has a value below its least.
+    """
+    for name, lowest in least.items():
+        value = getattr(args, name)
+        if value is not None and value < lowest:
+            raise UsageError(
+                f"--{name} {value} is below {lowest}: give at least {lowest}.",
+                zh=f"--{name} {value} 小於 {lowest}，至少要是 {lowest}。",
+            )
+
+
 def add_submission(parser: Parser) -> None:
     """The option ``--submission`` of the commands that write the report."""
     text = Text(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 import stat
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lab5.errors import UsageError
 
@@ -74,6 +76,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, **how: Any) -> None:
+    """``value`` as JSON in UTF-8, ``replacing`` what is there.
+
+    Args:
+        how: as ``json.dumps`` takes it.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, **how) + "\n", encoding="utf-8")
+
+
+def zip_member(name: str) -> zipfile.ZipInfo:
+    """A plain file of a zip that we write: the same bytes every time, wherever it is made."""
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # the earliest date that a zip can hold
+    info.create_system = 3  # Unix
+    info.external_attr = 0o100644 << 16
+    return info
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -11,14 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab5.assignment import (
-    CALIBRATIONS,
-    INPUT_NAME,
-    ITEMS,
-    FileNames,
-)
+from lab5.assignment import CALIBRATIONS, INPUT_NAME, ITEMS, FileNames
 from lab5.cli import console
-from lab5.files import replacing
+from lab5.files import replacing, zip_member
 from lab5.models import Calibration, Pair, make_pair
 from lab5.text import LANGUAGES, Language, Text
 
@@ -26,8 +21,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lab5.report.document import Missing
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold: the same bytes every time
 
 
 @dataclass
@@ -124,13 +117,10 @@ def make_package(
 
 
 def _zip(files: list[Path], path: Path) -> None:
-    """A flat zip in the given order, with fixed dates and modes."""
+    """A flat zip in the given order."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in files:
-            info = zipfile.ZipInfo(file.name, _EPOCH)
-            info.create_system = 3  # Unix, wherever it is made
-            info.external_attr = 0o100644 << 16
-            archive.writestr(info, file.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+            archive.writestr(zip_member(file.name), file.read_bytes(), zipfile.ZIP_DEFLATED, 1)
 
 
 if __name__ == "__main__":

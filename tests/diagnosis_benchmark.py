@@ -20,7 +20,7 @@ import numpy as np
 
 from lab5.diagnosis.core import CAUSES
 from lab5.diagnosis.diagnosing import PROBES as USED
-from lab5.diagnosis.diagnosing import causes_of
+from lab5.diagnosis.diagnosing import Diagnosing
 from lab5.files import temporary_folder
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.handin import Evidence, given_to_probes
@@ -147,7 +147,7 @@ class _Bench:
                 **self._outcomes.get(tuple(handin.cells), {}),
             }
             start = time.perf_counter()
-            found = causes_of(evidence, tuple(handin.checkpoints), checks=False)
+            found = Diagnosing(evidence, tuple(handin.checkpoints)).diagnosis(checks=False)
             seconds = time.perf_counter() - start
         named = frozenset(one.name for one in found.causes)
         return Tried(title, wanted, named, seconds, len(found.unknown))

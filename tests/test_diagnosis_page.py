@@ -13,11 +13,12 @@ from lab5.assignment import CLASSES
 from lab5.diagnosis import page
 from lab5.diagnosis import page_mends as mends
 from lab5.diagnosis.core import Findings
-from lab5.diagnosis.source import Source, apply
+from lab5.diagnosis.source import Source
 from lab5.grading.evidence.program import Cell
 from lab5.grading.stand_ins.pictures import comparison_pictures
 from lab5.grading.stand_ins.sessions import PREPROCESSING, logits_of, run_seconds
 from lab5.preprocess import preprocess
+from tests.diffs import apply
 
 
 def calls(probabilities, text, kinds=page.KINDS):

@@ -7,8 +7,9 @@ import ast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab5.diagnosis.source import Source, apply
+from lab5.diagnosis.source import Source
 from lab5.grading.evidence.program import Cell
+from tests.diffs import apply
 
 lines = st.lists(st.sampled_from(["a = 1", "b = 2", "", "# c"]), min_size=1, max_size=8)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any, Final
 
 from lab5.classroom import feedback
 from lab5.classroom.entry import Marked
-from lab5.files import replacing
+from lab5.files import write_json
 from lab5.grading.render import explained
-from lab5.text import Language, Text
+from lab5.text import Language
 
 # Only what was judged has a status: Gradescope knows no other, and shows those without one as they are.
 _STATUS: Final = {"pass": "passed", "advice": "passed", "fail": "failed", "blocked": "failed"}
@@ -22,8 +21,8 @@ def results(marked: Marked, lang: Language) -> dict[str, Any]:
     """The content of ``results.json``: a test a check; the score has a person's points, too."""
     graded = marked.graded
     if graded is None:
-        why = marked.why or Text("It could not be graded.", "無法評分。")
-        return {"score": 0, "output": why.say(lang), "output_format": "text"}
+        said = "\n".join(feedback.lines(marked, lang))
+        return {"score": 0, "output": said, "output_format": "text"}
     return {
         "score": marked.total,
         "execution_time": math.ceil(graded.seconds),
@@ -61,6 +60,4 @@ def write(path: Path, marked: Sequence[Marked], lang: Language) -> None:
         path.mkdir(exist_ok=True)
     for one in marked:
         file = path / f"{one.handin.key}.json" if several else path
-        with replacing(file) as temporary:
-            text = json.dumps(results(one, lang), ensure_ascii=False, indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(file, results(one, lang), ensure_ascii=False, indent=1)

@@ -13,7 +13,7 @@ from lab5.classroom.entry import HandIn, Marked
 from lab5.classroom.found import digest
 from lab5.classroom.marking import Options, suite_version
 from lab5.errors import SubmissionError, UsageError
-from lab5.files import replacing
+from lab5.files import write_json
 from lab5.grading.core import STATUSES
 from lab5.grading.graded import Graded
 from lab5.grading.suite import SHOWN
@@ -52,7 +52,7 @@ class Results:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             own = path.with_name(f".seed.{secrets.token_hex(4)}.json")
-            _write(own, {"seed": secrets.randbelow(_SEEDS)})
+            write_json(own, {"seed": secrets.randbelow(_SEEDS)}, indent=1)
             try:
                 os.link(own, path)
             except FileExistsError:
@@ -132,7 +132,7 @@ class Results:
             marked = replace(marked, notes=(*marked.notes, note))
             self._unkept[marked.handin.key] = marked
         else:
-            _write(path, found)
+            write_json(path, found, ensure_ascii=False, indent=1)
         return marked
 
     def _path(self, handin: HandIn) -> Path:
@@ -161,12 +161,6 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):  # the last: damaged, too
         return None
-
-
-def _write(path: Path, value: Any) -> None:
-    with replacing(path) as temporary:
-        text = json.dumps(value, ensure_ascii=False, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _restored(handin: HandIn, stored: dict[str, Any]) -> Marked:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Final
 
 from lab5.assignment import CHECKPOINT
-from lab5.cli import Parser, add_data, add_figures, add_weights, command, console
+from lab5.cli import (
+    Parser,
+    add_data,
+    add_figures,
+    add_images,
+    add_weights,
+    at_least,
+    command,
+    console,
+)
 from lab5.errors import UsageError
-from lab5.files import find, replacing
+from lab5.files import find, write_json
 from lab5.study.bench import bench, quality
 from lab5.text import Text
 
@@ -71,7 +79,7 @@ def parser() -> Parser:
     found.add("--quality", Text("by calibration", "比較校準方式"), action="store_true")
     add_weights(found)
     add_data(found)
-    found.add("--images", Text("only the first so many", "只用前幾張測試影像"), type=int)
+    add_images(found)
     seconds = Text(
         "an engine, a batch size and threads; 2 by default",
         "每種引擎、批次與執行緒數的秒數，預設 2",
@@ -84,10 +92,9 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    if args.seconds <= 0 or (args.images is not None and args.images < 1):
-        raise UsageError(
-            "--seconds and --images must be above zero.", zh="--seconds 與 --images 要大於 0。"
-        )
+    at_least(args, images=1)
+    if args.seconds <= 0:
+        raise UsageError("--seconds must be above zero.", zh="--seconds 要大於 0。")
     from lab5.study import data
 
     weights = find(args.weights, CHECKPOINT)
@@ -114,8 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         f"{result['date']}, {machine['cpu']} ({flags}), {machine['cores']} cores; {versions}"
     )
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result, indent=2)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Exit status 0 whatever was found; 2 when what is given cannot be looked at.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from lab5.assignment import network_source
 from lab5.cli import Parser, add_language, add_run_code, command, console
 from lab5.diagnosis.core import SYMPTOMS
 from lab5.errors import UsageError
-from lab5.files import replacing
+from lab5.files import replacing, write_json
 from lab5.text import Language, Text
 
 if TYPE_CHECKING:
@@ -97,10 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     seconds = time.monotonic() - start
     print(Text(f"\n{seconds:.1f} s", f"\n{seconds:.1f} 秒").say(args.lang))
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(
-                json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-            )
+        write_json(args.json, result, ensure_ascii=False, indent=1)
 
 
 def _benchmark() -> None:

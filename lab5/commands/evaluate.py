@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -17,13 +16,14 @@ from lab5.cli import (
     add_calibration,
     add_data,
     add_figures,
+    add_images,
     add_weights,
+    at_least,
     command,
     console,
     progress,
 )
-from lab5.errors import UsageError
-from lab5.files import find, replacing, sha256
+from lab5.files import find, sha256, write_json
 from lab5.study.data import load
 from lab5.study.evaluate import Evaluation, Paired, evaluate
 from lab5.text import Text
@@ -107,7 +107,7 @@ def parser() -> Parser:
     )
     add_weights(found)
     add_data(found)
-    found.add("--images", Text("only the first so many", "只用前幾張測試影像"), type=int)
+    add_images(found)
     add_calibration(found)
     add_figures(found)
     return found
@@ -116,8 +116,7 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    if args.images is not None and args.images < 1:
-        raise UsageError("--images must be at least 1.", zh="--images 至少要是 1。")
+    at_least(args, images=1)
     weights = find(args.weights, CHECKPOINT)
     split = load(args.data).test.first(args.images)
     with progress() as bar:
@@ -131,9 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     console.print(_table(found))
     console.print(_statement(found.int8_against_fp32), soft_wrap=True)
     if args.json:
-        with replacing(args.json) as temporary:
-            text = json.dumps(report(found, weights), indent=2)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(args.json, report(found, weights), indent=2)
 
 
 if __name__ == "__main__":

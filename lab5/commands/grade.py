@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -15,7 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab5.cli import Parser, add_language, add_run_code, command, errors, progress, shown
+from lab5.cli import (
+    Parser,
+    add_language,
+    add_run_code,
+    at_least,
+    command,
+    errors,
+    progress,
+    shown,
+)
 from lab5.errors import SubmissionError, UsageError
 from lab5.files import temporary_folder
 from lab5.text import Language, Text, printable
@@ -229,12 +237,7 @@ def _check(args: argparse.Namespace) -> None:
     for path in (args.template, args.weights, args.moodle_worksheet):
         if path is not None and not path.is_file():
             raise UsageError(f"There is no file {path}.", zh=f"找不到檔案 {path}。")
-    for name, least in (("seed", 0), ("jobs", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UsageError(
-                f"--{name} {value} is below {least}.", zh=f"--{name} {value} 小於 {least}。"
-            )
+    at_least(args, seed=0, jobs=1)
     for path in (args.out, *_targets(args).values()):
         if path and not (parent := path.absolute().parent).is_dir():
             raise UsageError(f"There is no folder {parent}.", zh=f"找不到資料夾 {parent}。")
@@ -288,9 +291,9 @@ def _engine(args: argparse.Namespace, count: int) -> Engine:
 
         return Cluster(args.scheduler)
     from lab5.classroom.local import Local
+    from lab5.study.machine import cores
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Local(args.jobs or max(1, min(cores or 1, count // _WORTH)))
+    return Local(args.jobs or max(1, min(cores(), count // _WORTH)))
 
 
 def _seldom(write: Callable[[], None]) -> Callable[[], None]:
@@ -341,17 +344,22 @@ class _Bar:
 
 def _say(one: Marked, args: argparse.Namespace) -> None:
     """All of a hand-in; where the results are kept, a line."""
-    from lab5.grading.render import RENDERERS
+    from lab5.classroom.table import status
+    from lab5.grading.render import as_text
 
     if not args.out:
         if one.graded:
-            print(RENDERERS["terminal"]([one.graded], args.lang), end="")
+            print(as_text(one.graded, args.lang), end="")
         return
-    from lab5.classroom.table import status
 
     points = f"{one.graded.earned:g}/{one.graded.points}" if one.graded else "-"
     why = one.why.say(args.lang) if one.why else ""
     print(printable(f"{points:>9}  {status(one.graded):8}  {one.handin.key}  {why}").rstrip())
+
+
+def _left(marked: Sequence[Marked]) -> float:
+    """The most points of a hand-in that still wait for a person."""
+    return max((one.to_give for one in marked), default=0)
 
 
 def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> None:
@@ -360,7 +368,7 @@ def _say_what_is_next(args: argparse.Namespace, marked: Sequence[Marked]) -> Non
         return
     place = args.html / "index.html" if args.html else args.out
     said = [Text(f"The results are in {place}.", f"結果在 {place}。")]
-    if left := max((one.to_give for one in marked), default=0):
+    if left := _left(marked):
         said.append(
             Text(
                 f" Up to {left:g} points of a hand-in are for a person to give",
@@ -383,7 +391,7 @@ def _fill(path: Path, worksheet: Worksheet, marked: Sequence[Marked], lang: Lang
     from lab5.classroom import moodle
 
     found: Filled = moodle.write(path, worksheet, marked, lang)
-    left = max((one.to_give for one in marked), default=0)
+    left = _left(marked)
     said = Text(
         f"{path}: {len(found.entered)} grades, what the checks gave of the maximum, and a person",
         f"{path}：填入 {len(found.entered)} 個成績，含檢查項目與人工評分",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from lab5.cli import Parser, add_figures, command, console
-from lab5.files import replacing
+from lab5.cli import Parser, add_figures, add_images, at_least, command, console
+from lab5.files import replacing, write_json
 from lab5.study.sqnr import IMAGES, Sqnr, sqnr, svg
 from lab5.text import Text
 
@@ -18,8 +17,7 @@ def parser() -> Parser:
     found = Parser("sqnr", Text("Which layer quantisation hurts", "各層的量化雜訊比 (SQNR)"))
     found.add("fp32", Text("the FP32 file", "FP32 檔"), type=Path, metavar="FP32.onnx")
     found.add("int8", Text("the INT8 file", "INT8 檔"), type=Path, metavar="INT8.onnx")
-    images = Text(f"how many; {IMAGES} by default", f"影像張數，預設 {IMAGES}")
-    found.add("--images", images, type=int, default=IMAGES)
+    add_images(found, IMAGES)
     add_figures(found)
     found.add("--svg", Text("write a chart there", "寫出圖表"), type=Path)
     return found
@@ -28,6 +26,7 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
+    at_least(args, images=1)
     from lab5.preprocess import preprocess_batch
     from lab5.study import data
 
@@ -45,8 +44,7 @@ def main(argv: list[str] | None = None) -> None:
             "source": source,
             "tensors": [dataclasses.asdict(row) for row in rows],
         }
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result, indent=2)
     if args.svg:
         with replacing(args.svg) as temporary:
             temporary.write_text(svg(rows), encoding="utf-8")

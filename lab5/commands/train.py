@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lab5.assignment import CHECKPOINT
-from lab5.cli import Parser, add_data, command, console
+from lab5.cli import Parser, add_data, at_least, command, console
 from lab5.errors import UsageError
 from lab5.text import Text
 
@@ -31,8 +31,7 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    if args.epochs is not None and args.epochs < 1:
-        raise UsageError("--epochs must be at least 1.", zh="--epochs 至少要是 1。")
+    at_least(args, epochs=1)
     if (args.weights is None) != (args.last is None) or (args.average and not args.weights):
         raise UsageError(
             "--weights and --last belong together: which weights, and how many epochs more; "

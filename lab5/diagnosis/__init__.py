@@ -7,13 +7,14 @@ visitor, in the reading room                        the code room: probes/
   │ given: zip, folder, files ──> grading's Evidence <── observations
   │
   │ diagnosing: each topic compares what its causes predict with them      (core: CAUSES, a table)
-  │    preprocessing ── chain, mends   2.1  the tensors of telling pictures
+  │    preprocessing ── chain          2.1  the tensors of telling pictures
   │    fp32 ── reference               1.1 to 1.3  logits and weights
   │    checkpoint                      1.2  keys and shapes
   │    int8                            1.4  ranges and weights
-  │    page                            1.5, 2.2  answers and times on stand-in models
+  │    sessions                        1.5  what is opened of stand-in models
+  │    page                            2.2  answers and times on stand-in models
   v
-Diagnosis: causes with evidence, cell, line and mend (source); ruled out; unknown
+Diagnosis: causes with evidence, cell, line and mend (source, *_mends); ruled out; unknown
   └── symptoms: which of them people see so;  layers: where the signal is lost;  render
 """
 

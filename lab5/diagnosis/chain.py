@@ -15,8 +15,8 @@ from PIL import Image
 from lab5.assignment import IMAGE_SIZE
 from lab5.diagnosis import preprocessing as p
 from lab5.diagnosis.core import Findings
-from lab5.diagnosis.mends import mended_preprocess
 from lab5.diagnosis.preprocessing import Step, Way
+from lab5.diagnosis.preprocessing_mends import mended_preprocess
 from lab5.diagnosis.source import Source
 from lab5.grading.stand_ins.pictures import telling_pictures
 from lab5.text import Text

@@ -11,10 +11,11 @@ import numpy as np
 
 from lab5.assignment import CLASSES, NUM_CLASSES
 from lab5.diagnosis.core import Findings, cause, listed
-from lab5.diagnosis.fp32 import classes_in_another_order
+from lab5.diagnosis.fp32 import another_checkpoint, classes_in_another_order
 from lab5.diagnosis.source import Source
 from lab5.errors import CheckpointError
 from lab5.grading.evidence.checkpoint import is_plain
+from lab5.notebook.source import indent_of
 from lab5.text import Text
 
 _COUNTS = ("total_ops", "total_params", "num_batches_tracked")
@@ -133,10 +134,9 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
     """
     found.tries((keys_prefixed, keys_wrapped, keys_renamed, weights_inside, checkpoint_of_another_architecture,
                  checkpoint_incomplete, no_checkpoint, checkpoint_classes_in_another_order))  # fmt: skip
-    if is_plain(path) and (reference is None or reference.resolve() == path.resolve()):
+    other = reference if reference and reference.resolve() != path.resolve() else None
+    if is_plain(path) and other is None:
         return
-    import torch
-
     from lab5.checkpoint import read_checkpoint
 
     at, line = None, 0
@@ -147,9 +147,8 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
     def mend(statements: list[str]) -> str:
         if source is None or load is None:
             return "\n".join(statements)
-        row = source.lines(load.cell)[line - 1]
-        indent = row[: len(row) - len(row.lstrip())]
-        return source.diff(load.cell, line, line - 1, [indent + s for s in statements])
+        margin = indent_of(source.lines(load.cell)[line - 1])
+        return source.diff(load.cell, line, line - 1, [margin + s for s in statements])
 
     try:
         checkpoint = read_checkpoint(path)
@@ -161,49 +160,50 @@ def look(path: Path, found: Findings, source: Source | None, reference: Path | N
         text = re.findall(r'"([^"]+)"', statement)
         shown = repr(text[0]) if text else statement
         evidence = Text.of("; ".join(note.en for note in checkpoint.notes))
-        if "removeprefix" in statement:
-            found.name(
-                keys_prefixed, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
-            )
-        elif "replace(" in statement:
-            found.name(
-                keys_wrapped, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
-            )
-        elif re.match(r"state = state\[", statement):
-            found.name(
-                weights_inside, evidence, detail=shown, at=at, mend=mend(checkpoint.statements)
-            )
-    if reference is not None and reference.resolve() != path.resolve():
-        given = read_checkpoint(reference).state
-        order = checkpoint_classes_in_another_order(
-            state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy()
-        )
-        if order:
-            shown = ", ".join(CLASSES[i] for i in order)
-            mended = [
-                f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(NUM_CLASSES)]}]"
-                for part in ("weight", "bias")
-            ]
-            found.name(
-                checkpoint_classes_in_another_order,
-                Text(
-                    "Its rows are the handed-out ones in this order.",
-                    "各列是老師權重檔的列，只是順序不同。",
-                ),
-                detail=shown,
-                at=at,
-                mend=mend(mended),
-            )
-        elif any(
-            not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4)
-            for n in state
+        for says, step in (
+            ("removeprefix", keys_prefixed),
+            (r"replace\(", keys_wrapped),
+            (r"^state = state\[", weights_inside),
         ):
-            from lab5.diagnosis.fp32 import another_checkpoint
+            if re.search(says, statement):
+                found.name(step, evidence, detail=shown, at=at, mend=mend(checkpoint.statements))
+                break
+    if other is not None:
+        _beside(state, read_checkpoint(other).state, found, at, mend)
 
-            found.name(
-                another_checkpoint,
-                Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"),
-            )
+
+def _beside(
+    state: dict[str, Any], given: dict[str, Any], found: Findings, at: Any, mend: Any
+) -> None:
+    """Name in what the weights differ from the handed-out ones."""
+    import torch
+
+    order = checkpoint_classes_in_another_order(
+        state["fc.weight"].float().numpy(), given["fc.weight"].float().numpy()
+    )
+    if order:
+        shown = ", ".join(CLASSES[i] for i in order)
+        mended = [
+            f"state['fc.{part}'] = state['fc.{part}'][{[order.index(i) for i in range(NUM_CLASSES)]}]"
+            for part in ("weight", "bias")
+        ]
+        found.name(
+            checkpoint_classes_in_another_order,
+            Text(
+                "Its rows are the handed-out ones in this order.",
+                "各列是老師權重檔的列，只是順序不同。",
+            ),
+            detail=shown,
+            at=at,
+            mend=mend(mended),
+        )
+    elif any(
+        not torch.allclose(state[n].float(), given[n].float(), rtol=1e-3, atol=1e-4) for n in state
+    ):
+        found.name(
+            another_checkpoint,
+            Text("Its numbers are not those of --weights.", "數值與 --weights 的不同。"),
+        )
 
 
 def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from lab5.diagnosis import chain, checkpoint, fp32, int8, page
+from lab5.diagnosis import chain, checkpoint, fp32, int8, page, sessions
 from lab5.diagnosis.core import Diagnosis, Findings
 from lab5.diagnosis.source import Source
 from lab5.errors import CheckpointError, SandboxError
@@ -76,6 +76,7 @@ class Diagnosing:
         self._looked.add("code")
         self._tried(fp32.look_at_code, self._evidence, self._found, self._source)
         self._tried(self._preprocess)
+        self._tried(sessions.look, self._evidence, self._found, self._source)
         self._tried(page.look, self._evidence, self._found, self._source)
 
     def _preprocess(self) -> None:
@@ -122,10 +123,3 @@ class Diagnosing:
 
 # What a file computes and holds is checked under one item, whichever step was done wrongly.
 _EXPLAINED_BY: Final = {"1.2": {"1.1", "1.2", "1.3"}, "1.3": {"1.1", "1.2", "1.3"}}
-
-
-def causes_of(
-    evidence: Evidence, checkpoints: tuple[Path, ...] = (), *, checks: bool = True
-) -> Diagnosis:
-    """The diagnosis of evidence at hand, in this process: for one's own files."""
-    return Diagnosing(evidence, checkpoints).diagnosis(checks=checks)

@@ -6,9 +6,7 @@ what it holds, layer by layer, with the checkpoint.
 
 from __future__ import annotations
 
-import ast
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +24,15 @@ from lab5.assignment import (
     OUTPUT_NAME,
 )
 from lab5.compare import softmax
+from lab5.diagnosis import fp32_mends as mends
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.reference import ALL, BLOCKS, Net, Reference
-from lab5.diagnosis.source import Place, Source
+from lab5.diagnosis.source import Place, Source, where
+from lab5.grading.checks.observed import relative
 from lab5.grading.core import Fault
 from lab5.grading.evidence import inputs
 from lab5.grading.evidence.checkpoint import layers_of, reference_parameters
-from lab5.grading.evidence.onnx_file import Layer, in_order
+from lab5.grading.evidence.onnx_file import Layer, in_order, is_quantised, trains
 from lab5.grading.stand_ins.given import seeded_input, seeded_weights
 from lab5.text import Text
 
@@ -166,12 +166,8 @@ def pooling_behind_the_stem() -> Iterator[tuple[Net, str]]:
 )
 def softmax_included(z: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     yield softmax(z), "softmax"
-    yield (
-        z
-        - z.max(1, keepdims=True)
-        - np.log(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)),
-        "log_softmax",
-    )
+    shifted = z - z.max(1, keepdims=True)
+    yield shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), "log_softmax"
     yield 1 / (1 + np.exp(-z.clip(-500, 500))), "sigmoid"
     yield softmax(z.T).T, "softmax over the batch"
     yield softmax(softmax(z)), "two softmax"
@@ -358,10 +354,7 @@ def batch_norm_folded_wrongly(
     symptoms=("same-class",),
 )
 def training_mode(node: Any) -> bool:
-    return node.op_type == "BatchNormalization" and (
-        sum(map(bool, node.output)) > 1
-        or any(a.name == "training_mode" and a.i for a in node.attribute)
-    )
+    return trains(node)
 
 
 @cause(
@@ -401,7 +394,7 @@ def other_names(names: list[str]) -> bool:
 
 @cause("1.3", Text("The FP32 file is quantised.", "FP32 檔是量化過的。"))
 def quantised_fp32(operators: dict[str, int]) -> bool:
-    return any("Quantize" in op or op.startswith("QLinear") for op in operators)
+    return any(map(is_quantised, operators))
 
 
 @cause(
@@ -418,16 +411,12 @@ def same(mine: Layer, given: Layer) -> bool:
 
 
 def _alike(a: Any, b: Any, close: float = _CLOSE) -> bool:
-    a = (
-        np.zeros_like(b)
-        if a is None
-        else np.asarray(a).reshape(np.shape(b))
-        if np.size(a) == np.size(b)
-        else a
-    )
-    return np.shape(a) == np.shape(b) and float(np.abs(a - b).max()) <= close * max(
-        float(np.abs(b).max()), 1e-6
-    )
+    if a is None:
+        a = np.zeros_like(b)
+    if np.size(a) != np.size(b):
+        return False
+    apart = float(np.abs(np.reshape(a, np.shape(b)) - b).max())
+    return apart <= close * max(float(np.abs(b).max()), 1e-6)
 
 
 def held(
@@ -439,14 +428,14 @@ def held(
     if len(still) == len(LAYERS):
         found.name(weights_not_loaded, _spread(layers[0]), mend=_AGAIN)
         return
-    if given is None:
+
+    def name_still() -> None:
         if still:
-            found.name(
-                weights_loaded_in_part,
-                _spread(layers[LAYERS.index(still[0])]),
-                detail=listed(still),
-                mend=_AGAIN,
-            )
+            evidence = _spread(layers[LAYERS.index(still[0])])
+            found.name(weights_loaded_in_part, evidence, detail=listed(still), mend=_AGAIN)
+
+    if given is None:
+        name_still()
         return
     found.tries(
         (another_checkpoint, layers_changed, classes_in_another_order, batch_norm_folded_wrongly)
@@ -474,14 +463,8 @@ def held(
             mend=_AGAIN,
         )
         return
-    if still:
-        found.name(
-            weights_loaded_in_part,
-            _spread(layers[LAYERS.index(still[0])]),
-            detail=listed(still),
-            mend=_AGAIN,
-        )
-        differ = [name for name in differ if name not in still]
+    name_still()
+    differ = [name for name in differ if name not in still]
     if not differ:
         return
     evidence = Text(
@@ -551,7 +534,7 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     if half_precision_model({t.data_type for t in graph.initializer}):
         found.name(half_precision_model, "FLOAT16", mend=_AGAIN)
     if another_opset(file.opset):
-        at, mend = _export(source, export, opset_version=str(OPSET), dynamo="False")
+        at, mend = mends.export(source, export, opset_version=str(OPSET), dynamo="False")
         found.name(
             another_opset,
             Text.of(f"{file.model.producer_name} {file.model.producer_version}"),
@@ -562,10 +545,10 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     stored = {t.name for t in graph.initializer}
     names = [v.name for v in (*graph.input, *graph.output) if v.name not in stored]
     if other_names(names):
-        at, mend = _export(source, export, input_names='["input"]', output_names='["output"]')
+        at, mend = mends.export(source, export, input_names='["input"]', output_names='["output"]')
         found.name(other_names, ", ".join(names), detail=", ".join(names), at=at, mend=mend)
     if any(map(training_mode, file.nodes)):
-        at, mend = _eval(source, export)
+        at, mend = mends.eval_mode(source, export)
         found.name(training_mode, "BatchNormalization(training_mode=1)", at=at, mend=mend)
     layers = in_order(file.layers)
     if layers is None:
@@ -584,11 +567,8 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
         logits = e.fp32_parity
     except Fault:
         logits = None
-    steps = (
-        None
-        if logits is None
-        else computed(logits, Reference(layers, inputs.parity()), inputs.parity())
-    )
+    x = inputs.parity()
+    steps = None if logits is None else computed(logits, Reference(layers, x), x)
     for step, words in steps or []:
         found.name(step, _agrees(), detail=words, mend=_AGAIN)
     if steps is None:
@@ -613,14 +593,12 @@ def _agrees() -> Text:
 
 
 def _why_opset(file: Any, source: Source | None, export: Place | None) -> Text:
-    asked = _keyword(export, "opset_version")
+    asked = mends.keyword(export, "opset_version")
     dynamo = any(
         p.key.startswith("pkg.torch") for n in file.nodes for p in n.metadata_props
     ) or any(n.name.startswith("node_") for n in file.nodes)
-    number, exporter = (
-        file.opset,
-        f"{file.model.producer_name} {file.model.producer_version}".strip(),
-    )
+    number = file.opset
+    exporter = f"{file.model.producer_name} {file.model.producer_version}".strip()
     if isinstance(asked, int) and asked != OPSET and asked == number:
         return Text(f"{number}: the notebook asks for it", f"{number}：notebook 就是這樣指定的")
     if dynamo or number >= 18:
@@ -633,41 +611,6 @@ def _why_opset(file: Any, source: Source | None, export: Place | None) -> Text:
         f"{number}, written by {exporter} (opset_version={number})",
         f"{number}，由 {exporter} 寫成（opset_version={number}）",
     )
-
-
-def _keyword(call: Place | None, name: str) -> Any:
-    if call is None:
-        return None
-    value = next((k.value for k in call.node.keywords if k.arg == name), None)
-    return value.value if isinstance(value, ast.Constant) else None
-
-
-def _export(
-    source: Source | None, export: Place | None, **keywords: str
-) -> tuple[tuple[int, int] | None, Text | str]:
-    if source is None or export is None:
-        shown = ", ".join(f"{k}={v}" for k, v in keywords.items())
-        return None, f"torch.onnx.export(…, {shown})"
-    return export.at, source.with_keywords(export, **keywords)
-
-
-def _eval(source: Source | None, export: Place | None) -> tuple[tuple[int, int] | None, Text | str]:
-    if source is None or export is None:
-        return None, "model.eval()"
-    if wrong := _training_call(source):
-        return wrong.at, source.replaced(wrong, "model.eval()")
-    name = export.node.args[0] if export.node.args else None
-    shown = ast.unparse(name) if name is not None else "model"
-    return export.at, source.with_keywords(export, before=f"{shown}.eval()")
-
-
-def _training_call(source: Source) -> Place | None:
-    for place in source.nodes(ast.Expr):
-        if ast.unparse(place.node.value).endswith(
-            (".train()", ".eval", ".eval(False)", ".train(True)")
-        ):
-            return place
-    return None
 
 
 # The notebook's own code
@@ -720,7 +663,7 @@ def look_at_code(e: Evidence, found: Findings, source: Source) -> None:
     call = source.call("load_state_dict")
     found.tries((weights_not_loaded, training_mode, another_opset))
     if export["loaded"] and not any(one["loaded"] for one in export["loaded"]):
-        at, lines = _load(source, call)
+        at, lines = mends.load(source, call)
         found.name(
             weights_not_loaded,
             Text("The model that is exported does not hold the weights.", "匯出的模型沒有權重。"),
@@ -732,31 +675,14 @@ def look_at_code(e: Evidence, found: Findings, source: Source) -> None:
             Text("Loading is not strict: a misnamed tensor would be left random without a word.", "權重不是嚴格載入：名稱不符的張量會保持隨機值而不報錯。")
         )  # fmt: skip
     if export["loaded"] and all(one["training"] for one in export["loaded"]):
-        at, mend = _eval(source, source.call("export"))
+        at, mend = mends.eval_mode(source, source.call("export"))
         found.name(training_mode, "model.training == True", at=at, mend=mend)
-    asked = _keyword(source.call("export"), "opset_version")
+    asked = mends.keyword(source.call("export"), "opset_version")
     if isinstance(asked, int) and asked != OPSET and not found.has(another_opset):
-        at, mend = _export(source, source.call("export"), opset_version=str(OPSET), dynamo="False")
+        at, mend = mends.export(
+            source, source.call("export"), opset_version=str(OPSET), dynamo="False"
+        )
         found.name(another_opset, f"opset_version={asked}", detail=str(asked), at=at, mend=mend)
-
-
-def _load(source: Source, call: Place | None) -> tuple[tuple[int, int] | None, str]:
-    filtered = (
-        'state = {k: v for k, v in state.items() if not k.endswith(("total_ops", "total_params"))}'
-    )
-    loaded = source.call(r"torch\.load")
-    if loaded is None:
-        return (call.at if call else None), f"{filtered}\nmodel.load_state_dict(state)"
-    rows = source.lines(loaded.cell)
-    end = loaded.node.end_lineno
-    indent = rows[loaded.node.lineno - 1][
-        : len(rows[loaded.node.lineno - 1]) - len(rows[loaded.node.lineno - 1].lstrip())
-    ]
-    new = [indent + filtered, f"{indent}model.load_state_dict(state)"]
-    edits = [(end + 1, end, new)]
-    if call is not None and call.cell == loaded.cell:
-        edits.append((call.node.lineno, call.node.end_lineno, []))
-    return (call or loaded).at, source.edited(loaded.cell, edits)
 
 
 def _network(e: Evidence, found: Findings, source: Source) -> None:
@@ -764,8 +690,7 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
     got, want = probe.get("parameters"), reference_parameters()
     names = (parameters_renamed, convolutions_with_bias, batch_norm_missing)
     found.tries((*names, another_architecture, *_BODIES, softmax_included))
-    place = source.class_(probe.get("network"))
-    at = place.at if place else None
+    at = where(source.class_(probe.get("network")))
     if got is not None and got != want:
         for step in names:
             if differing := step(got, want):
@@ -774,7 +699,7 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
                     Text.of(listed(differing)),
                     detail=listed(differing, 3),
                     at=at,
-                    mend=_classes(source, probe),
+                    mend=mends.classes(source, probe),
                 )
                 return
         shapes = [tuple(s) for n, s in got.items() if n.endswith("weight") and len(s) > 1]
@@ -784,126 +709,27 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
             Text.of(listed(differ, 3)),
             detail=another_architecture(shapes),
             at=at,
-            mend=_classes(source, probe),
+            mend=mends.classes(source, probe),
         )
         return
     output = probe.get("output")
-    if got is None or (isinstance(output, np.ndarray) and _close_to(output, e.reference_output)):
+    if got is None or (
+        isinstance(output, np.ndarray) and relative(output, e.reference_output) <= _CLOSE
+    ):
         return
     steps: list[tuple[Callable[..., Any], str]] | None
     if isinstance(output, np.ndarray):
         layers, x = layers_of(seeded_weights(got, e.seed)), seeded_input(e.seed)
         steps = computed(output, Reference(layers, x), x)
     elif "multiplied" in str(probe.get("error")) or "too small" in str(probe.get("error")):
-        steps = [(another_stride, _literal_strides(source))]
+        steps = [(another_stride, mends.strides(source))]
     else:
         return
     for step, words in steps or []:
-        where, mend = _network_mend(source, probe, step, words)
+        line, mend = mends.network(source, probe, step.__name__, words)
         evidence = _agrees() if isinstance(output, np.ndarray) else Text.of(probe["error"])
-        found.name(step, evidence, detail=words, at=where or at, mend=mend)
+        found.name(step, evidence, detail=words, at=line or at, mend=mend)
     if steps is None:
         found.unknown.append(
             Text("The notebook's network computes something that no known cause predicts.", "notebook 的網路計算結果沒有任何已知原因能預測。")
         )  # fmt: skip
-
-
-def _close_to(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and float(np.abs(a - b).max()) <= _CLOSE * max(
-        1.0, float(np.abs(b).max())
-    )
-
-
-def _literal_strides(source: Source) -> str:
-    found = ["1"]
-    calls = [
-        p.node for p in source.nodes(ast.Call) if ast.unparse(p.node.func).endswith("make_layer")
-    ]
-    for node in sorted(calls, key=lambda n: n.lineno):
-        value = next((k.value for k in node.keywords if k.arg == "stride"), node.args[-1])
-        found.append(ast.unparse(value))
-    return ", ".join(found) if len(found) == 5 else "?"
-
-
-_FORWARD: Final = "return F.relu(self.left(x) + self.shortcut(x))"
-_IN_BLOCK: Final = (
-    shortcut_missing,
-    shortcut_doubled,
-    relu_missing,
-    relu_before_the_addition,
-    another_activation,
-)
-
-
-def _method(source: Source, class_: str | None, name: str) -> Place | None:
-    place = source.class_(class_)
-    nodes = place.node.body if place else []
-    found = next((n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == name), None)
-    return Place(place.cell, found) if place and found else None
-
-
-def _network_mend(
-    source: Source, probe: dict[str, Any], step: Any, words: str
-) -> tuple[tuple[int, int] | None, str]:
-    """The lines of the network that are at fault, in the assignment's words."""
-    forward = _method(source, probe.get("block"), "forward")
-    if step in _IN_BLOCK and "conv1" not in words and "convolutions" not in words and forward:
-        body = forward.node.body
-        new = " " * body[0].col_offset + _FORWARD
-        hit = next((n for n in reversed(body) if re.search(_SAYS[step], ast.unparse(n))), body[-1])
-        return (forward.cell, hit.lineno), source.diff(
-            forward.cell, body[0].lineno, body[-1].end_lineno, [new]
-        )
-    if step is another_stride:
-        wrong = []
-        calls = [
-            p for p in source.nodes(ast.Call) if ast.unparse(p.node.func).endswith("make_layer")
-        ]
-        for place, right in zip(reversed(calls), ("1", "2", "2", "2"), strict=False):
-            value = (
-                next((k.value for k in place.node.keywords if k.arg == "stride"), None)
-                or place.node.args[-1]
-            )
-            if ast.unparse(value) != right:
-                wrong.append((Place(place.cell, value), right))
-        if wrong:
-            return wrong[0][0].at, "\n".join(
-                source.replaced(place, right) for place, right in wrong
-            )
-    forward = _method(source, probe.get("network"), "forward")
-    if step in (softmax_included, maximum_for_average, pooling_behind_the_stem) and forward:
-        body = forward.node.body
-        indent = " " * body[0].col_offset
-        argument = forward.node.args.args[1].arg
-        lines = [f"out = self.conv1({argument})", *(f"out = self.layer{n}(out)" for n in (1, 2, 3, 4)),
-                 "out = F.avg_pool2d(out, 4)", "out = out.view(out.size(0), -1)", "out = self.fc(out)", "return out"]  # fmt: skip
-        hit = next(
-            (n for n in reversed(body) if re.search(_SAYS[step], ast.unparse(n), re.I)), body[-1]
-        )
-        return (forward.cell, hit.lineno), source.diff(
-            forward.cell, body[0].lineno, body[-1].end_lineno, [indent + line for line in lines]
-        )
-    whole = source.class_(
-        probe.get("block" if step is not relu_missing or "conv1" not in words else "network")
-    )
-    return (whole.at if whole else None), _classes(source, probe)
-
-
-_SAYS: Final = {
-    shortcut_missing: "left|conv|bn", shortcut_doubled: "shortcut", relu_missing: "return", relu_before_the_addition: "relu",
-    another_activation: r"F\.|act", softmax_included: "softmax|sigmoid|return", maximum_for_average: "max|pool",
-    pooling_behind_the_stem: "max",
-}  # fmt: skip
-
-
-def _classes(source: Source, probe: dict[str, Any]) -> str:
-    """Both classes as the assignment has them, as a diff of what differs."""
-    from lab5.notebook.source import module
-
-    diffs = []
-    for name, ours in ((probe.get("block"), "BasicBlock"), (probe.get("network"), "ResNet18")):
-        place = source.class_(name)
-        if place is not None:
-            new = module("model").source(ours).split("\n")
-            diffs.append(source.diff(place.cell, place.node.lineno, place.node.end_lineno, new))
-    return "\n".join(diff for diff in diffs if diff)

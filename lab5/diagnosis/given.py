@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from lab5.errors import UsageError
 from lab5.files import external_locations, visible
+from lab5.grading.evidence.onnx_file import is_quantised
 from lab5.grading.handin import Evidence
 
 ARCHIVES: Final = (".zip", ".tar", ".tgz")
@@ -92,7 +93,7 @@ def _quantised(file: Path) -> bool:
         model = onnx.load(file, load_external_data=False)
     except Exception:  # what it is then is found out later
         return False
-    return any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in model.graph.node)
+    return any(is_quantised(node.op_type) for node in model.graph.node)
 
 
 def _locations(file: Path) -> set[str]:

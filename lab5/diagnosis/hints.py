@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from lab5.diagnosis import fp32, int8, page
+from lab5.diagnosis import fp32, int8, page, sessions
 from lab5.diagnosis import preprocessing as p
 from lab5.diagnosis.asked import Reader
 from lab5.diagnosis.core import Named, name_of
@@ -25,7 +25,7 @@ def _names(*functions: Any) -> frozenset[str]:
 
 
 _COMPUTED: Final = (*fp32._BODIES, fp32.softmax_included, fp32.preprocessing_in_the_model)
-_SESSIONS: Final = (page.path_ignored, page.session_not_returned)
+_SESSIONS: Final = (sessions.path_ignored, sessions.session_not_returned)
 # check -> the causes that make it fail; a cause that is nowhere here may fail any of its item
 CAUSED: Final[dict[str, frozenset[str]]] = {
     "network-parameters": _names(
@@ -61,8 +61,8 @@ CAUSED: Final[dict[str, frozenset[str]]] = {
         int8.int8_activations, int8.quantised_dynamically, int8.convolutions_left_out
     ),
     "session-path": _names(*_SESSIONS),
-    "session-providers": _names(*_SESSIONS, page.providers_ignored),
-    "sessions-opened": _names(*_SESSIONS, page.one_file_opened_twice, page.files_exchanged),
+    "session-providers": _names(*_SESSIONS, sessions.providers_ignored),
+    "sessions-opened": _names(*_SESSIONS, sessions.one_file_opened_twice, sessions.files_exchanged),
     "preprocess-shape": _names(
         p.channels_last, p.no_batch_axis, p.batch_axis_twice, p.batch_axis_elsewhere,
         p.another_size, p.not_resized, p.thumbnail_for_resize, p.constants_for_channels_last,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,10 +15,11 @@ import numpy as np
 
 from lab5.diagnosis.core import CAUSES, Findings, cause, listed
 from lab5.diagnosis.fp32 import LAYERS, training_mode, weights_not_loaded
-from lab5.diagnosis.source import Place, Source
+from lab5.diagnosis.source import Mend, Place, Source, where
 from lab5.grading.core import Fault
 from lab5.grading.evidence import inputs
-from lab5.grading.evidence.onnx_file import Layer, in_order
+from lab5.grading.evidence.onnx_file import Layer, in_order, is_quantised
+from lab5.grading.evidence.onnx_file import steps_apart as steps_of
 from lab5.study.saturation import layer_bound
 from lab5.text import Text
 
@@ -34,7 +34,7 @@ _WIDE: Final = 6.0  # … and so many times the largest right one wastes the 256
 
 @cause("1.4", Text("The INT8 file is not quantised: {}.", "INT8 檔沒有量化：{}。"))
 def not_quantised(operators: dict[str, int]) -> bool:
-    return not any("Quantize" in op or op.startswith("QLinear") for op in operators)
+    return not any(map(is_quantised, operators))
 
 
 @cause(
@@ -221,22 +221,17 @@ def steps_apart(layer: Layer, source: Layer) -> float:
     options = [
         w for w in (source.folded, source.weight) if w is not None and w.shape == layer.weight.shape
     ]
-    apart = [np.abs(layer.weight - w).reshape(len(w), -1).max(1) for w in options]
-    assert layer.scale is not None
-    return min((float((a / layer.scale.clip(min=1e-7)).max()) for a in apart), default=float("inf"))
+    return min((steps_of(layer, weight) for weight in options), default=float("inf"))
 
 
 # The ranges in the file
 
 
-@dataclass(frozen=True)
-class Range:
-    """What a quantised tensor can hold; its name is FP32's."""
-
-    tensor: str
-    low: float
-    high: float
-    step: float
+def _reach(scale: np.ndarray, zero: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest that a quantised tensor can hold."""
+    limits = np.iinfo(zero.dtype)
+    step, middle = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])
+    return (limits.min - middle) * step, (limits.max - middle) * step
 
 
 class Ranges:
@@ -246,7 +241,7 @@ class Ranges:
         self._fp32, self._int8 = e.fp32, e.int8
 
     @cached_property
-    def found(self) -> dict[str, Range]:
+    def found(self) -> dict[str, tuple[float, float]]:
         from onnx import numpy_helper
 
         from lab5.study.sqnr import OUTPUT_SCALE, SUFFIX
@@ -257,7 +252,7 @@ class Ranges:
         }
         # before it in FP32, behind it in INT8, where it is folded
         known -= {n.input[0] for n in self._fp32.nodes if n.op_type == "BatchNormalization"}
-        found: dict[str, Range] = {}
+        found: dict[str, tuple[float, float]] = {}
         for node in self._int8.nodes:
             place = OUTPUT_SCALE.get(node.op_type)
             step = node.input[place : place + 2] if place is not None else []
@@ -268,9 +263,7 @@ class Ranges:
                 name = node.input[0]
             scale, zero = (numpy_helper.to_array(stored[n]) for n in step)
             if name in known and name not in found and scale.size == 1:
-                limits = np.iinfo(zero.dtype)
-                s, z = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])
-                found[name] = Range(name, (limits.min - z) * s, (limits.max - z) * s, s)
+                found[name] = _reach(scale, zero)
         return found
 
     def predicted(self, batches: list[np.ndarray]) -> list[dict[str, tuple[float, float]]]:
@@ -298,11 +291,10 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     found.tries((not_quantised, quantised_dynamically, qdq_format, int8_activations, per_tensor_weights,
                  another_weight_type, convolutions_left_out, other_answers_without_vnni))  # fmt: skip
 
-    def mended(before: str = "", **keywords: str | None) -> tuple[tuple[int, int] | None, str]:
+    def mended(before: str = "", **keywords: str | None) -> Mend:
         if source is None or call is None:
-            return None, "quantize_static(…, " + ", ".join(
-                f"{k}={v}" for k, v in keywords.items()
-            ) + ")"
+            given = ", ".join(f"{k}={v}" for k, v in keywords.items())
+            return None, f"quantize_static(…, {given})"
         return call.at, source.with_keywords(call, before, **keywords)
 
     if not_quantised(operators):
@@ -322,6 +314,21 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
             mend=mend,
         )
         return
+    _settings(e, found, call, mended)
+    _vnni(e, found, source, mended)
+    if e.zip.path("fp32") and any(map(training_mode, e.fp32.nodes)):
+        return  # whose weights are no constants
+    if e.zip.path("fp32"):
+        _beside_fp32(e, found, source, call)
+    else:
+        _input_alone(e, found, source, call)
+
+
+def _settings(
+    e: Evidence, found: Findings, call: Place | None, mended: Callable[..., Mend]
+) -> None:
+    """Name what the call of ``quantize_static`` left out or gave otherwise."""
+    operators = e.int8.operators
     if qdq_format(operators):
         given = _given(call, "quant_format")
         why = Text("that is the default of quant_format", "這是 quant_format 的預設值")
@@ -375,16 +382,9 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
     if left := convolutions_left_out(e.int8.float_layers):
         at, mend = mended(nodes_to_exclude=None, op_types_to_quantize=None, nodes_to_quantize=None)
         found.name(convolutions_left_out, f"{left} Conv", detail=str(left), at=at, mend=mend)
-    _vnni(e, found, source, mended)
-    if e.zip.path("fp32") and any(map(training_mode, e.fp32.nodes)):
-        return  # whose weights are no constants
-    if e.zip.path("fp32"):
-        _beside_fp32(e, found, source, call)
-    else:
-        _input_alone(e, found, source, call)
 
 
-def _vnni(e: Evidence, found: Findings, source: Source | None, mended: Callable[..., Any]) -> None:
+def _vnni(e: Evidence, found: Findings, source: Source | None, mended: Callable[..., Mend]) -> None:
     call = source.call("quantize_static") if source else None
     unsafe = other_answers_without_vnni(e.int8.layers)
     if not unsafe or found.has(another_weight_type):
@@ -428,16 +428,15 @@ class _Shown:
         return self._text
 
 
-def _whole_call(source: Source | None, call: Place | None) -> tuple[tuple[int, int] | None, str]:
+def _whole_call(source: Source | None, call: Place | None) -> Mend:
     wanted = (
         "quantize_static(fp32_path, int8_path, reader, quant_format=QuantFormat.QOperator, per_channel=True, reduce_range=True, "
         "activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)"
     )
     if source is None or call is None:
         return None, wanted
-    return call.at, source.replaced(call, wanted) if "dynamic" in ast.unparse(
-        call.node.func
-    ) else wanted
+    dynamic = "dynamic" in ast.unparse(call.node.func)
+    return call.at, source.replaced(call, wanted) if dynamic else wanted
 
 
 def _beside_fp32(e: Evidence, found: Findings, source: Source | None, call: Place | None) -> None:
@@ -453,7 +452,7 @@ def _beside_fp32(e: Evidence, found: Findings, source: Source | None, call: Plac
         (name, a, b) for name, a, b in zip(LAYERS, int8, fp32, strict=True) if a.scale is not None
     ]
     differ = [name for name, a, b in pairs if made_from_another_fp32(a, b)]
-    at = call.at if call else None
+    at = where(call)
     if len(differ) > len(pairs) // 2:
         words = _origin(e, int8)
         mend = Text(
@@ -526,9 +525,7 @@ def _input_range(e: Evidence) -> tuple[float, float] | None:
                  and len(n.input) > 2), None)  # fmt: skip
     if node is None or not stored.keys() >= set(node.input[1:3]):
         return None
-    scale, zero = (stored[n].reshape(-1)[0] for n in node.input[1:3])
-    limits = np.iinfo(zero.dtype)
-    return float((limits.min - int(zero)) * scale), float((limits.max - int(zero)) * scale)
+    return _reach(*(stored[n] for n in node.input[1:3]))
 
 
 def _input_alone(e: Evidence, found: Findings, source: Source | None, call: Place | None) -> None:
@@ -559,18 +556,9 @@ def _name_range(
     if detail is None:
         detail = Text("no kind of image that is known", "不屬於任何已知的影像")
     reader = source.call(r"np\.random\.\w+|\w*Reader\w*") if source else None
-    place = (
-        next(
-            (
-                p
-                for p in source.nodes(ast.Call)
-                if ast.unparse(p.node.func) in ("np.random.rand", "np.random.uniform", "np.zeros")
-            ),
-            reader,
-        )
-        if source
-        else None
-    )
+    wrong = ("np.random.rand", "np.random.uniform", "np.zeros")
+    calls = source.nodes(ast.Call) if source else ()
+    place = next((p for p in calls if ast.unparse(p.node.func) in wrong), reader)
     mend = Text(
         "Calibrate on what the network will see: preprocess the pictures as for inference, or np.random.randn.",
         "校準資料要和推論時的輸入一樣：同樣前處理的圖片，或 np.random.randn。",
@@ -581,7 +569,6 @@ def _name_range(
                 place, ast.unparse(place.node).replace("np.random.rand(", "np.random.randn(", 1)
             )
         )
-    where = place or call
     found.name(
         calibrated_on_another_range,
         Text(
@@ -589,7 +576,7 @@ def _name_range(
             f"檔案的輸入範圍是 {low:.4g}～{high:.4g}；常態亂數約 ±4.4，正規化的圖片為 -1.99～2.13。",
         ),
         detail=detail,
-        at=where.at if where else None,
+        at=where(place or call),
         mend=mend,
     )
     return True
@@ -609,16 +596,16 @@ def _calibration(e: Evidence, found: Findings, source: Source | None, call: Plac
     except Exception:  # FP32 that does not run is another matter
         return
     cut, wide = [], []
-    for name, one in ranges.found.items():
+    for name, (least, most) in ranges.found.items():
         if name == entry:
             continue
-        highs = [max(abs(low) if one.low < 0 else 0, high) for low, high in (p[name] for p in seen)]
-        reach = max(abs(one.low), one.high)
+        highs = [max(abs(low) if least < 0 else 0, high) for low, high in (p[name] for p in seen)]
+        reach = max(abs(least), most)
         if activations_saturate(reach, min(highs)):
             cut.append((name, reach, min(highs)))
         elif range_too_wide(reach, max(highs)):
             wide.append((name, reach, max(highs)))
-    at = call.at if call else None
+    at = where(call)
     for step, list_ in ((activations_saturate, cut), (range_too_wide, wide)):
         if list_:
             name, reach, want = list_[0]

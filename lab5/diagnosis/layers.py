@@ -12,6 +12,7 @@ import numpy as np
 
 from lab5.diagnosis.fp32 import LAYERS
 from lab5.grading.evidence import inputs
+from lab5.grading.evidence.onnx_file import OnnxFile, in_order
 from lab5.text import printable
 
 if TYPE_CHECKING:
@@ -94,23 +95,13 @@ def _db(want: np.ndarray | None, found: np.ndarray | None) -> float | None:
     return 10 * math.log10(signal / noise) if signal > 0 else None
 
 
-def _nodes(file: Any) -> list[Any] | None:
+def _nodes(file: OnnxFile) -> list[Any] | None:
     """The nodes of the 21 layers in the order of LAYERS."""
-    pairs = [(n, layer) for n in file.nodes if (layer := file._layer(n)) is not None]
-    threes = [n for n, layer in pairs if layer.weight.shape[2:] == (3, 3)]
-    ones = sorted(
-        (
-            (layer.weight.shape[0], i, n)
-            for i, (n, layer) in enumerate(pairs)
-            if layer.weight.shape[2:] == (1, 1)
-        )
-    )
-    last = [n for n, layer in pairs if layer.weight.ndim == 2]
-    found = [*threes, *(n for *_, n in ones), *last]
-    return found if len(found) == len(LAYERS) else None
+    layers = in_order(file.layers)
+    return None if layers is None else [layer.node for layer in layers]
 
 
-def _outputs(file: Any, x: np.ndarray) -> list[np.ndarray] | None:
+def _outputs(file: OnnxFile, x: np.ndarray) -> list[np.ndarray] | None:
     """What the FP32 file's layers give, each with the BatchNorm behind it."""
     import onnx
 

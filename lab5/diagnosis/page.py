@@ -1,4 +1,4 @@
-"""1.5, 2.2: what the page's function does with the two models' answers and times.
+"""2.2: what the page's function does with the two models' answers and times.
 
 The notebook ran on stand-in models whose logits and times are known, so each cause predicts numbers.
 """
@@ -16,15 +16,16 @@ import numpy as np
 from lab5.assignment import CLASSES, NUM_CLASSES, TEMPLATE_CLASSES, TOP_K
 from lab5.compare import softmax
 from lab5.diagnosis import page_mends as mends
+from lab5.diagnosis import sessions
 from lab5.diagnosis.core import Findings, cause, listed
-from lab5.diagnosis.source import Place, Source
-from lab5.grading.stand_ins.sessions import PREPROCESSING, logits_of
+from lab5.diagnosis.source import Place, Source, where
+from lab5.grading.checks.observed import MILLISECONDS
+from lab5.grading.stand_ins.sessions import KINDS, PREPROCESSING, logits_of
 from lab5.text import Text
 
 if TYPE_CHECKING:
     from lab5.grading.handin import Evidence
 
-KINDS: Final = ("fp32", "int8")
 _CLOSE: Final = 6e-3
 Step = Callable[..., Any]
 
@@ -128,54 +129,6 @@ def one_session_twice() -> Iterator[tuple[tuple[str, str], str]]:
 )
 def models_exchanged() -> Iterator[tuple[tuple[str, str], str]]:
     yield ("int8", "fp32"), ""
-
-
-@cause(
-    "1.5", Text("Both sessions are opened on one file: {}.", "兩個 session 開的是同一個檔案：{}。")
-)
-def one_file_opened_twice(kinds: set[str]) -> bool:
-    return len(kinds) == 1
-
-
-@cause(
-    "1.5", Text("The sessions are opened on each other's files.", "兩個 session 開的檔案對調了。")
-)
-def files_exchanged(named: list[list[str]]) -> list[str]:
-    return [
-        f"{name} = {kind.upper()}" for name, kind in named
-        if any(other in name.lower() for other in KINDS if other != kind) and kind not in name.lower()
-    ]  # fmt: skip
-
-
-@cause(
-    "1.5",
-    Text(
-        "build_session opens {} whatever path it is given.",
-        "build_session 不管給什麼路徑，都開啟 {}。",
-    ),
-)
-def path_ignored(opened: set[str]) -> bool:
-    return len(opened) == 1
-
-
-@cause(
-    "1.5", Text("build_session does not return its session.", "build_session 沒有傳回 session。")
-)
-def session_not_returned(call: dict[str, Any]) -> bool:
-    return (
-        bool(call["opened"]) and not call.get("is_session") and "NoneType" in str(call.get("error"))
-    )
-
-
-@cause(
-    "1.5",
-    Text(
-        "build_session does not use the providers that it is given.",
-        "build_session 沒有使用指定的 providers。",
-    ),
-)
-def providers_ignored(call: dict[str, Any]) -> bool:
-    return bool(call["opened"]) and call["opened"][-1]["providers"] != call["providers"]
 
 
 # Labels
@@ -375,8 +328,7 @@ def _options(step: Step | None, right: Step, *args: Any) -> list[tuple[Any, str]
 
 
 def look(e: Evidence, found: Findings, source: Source) -> None:
-    """Name what is wrong with the sessions and the comparison."""
-    _sessions(e, found, source)
+    """Name what is wrong with the comparison; the sessions have been looked at."""
     probe = e.probe("compare")
     function = probe["function"]
     place = source.function(function)
@@ -386,28 +338,12 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
     labels = _labels(found, source)
     calls = probe["calls"]
     if mended := name_assigned_before_it_is_read(probe.get("mended") or []):
-        hit = mends.within(
-            source,
-            place,
-            lambda n: (
-                isinstance(n, ast.Assign) and any(ast.unparse(t) in mended for t in n.targets)
-            ),
-        )
-        mend = (
-            source.replaced(
-                hit,
-                ast.unparse(hit.node).replace(
-                    f"{mended[-1]} =", f"{mended[-1].replace('out', 'logits')} =", 1
-                ),
-            )
-            if hit
-            else ""
-        )
+        at, mend = mends.renamed(mended, source, place)
         found.name(
             name_assigned_before_it_is_read,
             "UnboundLocalError",
             detail=listed(mended),
-            at=hit.at if hit else None,
+            at=at,
             mend=mend,
         )
     if not calls or any("error" in call or "message" in call for call in calls):
@@ -416,7 +352,7 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
         return
     if not all(_labelled(call) for call in calls):
         return
-    if found.has(one_file_opened_twice, files_exchanged, path_ignored):
+    if found.has(sessions.one_file_opened_twice, sessions.files_exchanged, sessions.path_ignored):
         return  # what the comparison shows follows from that
     _answers(calls, found, source, place, labels, e.seed)
     if not found.has(one_session_twice):
@@ -472,12 +408,8 @@ def _answers(
         x = call["fp32"].get("x", call["int8"].get("x"))
         if x is None or x.shape[-3:] != (3, 32, 32):
             return
-        logits.append(
-            {
-                kind: logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(float)
-                for kind in KINDS
-            }
-        )
+        x = np.asarray(x, np.float32)
+        logits.append({kind: logits_of(kind, x, seed)[0].astype(float) for kind in KINDS})
     fits = _fitting(calls, logits, labels)
     if not fits and (
         renamed := _fitting(calls, logits, [])
@@ -559,11 +491,7 @@ def _shows(
     count = len(label)
     if count > len(p):
         return False
-    chosen = (
-        np.argsort(-p, kind="stable")[:count]
-        if listing is None
-        else np.argsort(p, kind="stable")[:count]
-    )
+    chosen = np.argsort(-p if listing is None else p, kind="stable")[:count]
     values = sorted(v for _, v in label)
     if not _same(values, sorted(p[chosen])):
         return False
@@ -602,9 +530,7 @@ def _labels(found: Findings, source: Source) -> list[str]:
                 if a != b
             )
             right = {b: v for v, b in zip(value, labels, strict=True)}
-            mend = source.replaced(
-                Place(place.cell, place.node.value), repr([right[c] for c in CLASSES])
-            )
+            mend = source.replaced(mends.bound(place), repr([right[c] for c in CLASSES]))
             found.name(
                 labels_permuted, Text.of(", ".join(value)), detail=order, at=place.at, mend=mend
             )
@@ -618,11 +544,6 @@ def _labels(found: Findings, source: Source) -> list[str]:
 _NUMBER: Final = re.compile(
     r"(?<![A-Za-z0-9_.])([x×]?)(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([A-Za-zµμ]+|毫秒|微秒|秒|倍|[×%％])?"
 )
-_UNITS: Final = {
-    **dict.fromkeys(("ms", "msec", "毫秒"), 1.0),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒"), 1e3),
-    **dict.fromkeys(("us", "µs", "μs", "微秒"), 1e-3),
-}
 
 
 @dataclass(frozen=True)
@@ -654,20 +575,12 @@ def _figures(
             return
         clocks.append(Clock(fp32[0], int8[0], len(fp32), len(int8)))
     if constant := constant_figures(texts):
-        hit = mends.within(
-            source,
-            place,
-            lambda n: (
-                isinstance(n, ast.Assign)
-                and isinstance(n.value, ast.Constant)
-                and isinstance(n.value.value, int | float)
-            ),
-        )
+        hit = mends.constant(source, place, lambda value: isinstance(value, int | float))
         found.name(
             constant_figures,
             Text.of(constant),
             detail=constant[:80],
-            at=hit.at if hit else None,
+            at=where(hit),
             mend="fp32_ms = (time.time() - t0) * 1000",
         )
         return
@@ -702,7 +615,7 @@ def _shown(text: str, times: tuple[float, float], *, strictly: bool) -> bool:
             )
         ]
         figures = [f for one in mine for f in one] or _numbers(text)
-        timed = [f for f in figures if f.unit in _UNITS or f.unit == ""]
+        timed = [f for f in figures if f.unit in MILLISECONDS or f.unit == ""]
         if not any(f.is_(wanted, factor) for f in timed for factor in _factors(f, strictly)):
             return False
     return True
@@ -710,8 +623,8 @@ def _shown(text: str, times: tuple[float, float], *, strictly: bool) -> bool:
 
 def _factors(figure: _Figure, strictly: bool) -> tuple[float, ...]:
     """What its unit stands for; without one, ms or s."""
-    if figure.unit in _UNITS:
-        return (_UNITS[figure.unit],)
+    if figure.unit in MILLISECONDS:
+        return (MILLISECONDS[figure.unit],)
     return (1.0,) if strictly else (1.0, 1e3)
 
 
@@ -723,7 +636,7 @@ def _speedup(
     source: Source,
     place: Place | None,
 ) -> None:
-    every = [[f for f in _numbers(text) if f.unit not in _UNITS] for text in texts]
+    every = [[f for f in _numbers(text) if f.unit not in MILLISECONDS] for text in texts]
     right = [[a / b, c.fp32 / c.int8] for (a, b), c in zip(times, clocks, strict=True)]
 
     def stands(wanted: list[list[float]], close: float) -> bool:
@@ -739,124 +652,17 @@ def _speedup(
         made = [[o for o, _ in _options(step, step, a, b)] for a, b in times]
         seconds = [[o for o, _ in _options(step, step, a / 1e3, b / 1e3)] for a, b in times]
         if stands(made, 0.01) or stands(seconds, 0.01):
-            hit = mends.within(
-                source,
-                place,
-                lambda n: (
-                    isinstance(n, ast.Assign)
-                    and re.search(r"speed|ratio|faster", ast.unparse(n.targets[0]), re.I)
-                    is not None
-                ),
-            )
-            mend = (
-                source.replaced(Place(hit.cell, hit.node.value), "fp32_ms / int8_ms")
-                if hit
-                else "speedup = fp32_ms / int8_ms"
-            )
-            found.name(step, Text.of(texts[0]), at=hit.at if hit else None, mend=mend)
+            at, mend = mends.speedup(source, place)
+            found.name(step, Text.of(texts[0]), at=at, mend=mend)
             return
     tails = [{f.value for f in figures} for figures in every]
     if common := set.intersection(*tails) - {1.0}:
-        hit = mends.within(
-            source,
-            place,
-            lambda n: (
-                isinstance(n, ast.Assign)
-                and isinstance(n.value, ast.Constant)
-                and n.value.value in common
-            ),
-        )
+        hit = mends.constant(source, place, common.__contains__)
         if hit:
             found.name(
                 constant_figures,
                 Text.of(texts[0]),
-                detail=f"{ast.unparse(hit.node)}",
+                detail=ast.unparse(hit.node),
                 at=hit.at,
-                mend=source.replaced(Place(hit.cell, hit.node.value), "fp32_ms / int8_ms"),
+                mend=source.replaced(mends.bound(hit), mends.SPEEDUP),
             )
-
-
-# Sessions
-
-
-def _sessions(e: Evidence, found: Findings, source: Source) -> None:
-    found.tries(
-        (
-            one_file_opened_twice,
-            files_exchanged,
-            path_ignored,
-            session_not_returned,
-            providers_ignored,
-        )
-    )
-    probe = e.probe("session")
-    function = source.function(probe["function"])
-    at, calls = (function.at if function else None), probe["calls"]
-    mend: Text | str = "return ort.InferenceSession(model_path, providers=providers)"
-    if function is not None:
-        arguments = [a.arg for a in function.node.args.args]
-        if len(arguments) == 2 and isinstance(
-            function.node.body[-1], ast.Return | ast.Assign | ast.Expr
-        ):
-            last = function.node.body[-1]
-            text = (
-                " " * last.col_offset
-                + f"return ort.InferenceSession({arguments[0]}, providers={arguments[1]})"
-            )
-            at, mend = (
-                (function.cell, last.lineno),
-                source.diff(function.cell, last.lineno, last.end_lineno or 0, [text]),
-            )
-    opened = [call["opened"][-1]["kind"] for call in calls if call["opened"]]
-    if any(map(session_not_returned, calls)):
-        found.name(session_not_returned, Text.of(calls[0].get("error", "")), at=at, mend=mend)
-    elif len(opened) == 2 and path_ignored(set(opened)):
-        found.name(
-            path_ignored,
-            listed([c["opened"][-1]["file"] for c in calls]),
-            detail=opened[0].upper(),
-            at=at,
-            mend=mend,
-        )
-    elif any(map(providers_ignored, calls)):
-        got = next(c for c in calls if providers_ignored(c))
-        found.name(
-            providers_ignored,
-            Text.of(f"{got['providers']} → {got['opened'][-1]['providers']}"),
-            at=at,
-            mend=mend,
-        )
-    both = e.probe("opened")
-    kinds = {one["kind"] for one in both["opened"]}
-    crossed = files_exchanged(both["named"])
-    there = {text.split()[-1] for text in crossed}
-    if found.has(path_ignored, session_not_returned):
-        return
-    if len(there) == 1 or (len(both["opened"]) > 1 and one_file_opened_twice(kinds)):
-        taken = there.pop().lower() if there else next(iter(kinds))
-        right = {"fp32": "int8", "int8": "fp32"}[taken]
-        hit = next((p for p in source.nodes(ast.Assign) if right in ast.unparse(p.node.targets[0]).lower()
-                    and isinstance(p.node.value, ast.Call) and "session" in ast.unparse(p.node.value.func).lower()
-                    and taken in ast.unparse(p.node.value).lower()), None)  # fmt: skip
-        mend = (
-            source.replaced(
-                hit, source.text(hit).replace(taken.upper(), right.upper()).replace(taken, right)
-            )
-            if hit
-            else ""
-        )
-        found.name(
-            one_file_opened_twice,
-            listed([o["file"] for o in both["opened"]]),
-            detail=taken.upper(),
-            at=hit.at if hit else None,
-            mend=mend,
-        )
-    elif crossed:
-        hit = source.assignment(crossed[0].split()[0])
-        found.name(
-            files_exchanged,
-            listed(crossed),
-            at=hit.at if hit else None,
-            mend=mends.files(source),
-        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from lab5.assignment import TEMPLATE_CLASSES
-from lab5.diagnosis.source import Place, Source
+from lab5.diagnosis.source import Mend, Place, Source, where
+from lab5.notebook.source import indent_of
 
-Mend = tuple[tuple[int, int] | None, str]
 _OTHER: Final = {"fp32": "int8", "int8": "fp32"}
 
 
@@ -32,7 +32,8 @@ def _replaced(source: Source, hit: Place | None, new: str) -> Mend | None:
     return (hit.at, source.replaced(hit, new)) if hit else None
 
 
-def _value(hit: Place) -> Place:
+def bound(hit: Place) -> Place:
+    """What an assignment gives its name, or a return gives back."""
     return Place(hit.cell, hit.node.value)
 
 
@@ -47,7 +48,8 @@ def _assigned(source: Source, place: Place | None, right: str) -> Place | None:
     return None
 
 
-def _other_model(text: str, right: str) -> str:
+def other_model(text: str, right: str) -> str:
+    """Text that speaks of one model, of the model ``right``."""
     wrong = _OTHER[right]
     return text.replace(wrong, right).replace(wrong.upper(), right.upper())
 
@@ -82,14 +84,14 @@ def _one_session_twice(words: str, source: Source, place: Place | None) -> Mend:
         hit = hits[0] if right == "int8" else hits[-1]  # the last ones come first
         return hit.at, source.replaced(hit, re.sub(wrong, right, source.text(hit)))
     if assigned := _assigned(source, place, right):
-        value = _value(assigned)
-        return assigned.at, source.replaced(value, _other_model(source.text(value), right))
+        value = bound(assigned)
+        return assigned.at, source.replaced(value, other_model(source.text(value), right))
     return _returned(source, place)
 
 
 def _returned(source: Source, place: Place | None) -> Mend:
     hit = next(_inside(source, place, ast.Return), None)
-    return (hit.at if hit else None), "return top3_fp32, top3_int8, summary"
+    return where(hit), "return top3_fp32, top3_int8, summary"
 
 
 def _models_exchanged(words: str, source: Source, place: Place | None) -> Mend:
@@ -104,14 +106,14 @@ def _models_exchanged(words: str, source: Source, place: Place | None) -> Mend:
         for hit, right in zip(wrong, _OTHER, strict=True):
             rows = source.lines(hit.cell)[hit.node.lineno - 1 : hit.node.end_lineno]
             head, equals, value = "\n".join(rows).partition("=")
-            text = head + equals + _other_model(value, right)
+            text = head + equals + other_model(value, right)
             edits.append((hit.node.lineno, hit.node.end_lineno, text.split("\n")))
         return min(hit.at for hit in wrong), source.edited(wrong[0].cell, edits)
     for one in _inside(source, place, ast.Return):
         if isinstance(one.node.value, ast.Tuple) and len(one.node.value.elts) == 3:
             first, second, third = map(ast.unparse, one.node.value.elts)
             if "int8" in first.lower() and "fp32" in second.lower():
-                return one.at, source.replaced(_value(one), f"{second}, {first}, {third}")
+                return one.at, source.replaced(bound(one), f"{second}, {first}, {third}")
     return _returned(source, place)
 
 
@@ -120,7 +122,7 @@ def _labels(words: str, source: Source, place: Place | None) -> Mend:
         source, place, lambda n: isinstance(n, ast.Subscript) and isinstance(n.slice, ast.BinOp)
     )
     if hit is None:
-        return (place.at if place else None), f"LABELS = {TEMPLATE_CLASSES!r}"
+        return where(place), f"LABELS = {TEMPLATE_CLASSES!r}"
     index = next((n.id for n in ast.walk(hit.node.slice) if isinstance(n, ast.Name)), "i")
     return hit.at, source.replaced(hit, f"{ast.unparse(hit.node.value)}[{index}]")
 
@@ -168,7 +170,7 @@ def _softmax(source: Source, place: Place | None) -> Mend:
             return name.at, diff
     hit = call or place
     text = "p_fp32 = softmax_np(logits_fp32)\np_int8 = softmax_np(logits_int8)"
-    return (hit.at if hit else None), text
+    return where(hit), text
 
 
 def batch_axis(source: Source, place: Place | None) -> Mend:
@@ -178,7 +180,7 @@ def batch_axis(source: Source, place: Place | None) -> Mend:
         call = next((n for n in ast.walk(value) if isinstance(n, ast.Call)
                      and ast.unparse(n.func).endswith("preprocess")), None)  # fmt: skip
         if call is not None and call is not value:
-            return one.at, source.replaced(_value(one), ast.unparse(call))
+            return one.at, source.replaced(bound(one), ast.unparse(call))
     run = within(
         source, place, lambda n: isinstance(n, ast.Call) and ast.unparse(n.func).endswith(".run")
     )
@@ -199,7 +201,7 @@ def logits_axis(source: Source, place: Place | None) -> Mend:
                 edits.append((number, number, [row.replace(argument, f"{argument}[0]", 1)]))
         if edits and len({first for first, *_ in edits}) == len(edits):
             return hit.at, source.edited(hit.cell, edits)
-    return (hit.at if hit else place.at if place else None), "softmax_np(logits[0])"
+    return where(hit or place), "softmax_np(logits[0])"
 
 
 def files(source: Source) -> str:
@@ -214,7 +216,7 @@ def files(source: Source) -> str:
             if right in target and wrong in text.lower() and right not in text.lower():
                 row = source.lines(one.cell)[one.node.lineno - 1]
                 head, equals, rest = row.partition("=")
-                new = head + equals + _other_model(rest, right)
+                new = head + equals + other_model(rest, right)
                 edits.setdefault(one.cell, []).append((one.node.lineno, one.node.lineno, [new]))
     if not edits:
         return "sess_fp32 = build_session(FP32_MODEL, providers)\nsess_int8 = build_session(INT8_MODEL, providers)"
@@ -247,9 +249,7 @@ def time(cause: str, words: str, source: Source, place: Place | None) -> Mend:
     if found is not None:
         return found
     hit = within(source, place, _measured) or place
-    return (
-        hit.at if hit else None
-    ), "t0 = time.time(); logits = sess.run(…); ms = (time.time() - t0) * 1000"
+    return where(hit), "t0 = time.time(); logits = sess.run(…); ms = (time.time() - t0) * 1000"
 
 
 def _differences(source: Source, place: Place | None) -> list[Place]:
@@ -321,12 +321,11 @@ def _start_again(source: Source, place: Place | None) -> Mend | None:
     now, start = ast.unparse(first.left), ast.unparse(second.right)
     for one in _inside(source, place, ast.Assign):
         if ast.unparse(one.node.targets[0]) == start and isinstance(one.node.value, ast.Name):
-            return one.at, source.replaced(_value(one), now)
+            return one.at, source.replaced(bound(one), now)
     if start != ast.unparse(first.right):
         return None
-    row = source.lines(hits[0].cell)[first.lineno - 1]
-    indent = row[: len(row) - len(row.lstrip())]
-    new = [f"{indent}{start} = {now}"]
+    margin = indent_of(source.lines(hits[0].cell)[first.lineno - 1])
+    new = [f"{margin}{start} = {now}"]
     return hits[-1].at, source.diff(hits[0].cell, first.end_lineno + 1, first.end_lineno, new)
 
 
@@ -374,3 +373,48 @@ def _shown_times(source: Source, place: Place | None) -> Mend | None:
 def _rows(place: Place | None) -> range:
     node: Any = place.node if place else None
     return range(node.lineno, node.end_lineno + 1) if node else range(0)
+
+
+# Names, constants, the speed-up
+
+SPEEDUP: Final = "fp32_ms / int8_ms"
+
+
+def renamed(names: Sequence[str], source: Source, place: Place | None) -> Mend:
+    """Another name for the result where one of these is assigned."""
+
+    def assigns(node: ast.AST) -> bool:
+        return isinstance(node, ast.Assign) and any(ast.unparse(t) in names for t in node.targets)
+
+    hit = within(source, place, assigns)
+    if hit is None:
+        return None, ""
+    name, text = names[-1], ast.unparse(hit.node)
+    return hit.at, source.replaced(
+        hit, text.replace(f"{name} =", f"{name.replace('out', 'logits')} =", 1)
+    )
+
+
+def constant(source: Source, place: Place | None, fits: Callable[[Any], bool]) -> Place | None:
+    """The assignment of a constant for which ``fits`` holds."""
+    return within(
+        source,
+        place,
+        lambda n: (
+            isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant) and fits(n.value.value)
+        ),
+    )
+
+
+def speedup(source: Source, place: Place | None) -> Mend:
+    """The quotient, where it is assigned."""
+
+    def assigns(node: ast.AST) -> bool:
+        return isinstance(node, ast.Assign) and bool(
+            re.search(r"speed|ratio|faster", ast.unparse(node.targets[0]), re.IGNORECASE)
+        )
+
+    hit = within(source, place, assigns)
+    if hit is None:
+        return None, f"speedup = {SPEEDUP}"
+    return hit.at, source.replaced(bound(hit), SPEEDUP)

@@ -12,7 +12,6 @@ from lab5.assignment import CLASSES, OPSET
 from lab5.grading.evidence.onnx_file import Layer
 
 BLOCKS: Final = tuple(f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1))
-_CHANNELS: Final = (64, 64, 128, 128, 256, 256, 512, 512)
 ALL: Final = (1.0,) * 8
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+from lab5.notebook.source import indent_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,14 @@ class Place:
     @property
     def at(self) -> tuple[int, int]:
         return self.cell, self.node.lineno
+
+
+Mend = tuple[tuple[int, int] | None, str]  # where the fault stands, and its mend
+
+
+def where(place: Place | None) -> tuple[int, int] | None:
+    """Its cell and line."""
+    return place.at if place else None
 
 
 class Source:
@@ -140,33 +147,14 @@ class Source:
             for name, value in values.items():
                 old = next((k for k in node.keywords if k.arg == name), None)
                 line = node.end_lineno if old is None else old.lineno
-                indent = _indent(rows[(node.keywords or node.args)[-1].end_lineno - 1])
+                indent = indent_of(rows[(node.keywords or node.args)[-1].end_lineno - 1])
                 new_lines = [] if value is None else [f"{indent}{name}={value},"]
                 if old is not None:
                     edits.append((line, old.value.end_lineno, new_lines))
                 elif new_lines:
                     edits.append((line, line - 1, new_lines))
         if before:
-            edits.append((node.lineno, node.lineno - 1, [_indent(rows[node.lineno - 1]) + before]))
+            edits.append(
+                (node.lineno, node.lineno - 1, [indent_of(rows[node.lineno - 1]) + before])
+            )
         return self.edited(call.cell, edits)
-
-
-def _indent(row: str) -> str:
-    return row[: len(row) - len(row.lstrip())]
-
-
-def apply(diff: str, text: str) -> str:
-    """A cell's text after a diff of ``edited``."""
-    rows, out, at = text.split("\n"), [], 0
-    for line in diff.split("\n")[2:]:
-        if match := re.match(r"@@ -(\d+)(?:,(\d+))? ", line):
-            start = int(match[1]) - (match[2] != "0")
-            out += rows[at:start]
-            at = start
-        elif line.startswith("+"):
-            out.append(line[1:])
-        else:
-            at += 1
-            if not line.startswith("-"):
-                out.append(line[1:])
-    return "\n".join(out + rows[at:])

@@ -7,7 +7,7 @@
               checks/ ── one fact each ──> claims                             (core, worker)
                                              │
     suite.check_submission, here ── believes what a check can give ──> Graded (graded)
-                                             └──> RENDERERS: the terminal, JSON (render); pytest_plugin
+                                             └──> the terminal, JSON (render); pytest_plugin
 
 ``rubric`` writes the checks down as a page; a ``portrait`` is by what hand-ins are compared.
 """

@@ -180,6 +180,10 @@ class Evidence:
             return {}
         return {"cells": cells, "given": dataclasses.asdict(self.given)}
 
+    def take(self, observed: Mapping[str, tuple[str, str]]) -> None:
+        """Read how each probe ended, by its name, as ``run_probes`` gives it."""
+        self.outcomes = {name: Outcome.read(*one) for name, one in observed.items()}
+
     def probe(self, name: str) -> dict[str, Any]:
         """What was observed of the notebook's code.
 

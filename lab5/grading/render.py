@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from lab5.cli import console, own_version
@@ -38,7 +37,7 @@ _PARTS: Final = {
 
 
 def json_pieces(
-    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
+    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text]
 ) -> Iterator[str]:
     """As ``grade_schema.json`` describes it; one hand-in is in memory at a time.
 
@@ -61,22 +60,11 @@ def json_pieces(
     yield f'{end},\n "not_graded": {written(lost, 1)}\n}}\n'
 
 
-def _json(
-    graded: Iterable[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
-) -> str:
-    return "".join(json_pieces(graded, lang, not_graded))
-
-
-def _terminal(
-    graded: Sequence[Graded], lang: Language, not_graded: Mapping[str, Text] = MappingProxyType({})
-) -> str:
-    """Each hand-in's items, what was wrong and what to do; what was not made, by its reason."""
+def as_text(graded: Graded, lang: Language) -> str:
+    """A hand-in's items, what was wrong and what to do; what was not made, by its reason."""
     with console.capture() as captured:
-        for one in graded:
-            _print_table(one, lang)
-            _print_checks(one, lang)
-        for path, why in not_graded.items():
-            console.print(f"{printable(path)}: {why.say(lang)}", markup=False)
+        _print_table(graded, lang)
+        _print_checks(graded, lang)
     return str(captured.get())
 
 
@@ -91,10 +79,6 @@ def explained(one: Result, lang: Language) -> list[str]:
     """What a check states, and what was found, a line each."""
     said = {word.say(lang): getattr(one, part).say(lang) for part, word in _PARTS.items()}
     return [one.title.say(lang), *(f"  {word}: {text}" for word, text in said.items() if text)]
-
-
-# name -> what is written of (hand-ins, language, what could not be graded -> why)
-RENDERERS: Final[dict[str, Callable[..., str]]] = {"terminal": _terminal, "json": _json}
 
 
 def _print_table(graded: Graded, lang: Language) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
-from lab5.notebook.source import bound_by
+from lab5.notebook.source import bound_by, indent_of
 from lab5.text import Text
 
 COMPARE: Final = "compare_fp32_int8"
@@ -87,7 +87,9 @@ class Cell:
         self.number, self._earlier, self._source = number, earlier, source
         text = source.replace("\r\n", "\n")
         rows = [row for row in text.split("\n") if row.strip()]
-        self._margin = _indent(rows[0]) if rows else ""  # IPython runs a cell that is all indented
+        self._margin = (
+            indent_of(rows[0]) if rows else ""
+        )  # IPython runs a cell that is all indented
         if self._margin and all(row.startswith(self._margin) for row in rows):
             text = re.sub(f"^{self._margin}", "", text, flags=re.M)
         else:
@@ -174,12 +176,14 @@ class Cell:
     def end(self, node: ast.stmt) -> int:
         """The row below a block, comments at its end included."""
         rows, row = self.rows, node.end_lineno or node.lineno
-        indent = len(_indent(rows[node.lineno - 1]))
+        indent = len(indent_of(rows[node.lineno - 1]))
         body = getattr(node, "body", None)
         for at in range(row, len(rows)):
             if not rows[at].strip():
                 continue
-            deeper = body and rows[at].lstrip().startswith("#") and len(_indent(rows[at])) > indent
+            deeper = (
+                body and rows[at].lstrip().startswith("#") and len(indent_of(rows[at])) > indent
+            )
             if not deeper:
                 break
             row = at + 1
@@ -188,9 +192,9 @@ class Cell:
     def inside(self, node: Definition | ast.If) -> str:
         """The indentation of a block's statements."""
         header, first = self.rows[node.lineno - 1], self.rows[node.body[0].lineno - 1]
-        if node.body[0].lineno > node.lineno and len(_indent(first)) > len(_indent(header)):
-            return _indent(first)
-        return _indent(header) + _unit(self.text)
+        if node.body[0].lineno > node.lineno and len(indent_of(first)) > len(indent_of(header)):
+            return indent_of(first)
+        return indent_of(header) + _unit(self.text)
 
     def bound(self, definition: Definition | None = None) -> set[str]:
         """The names bound where ``definition`` ends, else at the end of the cell, and builtins."""
@@ -232,7 +236,7 @@ class Cell:
         for row, text in enumerate(rows):
             if match := _MARKER.match(text):
                 words = match[2]
-                while not words and self._is_remark(row + 1, _indent(text)):
+                while not words and self._is_remark(row + 1, indent_of(text)):
                     row += 1
                     words = rows[row].strip("# \t")
                 yield row, words
@@ -283,7 +287,7 @@ class Cell:
 
     def room(self, marker: int) -> tuple[int, str]:
         """Below a marker and its remarks, in place of a blank there: the row and the indentation."""
-        indent = _indent(self.rows[marker])
+        indent = indent_of(self.rows[marker])
         row = marker + 1
         while self._is_remark(row, indent):
             row += 1
@@ -307,11 +311,11 @@ class Cell:
         lines = ours.strip().split("\n")
         given: dict[str | None, Any] = dict(zip(order, model.args, strict=False))
         given |= {keyword.arg: keyword for keyword in model.keywords}
-        start, indent = self.span(call)[0], _indent(self.rows[call.lineno - 1])
+        start, indent = self.span(call)[0], indent_of(self.rows[call.lineno - 1])
         for keyword in reversed(call.keywords):
             if is_ellipsis(keyword.value) and isinstance(given.get(keyword.arg), ast.keyword):
                 value = ast.get_source_segment(ours.strip(), given[keyword.arg].value) or ""
-                column = _indent(self.rows[keyword.lineno - 1])
+                column = indent_of(self.rows[keyword.lineno - 1])
                 value = _moved(value.split("\n"), column, _unit(self.text, column))
                 begin, after = self.span(keyword.value)
                 gap = re.match(r"[ \t]*(?=,|$)", self.text[after:], re.M)
@@ -346,7 +350,7 @@ class Cell:
             self.replace(inner, end, inside)
             return
         unit = _unit(self.text, indent)
-        column = _indent(self.rows[parts[0].lineno - 1]) if parts else ""
+        column = indent_of(self.rows[parts[0].lineno - 1]) if parts else ""
         column = column if len(column) > len(indent) else indent + unit
         text = self.text[inner:last] + "," * bool(parts) + (f"  {beside}" if beside else "")
         text += "".join(f"\n{column}{remark}" for remark in remarks if remark)
@@ -360,10 +364,6 @@ def _python(text: str) -> str:
     return python_of(re.sub("[\ud800-\udfff]", "?", text))
 
 
-def _indent(row: str) -> str:
-    return row[: len(row) - len(row.lstrip())]
-
-
 def _unit(text: str, indent: str = "") -> str:
     """One level of indentation: that of ``indent``, itself one level, else the text's first one."""
     found = re.search(r"^([ \t]+)(?![ \t#])\S", text, re.M)
@@ -373,7 +373,7 @@ def _unit(text: str, indent: str = "") -> str:
 
 def _levels(line: str, unit: str) -> str:
     """A line whose levels are four spaces each, with ``unit`` for them."""
-    spaces = len(_indent(line))
+    spaces = len(indent_of(line))
     return unit * (spaces // 4) + " " * (spaces % 4) + line.lstrip()
 
 
@@ -420,7 +420,7 @@ def _body(
 ) -> list[tuple[int, int, str]]:
     """What a header lacks: its colon, its body."""
     edits, rows, last = [], text.split("\n"), header[-1]
-    row, indent = last.end[0] - 1, _indent(text.split("\n")[header[0].start[0] - 1])
+    row, indent = last.end[0] - 1, indent_of(text.split("\n")[header[0].start[0] - 1])
     if header[0].string in ("def", "class") and not _has_colon(header):
         edits.append((row, last.end[1], ":"))
     elif last.string != ":":
@@ -431,12 +431,12 @@ def _body(
     following = list(range(row + 1, len(rows)))
     to_the_end = all(rows[r].lstrip().startswith("#") or not rows[r].strip() for r in following)
     for at in following:  # the comments that are all the body there is
-        deeper = len(_indent(rows[at])) > len(indent) or to_the_end
+        deeper = len(indent_of(rows[at])) > len(indent) or to_the_end
         if rows[at].strip() and not (rows[at].lstrip().startswith("#") and deeper):
             break
         if rows[at].strip():
             row = at
-            column = _indent(rows[at]) if len(_indent(rows[at])) > len(indent) else column
+            column = indent_of(rows[at]) if len(indent_of(rows[at])) > len(indent) else column
     return [*edits, (row, len(rows[row]), f"\n{column}...")]
 
 

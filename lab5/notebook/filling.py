@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from lab5.assignment import FileNames
 from lab5.errors import NotebookError
 from lab5.notebook.cell import Cell, Definition, is_ellipsis
-from lab5.notebook.source import Module, bound_by, module, read_by, renamed
+from lab5.notebook.source import Module, bound_by, indent_of, module, read_by, renamed
 from lab5.notebook.todo import markers
 
 
@@ -117,7 +117,7 @@ def steps(
         if set(required) <= have and not dots:
             return
         row = call.lineno - 1
-        indent = cell.rows[row][: len(cell.rows[row]) - len(cell.rows[row].lstrip())]
+        indent = indent_of(cell.rows[row])
     else:
         cell, row = f.place(item)
     around = cell.around(row)

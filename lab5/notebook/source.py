@@ -95,6 +95,11 @@ def network() -> Module:
     return module("model")
 
 
+def indent_of(row: str) -> str:
+    """The white space that a line begins with."""
+    return row[: len(row) - len(row.lstrip())]
+
+
 def bound_by(tree: ast.AST) -> set[str]:
     """The names that a statement, or the statements of a module, bind in their own scope."""
     found: set[str] = set()
@@ -158,7 +163,7 @@ def _in_chinese(name: str, source: str) -> str:
         if comment and not kept.endswith((":", "(", "[")) and len(kept + comment) < _WIDTH - 4:
             kept = f"{kept}  # {comment}"
         elif comment:
-            lines.append(f"{kept[: len(kept) - len(kept.lstrip())]}# {comment}")
+            lines.append(f"{indent_of(kept)}# {comment}")
         lines.append(kept)
     assert not left, f"{name} has no line for the comments {sorted(left)}"
     return re.sub(r"(:\n)\n+", r"\1", "\n".join(lines))  # no gap where a docstring stood

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab5.notebook.cell import COMPARE, Cell, Definition
+from lab5.notebook.source import indent_of
 from lab5.text import Text
 
 
@@ -38,7 +39,7 @@ PARTS: Final = (
 
 def _guard(cell: Cell, row: int) -> str:
     """What a TODO without words below ``if __name__ == "__main__":`` announces."""
-    indent = len(cell.rows[row]) - len(cell.rows[row].lstrip())
+    indent = len(indent_of(cell.rows[row]))
     above = [
         text
         for text in cell.rows[:row]

@@ -1,6 +1,6 @@
 """3: the report, one PDF: the student's screenshots, the figures of this pair of models, a reflection.
 
-``python -m lab5.report N26140692``. typst sets report_assets/report.typ with this package's fonts
+``python -m lab5.report N26140692``. typst sets assets/report.typ with this package's fonts
 only, so that the same data gives the same bytes everywhere. What only the student can supply and has
 not is left empty with a sentence saying what belongs there.
 """

@@ -22,6 +22,13 @@ class Machine:
     versions: dict[str, str]
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
     facts: dict[str, str] = {}
     if cpuinfo.exists():

@@ -13,7 +13,6 @@ import dataclasses
 import errno
 import functools
 import io
-import json
 import os
 import platform
 import shutil
@@ -35,7 +34,7 @@ from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
 from lab5.checkpoint import open_model
 from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
-from lab5.files import replacing, sha256
+from lab5.files import replacing, sha256, write_json
 from lab5.model import BasicBlock, ResNet18
 from lab5.study import data as cifar10
 
@@ -363,8 +362,7 @@ def train(
         average_with(run.model, start, dataset.train)
     _save({name: _half(value) for name, value in run.model.state_dict().items()}, out)
     log = _log(run, dataset, out)
-    with replacing(out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
+    write_json(out.with_suffix(".json"), log, indent=2)
     checkpoint.unlink(missing_ok=True)
     return log
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from lab5.grading.stand_ins.sessions import KINDS
 
 if TYPE_CHECKING:
     import numpy as np
+
+MILLISECONDS: Final = {  # of a unit, in lower case
+    **dict.fromkeys(("ms", "msec", "毫秒"), 1.0),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒"), 1e3),
+    **dict.fromkeys(("us", "µs", "μs", "微秒"), 1e-3),
+}
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -33,3 +42,13 @@ def errors_of(found: dict[str, Any]) -> str:
     errors = [found["error"]] if found.get("error") else []
     errors += found.get("errors") or []
     return "; ".join(errors)[:300] or "—"
+
+
+def exchanged(named: Iterable[tuple[str, str]]) -> list[str]:
+    """Which of the sessions, given with the kind of their model, are called by the other kind alone."""
+    return [
+        f"{name} = {kind.upper()}"
+        for name, kind in named
+        if kind not in name.lower()
+        and any(other in name.lower() for other in KINDS if other != kind)
+    ]

@@ -15,9 +15,10 @@ from lab5.assignment import (
     network_source,
 )
 from lab5.grading.checks.layout import fp32_present, int8_present, notebook_present
-from lab5.grading.checks.observed import errors_of, relative, require_libraries
+from lab5.grading.checks.observed import errors_of, exchanged, relative, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.evidence.checkpoint import reference_parameters
+from lab5.grading.evidence.onnx_file import is_quantised, steps_apart, trains
 from lab5.text import Text
 
 if TYPE_CHECKING:
@@ -286,11 +287,9 @@ def fp32_shapes(e: Evidence) -> None:
 )  # fmt: skip
 def fp32_inference_graph(e: Evidence) -> None:
     """The FP32 file is an inference graph in floating point: nothing of training, nothing quantised."""
-    bad = [n.op_type for n in e.fp32.nodes if n.op_type == "Dropout" or _trains(n)]
+    bad = [n.op_type for n in e.fp32.nodes if n.op_type == "Dropout" or trains(n)]
     bad += [
-        op
-        for op in e.fp32.operators
-        if "Quantize" in op or op.startswith("QLinear") or op in (*DYNAMIC_OPERATORS, "QGemm")
+        op for op in e.fp32.operators if is_quantised(op) or op in (*DYNAMIC_OPERATORS, "QGemm")
     ]
     if bad:
         raise Fault(
@@ -298,13 +297,6 @@ def fp32_inference_graph(e: Evidence) -> None:
             want="Conv, Relu, Add, AveragePool, Gemm …",
             got=", ".join(sorted(set(bad))),
         )
-
-
-def _trains(node: Any) -> bool:
-    return node.op_type == "BatchNormalization" and (
-        sum(map(bool, node.output)) > 1
-        or any(a.name == "training_mode" and a.i for a in node.attribute)
-    )
 
 
 @check(
@@ -554,7 +546,7 @@ def int8_from_fp32(e: Evidence) -> None:
         weights = {id(w): w for s in same[at:] + same[:at] for w in (s.folded, s.weight)}
         steps = float("inf")
         for weight in (w for w in weights.values() if w is not None):
-            if (steps := min(steps, _steps(layer, weight))) <= 0.51:
+            if (steps := min(steps, steps_apart(layer, weight))) <= 0.51:
                 break
         if not steps <= 0.51:
             raise Fault(
@@ -562,12 +554,6 @@ def int8_from_fp32(e: Evidence) -> None:
                 want=Text("at most half a step", "最多半個量化步階"),
                 got=f"{steps:.3g}",
             )
-
-
-def _steps(layer: Any, weight: np.ndarray) -> float:
-    """The largest difference in steps of the quantised layer; steps near zero are all alike."""
-    farthest = abs(layer.weight - weight).reshape(len(weight), -1).max(1)
-    return float((farthest / layer.scale.clip(min=1e-7)).max())
 
 
 @check(
@@ -707,12 +693,7 @@ def sessions_opened(e: Evidence) -> None:
             want="FP32, INT8",
             got=", ".join(o["file"] for o in found["opened"]) or errors_of(found),
         )
-    crossed = [
-        f"{name} = {kind.upper()}"
-        for name, kind in found["named"]
-        if any(other in name.lower() for other in kinds - {kind}) and kind not in name.lower()
-    ]
-    if crossed:
+    if crossed := exchanged(found["named"]):
         raise Fault(
             Text("The models are exchanged.", "兩個模型對調了。"),
             want="sess_fp32 = FP32, sess_int8 = INT8",

@@ -14,7 +14,7 @@ from lab5.assignment import (
     TOP_K,
 )
 from lab5.grading.checks.layout import notebook_present
-from lab5.grading.checks.observed import errors_of, require_libraries
+from lab5.grading.checks.observed import MILLISECONDS, errors_of, require_libraries
 from lab5.grading.core import Advice, Blocked, Fault, check
 from lab5.grading.stand_ins.pictures import pictures
 from lab5.text import Text
@@ -271,11 +271,10 @@ def _probabilities(kind: str, x: Any, seed: int) -> np.ndarray:
     """The softmax of what the stand-in model of that kind gives for ``x``."""
     import numpy as np
 
+    from lab5.compare import softmax
     from lab5.grading.stand_ins.sessions import logits_of
 
-    logits = logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(np.float64)
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum())
+    return softmax(logits_of(kind, np.asarray(x, np.float32), seed)[0].astype(np.float64))
 
 
 def _results(e: Evidence) -> list[tuple[str, list[tuple[str, float]], np.ndarray]]:
@@ -382,11 +381,6 @@ def _is_softmax(label: list[tuple[str, float]], probabilities: np.ndarray) -> bo
     return _close(got, sorted(probabilities, reverse=True)[: len(got)])
 
 
-_MILLISECONDS: Final = {
-    **dict.fromkeys(("ms", "msec", "毫秒"), 1.0),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒"), 1e3),
-    **dict.fromkeys(("us", "µs", "μs", "微秒"), 1e-3),
-}
 _NUMBER: Final = re.compile(
     r"(?<![A-Za-z0-9_.])[x×]?(\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([A-Za-zµμ]+|毫秒|微秒|秒|[%％])?",
     re.IGNORECASE,
@@ -397,7 +391,7 @@ def _times(text: str) -> list[float]:
     """The times in ``text``, in ms; a number without a unit may be ms or s."""
     found = []
     for number, unit in _NUMBER.findall(text):
-        if (factor := _MILLISECONDS.get(unit.lower())) is not None:
+        if (factor := MILLISECONDS.get(unit.lower())) is not None:
             found.append(float(number) * factor)
         else:
             found += [float(number), float(number) * 1e3]
@@ -461,7 +455,7 @@ def compare_speedup(e: Evidence) -> None:
             value = float(number)
             if unit in ("%", "％"):  # so much faster, or so much less time
                 found += [1 + value / 100] + ([1 / (1 - value / 100)] if value < 100 else [])
-            elif unit.lower() not in _MILLISECONDS:
+            elif unit.lower() not in MILLISECONDS:
                 found.append(value)
         wanted = {fp32[0] / int8[0], sum(fp32) / sum(int8)}
         whole = [float(n) for n in re.findall(r"(?<![\d.])(\d+)\s*(?:[x×倍]|times)", text)]

@@ -67,6 +67,7 @@ class Layer:
     scale: np.ndarray | None = None  # () or (out,)
     folded: np.ndarray | None = None  # the weight times what a following BatchNorm multiplies by
     folded_bias: np.ndarray | None = None
+    node: Any = None  # that it was read from
 
     @property
     def is_convolution(self) -> bool:
@@ -289,7 +290,12 @@ class OnnxFile:
     @_read
     def layers(self) -> list[Layer]:
         """The layers with weights, in the order in which they run."""
-        return [layer for node in self.nodes if (layer := self._layer(node)) is not None]
+        found = []
+        for node in self.nodes:
+            if (layer := self._layer(node)) is not None:
+                layer.node = node
+                found.append(layer)
+        return found
 
     @_read
     def float_layers(self) -> list[str]:
@@ -402,6 +408,26 @@ def folded(
 
 def _out_first(weight: np.ndarray, transposed: bool) -> np.ndarray:
     return weight.T if transposed and weight.ndim == 2 else weight
+
+
+def is_quantised(operator: str) -> bool:
+    """Whether it quantises or computes on what is; of QOperator's, QGemm is called otherwise."""
+    return "Quantize" in operator or operator.startswith("QLinear")
+
+
+def trains(node: Any) -> bool:
+    """Whether it is a BatchNorm that takes the statistics of what it is given."""
+    return node.op_type == "BatchNormalization" and (
+        sum(map(bool, node.output)) > 1
+        or any(a.name == "training_mode" and a.i for a in node.attribute)
+    )
+
+
+def steps_apart(layer: Layer, weight: np.ndarray) -> float:
+    """The largest difference to a quantised layer's weight, in its steps; those near zero are all alike."""
+    assert layer.scale is not None
+    farthest = abs(layer.weight - weight).reshape(len(weight), -1).max(1)
+    return float((farthest / layer.scale.clip(min=1e-7)).max())
 
 
 def in_order(layers: list[Layer]) -> list[Layer] | None:

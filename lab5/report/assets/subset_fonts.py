@@ -3,7 +3,7 @@
     npm pack @expo-google-fonts/noto-sans-tc@0.4.3
     tar xzf expo-google-fonts-noto-sans-tc-0.4.3.tgz
     pip install fonttools
-    python lab5/report_assets/subset_fonts.py package
+    python lab5/report/assets/subset_fonts.py package
 
 Kept: Big5 level 1 (the 5,401 characters of everyday Traditional Chinese), Big5's symbols and its
 seven ETEN additions, and what the fonts have of the Unicode blocks below. characters.txt lists what

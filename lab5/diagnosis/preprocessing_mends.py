@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD
 from lab5.diagnosis import preprocessing as p
-from lab5.diagnosis.source import Place, Source
-from lab5.text import Text
+from lab5.diagnosis.source import Mend, Place, Source
 
 # The steps in their order: what a line with it says, and what it should say; {0} is read, {1} is bound.
 _STEPS: Final[tuple[tuple[str, str, str], ...]] = (
@@ -41,9 +40,7 @@ _STEP_OF: Final[dict[Any, str]] = {
 _CONSTANTS: Final = {"CIFAR10_MEAN": CIFAR10_MEAN, "CIFAR10_STD": CIFAR10_STD}
 
 
-def mended_preprocess(
-    source: Source, function: str, cause: Any, causes: Sequence[Any]
-) -> tuple[tuple[int, int] | None, Text | str]:
+def mended_preprocess(source: Source, function: str, cause: Any, causes: Sequence[Any]) -> Mend:
     """Where a cause stands in ``preprocess``, and all of them mended, as a diff.
 
     Args:
