@@ -17,7 +17,6 @@ import torch
 from lab5.assignment import FileNames
 from lab5.commands import notebook as notebook_command
 from lab5.commands.package import main
-from tests.conftest import FIXTURES
 
 NAMES = FileNames("N26140692")
 
