@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from lab5 import assignment
 from lab5.assignment import FileNames, inlined
@@ -475,3 +476,50 @@ print(reference_parameters()["fc.weight"])
         text=True,
     )
     assert done.stdout == "[10, 300]\n", done.stderr
+
+
+TINY = """
+import torch
+from torch import nn
+
+class BasicBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return x * self.scale
+
+class ResNet18(nn.Module):
+    def __init__(self, ResBlock, num_classes=3):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.BatchNorm2d(4), ResBlock(4))
+        self.head = nn.Linear(4 * 4 * 4, num_classes)  # 32 x 32 pixels only
+
+    def forward(self, x):
+        return self.head(self.stem(x).flatten(1))
+"""
+
+
+def test_another_network_is_trained(tmp_path):
+    """At the assignment's size; all of its parameters, and ``lab5.checkpoint`` reads what is left."""
+    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
+    (tmp_path / "next.toml").write_text(
+        "network = 'tiny.py'\nclasses = ['red', 'green', 'blue']", encoding="utf-8"
+    )
+    for split in ("train", "test"):
+        for name in ("red", "green", "blue"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32), name).save(folder / "0.png")
+    asked = ("train", "--assignment", "next.toml", "--data", "data")
+    done = run(*asked, "--epochs", 2, "--out", "first.pth", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    log = json.loads((tmp_path / "first.json").read_text())
+    assert [row["side"] for row in log["history"]] == [32, 32]
+    state = torch.load(tmp_path / "first.pth", weights_only=True)
+    assert state["head.weight"].shape == (3, 64)
+    assert (state["stem.2.scale"] != 1).any()
+    more = ("--weights", "first.pth", "--last", 1, "--average", "--epochs", 2, "--out", "more.pth")
+    done = run(*asked, *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
