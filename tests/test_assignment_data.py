@@ -433,6 +433,47 @@ def test_a_hand_in_of_our_network_is_not_that_of_another(networked, good_files, 
     }  # fmt: skip
 
 
+def diagnosed(archive: Path, folder: Path, weights: Path, *arguments: str) -> dict:
+    """By the assignment of ``folder``."""
+    out = archive.with_suffix(".json")
+    options = ("--weights", weights, "--json", out, "--assignment", folder / "next.toml")
+    done = run("diagnose", archive, *options, "--lang", "en", *arguments, cwd=archive.parent)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_of_another_network_causes_are_named_only_where_they_are_known(
+    networked, weights, tmp_path
+):
+    with zipfile.ZipFile(networked / "submission" / handin.ARCHIVE) as opened:
+        files = {name: opened.read(name) for name in opened.namelist()}
+    found = diagnosed(handin.write_zip(tmp_path / "good.zip", files), networked, weights)
+    assert (found["causes"], found["unknown"]) == ([], [])
+    text = files[handin.NOTEBOOK].decode()
+    for old, new in (
+        ("F.max_pool2d(out, 4)", "F.avg_pool2d(out, 4)"),
+        ("np.asarray(img, dtype=np.float32) / 255.0", "np.asarray(img, dtype=np.float32)"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    files[handin.NOTEBOOK] = text.encode()
+    found = diagnosed(handin.write_zip(tmp_path / "faulty.zip", files), networked, weights)
+    assert [cause["name"] for cause in found["causes"]] == ["not-divided-by-255"]
+    (unknown,) = found["unknown"]
+    assert unknown.startswith("1.1 network-output: ")
+
+
+def test_the_layers_of_another_network_are_refused(tmp_path):
+    (tmp_path / "other.py").write_text(
+        "class BasicBlock: pass\nclass ResNet18: pass", encoding="utf-8"
+    )
+    (tmp_path / "next.toml").write_text("network = 'other.py'", encoding="utf-8")
+    done = run("diagnose", ".", "--layers", "--assignment", "next.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "lab5.model's layers" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("named", "content"),
     [
