@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pypdf import PdfReader
 
 from lab5 import assignment
 from lab5.assignment import FileNames, inlined
@@ -230,6 +232,14 @@ def test_what_is_imported_stays(tmp_path, capsys):
     assert rubric.main(["--assignment", str(tmp_path / "next.toml")]) == 0
 
 
+def test_the_data_set_of_other_classes_cannot_be_fetched(tmp_path):
+    (tmp_path / "next.toml").write_text(CHANGED, encoding="utf-8")
+    done = run("data", "--assignment", "next.toml", cwd=tmp_path, LAB5_CACHE=str(tmp_path / "c"))
+    assert done.returncode == 1
+    assert "not CIFAR-10's but apple" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
 def test_results_of_two_assignments_are_not_mixed(tmp_path):
     code = "from lab5.classroom.marking import suite_version; print(suite_version())"
     found = set()
@@ -334,6 +344,17 @@ def test_a_hand_in_of_the_changed_assignment_earns_all_that_a_machine_can_give(c
     assert one["manual"] == 6.4  # 2 + 2, and 2 of 5 of six
     points = {item["id"]: item["points"] for item in one["items"]}
     assert (points["1.1"], points["1.4"], points["2.2"], points["3.3"]) == (7, 13, 9, 6)
+
+
+@pytest.mark.slow
+def test_nothing_made_for_other_classes_speaks_of_cifar10(changed):
+    with zipfile.ZipFile(changed / "submission" / "A1234_lab6.zip") as opened:
+        notebook = opened.read("A1234.ipynb").decode()
+        report = PdfReader(io.BytesIO(opened.read("A1234_report.pdf")))
+    assert "CIFAR-10" not in notebook
+    text = "".join(page.extract_text() for page in report.pages)
+    assert "FP32" in text
+    assert "CIFAR" not in text
 
 
 @pytest.mark.slow
