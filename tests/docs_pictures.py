@@ -17,7 +17,7 @@ from tests import classes, report_examples
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {"page-en": "en", "page-zh": "zh-TW"}
-TRIES = 100  # until its figures are those of a machine that does nothing else
+TRIES = 100  # until the page does not say that the machine was busy
 
 
 def page(out: Path) -> None:
