@@ -19,7 +19,7 @@ VERBS: Final = {
     "report": Text("only the report", "只產生報告"),
     "screenshots": Text("the page on emulated devices", "在模擬裝置上拍攝網頁"),
     "quantize": Text("only the quantisation", "只做量化"),
-    "evaluate": Text("PyTorch, FP32 and INT8 side by side on CIFAR-10", "三種模型的準確率"),
+    "evaluate": Text("PyTorch, FP32 and INT8 side by side on the test set", "三種模型的準確率"),
     "sqnr": Text("which layer quantisation hurts", "量化傷害了哪一層"),
     "saturation": Text("whether an INT8 file overflows 16 bits", "INT8 檔是否會在 16 位元溢位"),
     "bench": Text("speed of every engine in one run", "各推論引擎的速度"),

@@ -122,8 +122,11 @@ def add_calibration(parser: Parser) -> None:
 
 
 def add_data(parser: Parser) -> None:
-    """The option ``--data`` of the commands that use CIFAR-10."""
-    text = Text("a copy of CIFAR-10; otherwise the cache", "CIFAR-10 的副本，預設用快取")
+    """The option ``--data`` of the commands that use the data set."""
+    text = Text(
+        "a copy of CIFAR-10, or a folder <class>/<name>.png; otherwise the cache",
+        "CIFAR-10 的副本，或含有 <類別>/<名稱>.png 的資料夾，預設用快取",
+    )
     parser.add("--data", text, type=Path)
 
 

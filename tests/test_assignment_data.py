@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from pypdf import PdfReader
 
 from lab5 import assignment
 from lab5.assignment import FileNames, inlined
@@ -229,6 +232,14 @@ def test_what_is_imported_stays(tmp_path, capsys):
     assert rubric.main(["--assignment", str(tmp_path / "next.toml")]) == 0
 
 
+def test_the_data_set_of_other_classes_cannot_be_fetched(tmp_path):
+    (tmp_path / "next.toml").write_text(CHANGED, encoding="utf-8")
+    done = run("data", "--assignment", "next.toml", cwd=tmp_path, LAB5_CACHE=str(tmp_path / "c"))
+    assert done.returncode == 1
+    assert "not CIFAR-10's but apple" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
 def test_results_of_two_assignments_are_not_mixed(tmp_path):
     code = "from lab5.classroom.marking import suite_version; print(suite_version())"
     found = set()
@@ -336,6 +347,17 @@ def test_a_hand_in_of_the_changed_assignment_earns_all_that_a_machine_can_give(c
 
 
 @pytest.mark.slow
+def test_nothing_made_for_other_classes_speaks_of_cifar10(changed):
+    with zipfile.ZipFile(changed / "submission" / "A1234_lab6.zip") as opened:
+        notebook = opened.read("A1234.ipynb").decode()
+        report = PdfReader(io.BytesIO(opened.read("A1234_report.pdf")))
+    assert "CIFAR-10" not in notebook
+    text = "".join(page.extract_text() for page in report.pages)
+    assert "FP32" in text
+    assert "CIFAR" not in text
+
+
+@pytest.mark.slow
 def test_as_a_hand_in_of_this_assignment_it_fails_what_the_change_concerns(changed, tmp_path):
     one, lost = graded(tmp_path, changed / "submission" / "A1234_lab6.zip")
     assert one["points"] == 100
@@ -432,6 +454,47 @@ def test_a_hand_in_of_our_network_is_not_that_of_another(networked, good_files, 
     }  # fmt: skip
 
 
+def diagnosed(archive: Path, folder: Path, weights: Path, *arguments: str) -> dict:
+    """By the assignment of ``folder``."""
+    out = archive.with_suffix(".json")
+    options = ("--weights", weights, "--json", out, "--assignment", folder / "next.toml")
+    done = run("diagnose", archive, *options, "--lang", "en", *arguments, cwd=archive.parent)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_of_another_network_causes_are_named_only_where_they_are_known(
+    networked, weights, tmp_path
+):
+    with zipfile.ZipFile(networked / "submission" / handin.ARCHIVE) as opened:
+        files = {name: opened.read(name) for name in opened.namelist()}
+    found = diagnosed(handin.write_zip(tmp_path / "good.zip", files), networked, weights)
+    assert (found["causes"], found["unknown"]) == ([], [])
+    text = files[handin.NOTEBOOK].decode()
+    for old, new in (
+        ("F.max_pool2d(out, 4)", "F.avg_pool2d(out, 4)"),
+        ("np.asarray(img, dtype=np.float32) / 255.0", "np.asarray(img, dtype=np.float32)"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    files[handin.NOTEBOOK] = text.encode()
+    found = diagnosed(handin.write_zip(tmp_path / "faulty.zip", files), networked, weights)
+    assert [cause["name"] for cause in found["causes"]] == ["not-divided-by-255"]
+    (unknown,) = found["unknown"]
+    assert unknown.startswith("1.1 network-output: ")
+
+
+def test_the_layers_of_another_network_are_refused(tmp_path):
+    (tmp_path / "other.py").write_text(
+        "class BasicBlock: pass\nclass ResNet18: pass", encoding="utf-8"
+    )
+    (tmp_path / "next.toml").write_text("network = 'other.py'", encoding="utf-8")
+    done = run("diagnose", ".", "--layers", "--assignment", "next.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "lab5.model's layers" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("named", "content"),
     [
@@ -475,3 +538,50 @@ print(reference_parameters()["fc.weight"])
         text=True,
     )
     assert done.stdout == "[10, 300]\n", done.stderr
+
+
+TINY = """
+import torch
+from torch import nn
+
+class BasicBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return x * self.scale
+
+class ResNet18(nn.Module):
+    def __init__(self, ResBlock, num_classes=3):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.BatchNorm2d(4), ResBlock(4))
+        self.head = nn.Linear(4 * 4 * 4, num_classes)  # 32 x 32 pixels only
+
+    def forward(self, x):
+        return self.head(self.stem(x).flatten(1))
+"""
+
+
+def test_another_network_is_trained(tmp_path):
+    """At the assignment's size; all of its parameters, and ``lab5.checkpoint`` reads what is left."""
+    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
+    (tmp_path / "next.toml").write_text(
+        "network = 'tiny.py'\nclasses = ['red', 'green', 'blue']", encoding="utf-8"
+    )
+    for split in ("train", "test"):
+        for name in ("red", "green", "blue"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32), name).save(folder / "0.png")
+    asked = ("train", "--assignment", "next.toml", "--data", "data")
+    done = run(*asked, "--epochs", 2, "--out", "first.pth", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    log = json.loads((tmp_path / "first.json").read_text())
+    assert [row["side"] for row in log["history"]] == [32, 32]
+    state = torch.load(tmp_path / "first.pth", weights_only=True)
+    assert state["head.weight"].shape == (3, 64)
+    assert (state["stem.2.scale"] != 1).any()
+    more = ("--weights", "first.pth", "--last", 1, "--average", "--epochs", 2, "--out", "more.pth")
+    done = run(*asked, *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

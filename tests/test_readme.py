@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.conftest import FIXTURES
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-TW.md")
 SERVES = "lab5 app"  # until Ctrl-C
+WHEEL = "lab5-*.whl"
+CLONES = {".", ".[test]"}  # what only a clone has
 CLASS = students({"comparison-fails": 1, "good": 1})
 
 
@@ -40,14 +43,18 @@ def commands(name: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for block in blocks(name) for line in block]
 
 
+def words(block: list[str]) -> set[str]:
+    return {word for line in block for word in shlex.split(line, comments=True)}
+
+
 def test_both_have_the_same_commands():
     assert commands(READMES[0]) == commands(READMES[1])
 
 
 @pytest.mark.parametrize("name", READMES)
 def test_every_command_can_be_understood(name):
-    found = [words for words in commands(name) if words[0] == "lab5"]
-    assert {words[1] for words in found} >= {"package", "app", "grade", "diagnose"}
+    found = [command for command in commands(name) if command[0] == "lab5"]
+    assert {verb for _, verb, *_ in found} >= {"package", "app", "grade", "diagnose"}
     for _, verb, *arguments in found:
         import_module(f"lab5.commands.{verb}").parser().parse_args(arguments)
 
@@ -66,11 +73,12 @@ def test_every_link_leads_to_a_file(name):
 
 @pytest.mark.slow
 def test_every_block_runs_in_a_clean_environment(tmp_path, good_files):
-    """Word for word and in order, in a fresh clone with a new virtual environment.
+    """Word for word and in order: in a fresh clone with a new virtual environment, then with its wheel
+    in the clone's place in an empty folder.
 
     But that of ``pytest`` the tests are only collected: CI runs that command as it stands.
     """
-    clone, venv = tmp_path / "clone", tmp_path / "venv"
+    clone, empty, venv = tmp_path / "clone", tmp_path / "empty", tmp_path / "venv"
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     kept = subprocess.check_output([venv / "bin/pip", "cache", "dir"], text=True).strip()
@@ -86,16 +94,35 @@ def test_every_block_runs_in_a_clean_environment(tmp_path, good_files):
     }
     (tmp_path / "class").mkdir()
     given = readers_files(tmp_path / "class", good_files)
-    for block in blocks(READMES[0]):
-        for name in given.keys() & {word for line in block for word in shlex.split(line)}:
-            shutil.copyfile(given[name], clone / name)
+    every = blocks(READMES[0])
+    follow([block for block in every if WHEEL not in words(block)], clone, environment, given)
+
+    print(done("pip uninstall -y lab5", tmp_path, environment))
+    (wheel,) = (clone / "dist").glob(WHEEL)
+    with zipfile.ZipFile(wheel) as packed:
+        members = packed.infolist()
+    unpacked = sum(member.file_size for member in members)
+    print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, {unpacked:,} unpacked")
+    info = wheel.name.replace("-py3-none-any.whl", ".dist-info")
+    assert {member.filename.split("/")[0] for member in members} == {"lab5", info}
+    empty.mkdir()
+    shutil.copy(wheel, empty)
+    follow([block for block in every if not words(block) & CLONES], empty, environment, given)
+
+
+def follow(
+    found: list[list[str]], folder: Path, environment: dict[str, str], given: dict[str, Path]
+) -> None:
+    """Run blocks in a folder, each with those of the reader's files that it names."""
+    for block in found:
+        for name in given.keys() & words(block):
+            shutil.copyfile(given[name], folder / name)
         for line in block:
             run = served if line.startswith(SERVES) else done
-            print(line, run(line, clone, environment), sep="\n")
-    assert (clone / "submission/N26140692_lab5.zip").is_file()
+            print(line, run(line, folder, environment), sep="\n")
     for name in ("grades/worksheet.csv", "feedback.zip", "class.csv", "pages/index.html"):
-        assert (clone / name).is_file(), name
-    everybody = (clone / "class.csv").read_text("utf-8-sig")
+        assert (folder / name).is_file(), name
+    everybody = (folder / "class.csv").read_text("utf-8-sig")
     assert all(one.id in everybody for one in CLASS)
 
 

@@ -51,11 +51,11 @@ def parser() -> Parser:
 @command
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
-    if network_source():
+    if network_source() and (args.layers is not None or args.benchmark):
         raise UsageError(
-            "The assignment names a network of its own, and lab5 diagnose knows lab5.model's layers only. "
-            "lab5 grade says which checks fail.",
-            zh="作業指定了其他網路，而 lab5 diagnose 只認得 lab5.model 的各層。請改用 lab5 grade。",
+            "The assignment names a network of its own, and --layers and --benchmark know lab5.model's layers "
+            "only. Leave them out.",
+            zh="作業指定了其他網路，而 --layers 與 --benchmark 只認得 lab5.model 的各層。請拿掉這個選項。",
         )
     if args.benchmark:
         _benchmark()

@@ -1,4 +1,4 @@
-"""``lab5 evaluate``: PyTorch, FP32 and INT8 side by side on CIFAR-10."""
+"""``lab5 evaluate``: PyTorch, FP32 and INT8 side by side on the test set."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def parser() -> Parser:
     found = Parser(
         "evaluate",
         Text(
-            "PyTorch, FP32 ONNX and INT8 ONNX on the CIFAR-10 test set",
-            "三種模型在 CIFAR-10 測試集的準確率",
+            "PyTorch, FP32 ONNX and INT8 ONNX on the test set",
+            "三種模型在測試集的準確率",
         ),
     )
     add_weights(found)

@@ -1,4 +1,4 @@
-"""``lab5 train``: train the network on CIFAR-10, on a CPU or a GPU."""
+"""``lab5 train``: train the assignment's network, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab5.text import Text
 
 
 def parser() -> Parser:
-    found = Parser("train", Text("Train the ResNet18 on CIFAR-10", "在 CIFAR-10 上訓練 ResNet18"))
+    found = Parser("train", Text("Train the network", "訓練網路"))
     found.add("--epochs", Text("by default the recipe's", "預設依訓練設定"), type=int)
     found.add("--weights", Text("train these on", "從這個權重檔繼續訓練"), type=Path)
     last = Text("with --weights, the epochs to repeat", "搭配 --weights，重複最後幾個 epoch")

@@ -21,7 +21,7 @@ COMMENTS: Final[dict[str, dict[str, str]]] = {
     },
     "ResNet18": {
         "class ResNet18": "完整網路：conv1 + 4 個 layer + fc",
-        "self.conv1": "CIFAR-10 的圖只有 32x32，第一層用 3x3、stride 1，不縮小",
+        "self.conv1": "圖片只有 32x32，第一層用 3x3、stride 1，不縮小",
         "self.layer1": "每個 layer 有兩個殘差區塊；layer2 到 layer4 各把長寬減半",
         "self.fc": f"512 個特徵 -> {NUM_CLASSES} 個類別",
         "for s in": "只有第一個區塊用指定的 stride，其餘為 1",

@@ -6,7 +6,7 @@ import base64
 import math
 from typing import TYPE_CHECKING, Any
 
-from lab5.assignment import EXPECTED_LOSS_PP, EXPECTED_SIZE_CUT, EXPECTED_SPEEDUP
+from lab5.assignment import EXPECTED_LOSS_PP, EXPECTED_SIZE_CUT, EXPECTED_SPEEDUP, IS_CIFAR10
 from lab5.compare import BUSY
 from lab5.report.measure import Accuracy, Agreement, LayerSqnr, Measurements
 from lab5.text import Language, Text
@@ -20,7 +20,6 @@ Files = dict[str, bytes]  # pictures by the name under which report.typ finds th
 MB = 1e6  # bytes; file sizes are decimal, as file managers show them
 BUSY_SHARE = 0.8  # of a core, below which something else ran while the models were timed
 DB_A_BIT = 6.02  # 20 log10(2)
-HOW_TO_GET_DATA = "python -m lab5.data"
 _MINUS = "−"
 
 
@@ -389,6 +388,17 @@ def _confusion_table(a: Accuracy, lang: Language) -> list[Block]:
 
 
 def _no_data(lang: Language) -> Block:
+    before, command, after = (
+        Text("need CIFAR-10's test images. Run ", "需要 CIFAR-10 測試影像。執行 "),
+        "python -m lab5.data",
+        Text(" once, then make the report again.", " 下載一次，再重做報告即可補上。"),
+    )
+    if not IS_CIFAR10:  # which nobody can fetch
+        before, command, after = (
+            Text("need test images of these classes. ", "需要這些類別的測試影像。"),
+            "python -m lab5.evaluate --data",
+            Text(" measures it on a folder of them.", " 可在這些影像的資料夾上量測準確率。"),
+        )
     return {
         "kind": "todo",
         "runs": [
@@ -398,17 +408,12 @@ def _no_data(lang: Language) -> Block:
             },
             {
                 "t": Text(
-                    "Accuracy, overall and by class, and the confusions that changed need CIFAR-10's test "
-                    "images. Run ",
-                    "整體與各類別的準確率、改變的混淆需要 CIFAR-10 測試影像。執行 ",
+                    f"Accuracy, overall and by class, and the confusions that changed {before.en}",
+                    f"整體與各類別的準確率、改變的混淆{before.zh}",
                 ).say(lang)
             },
-            {"t": HOW_TO_GET_DATA, "c": True},
-            {
-                "t": Text(
-                    " once, then make the report again.", " 下載一次，再重做報告即可補上。"
-                ).say(lang)
-            },
+            {"t": command, "c": True},
+            {"t": after.say(lang)},
         ],
     }
 

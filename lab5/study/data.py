@@ -328,11 +328,7 @@ def load(path: Path | None = None) -> Cifar10:
     if path is not None:
         return read(path)
     if not IS_CIFAR10:
-        raise DataMissing(
-            f"The assignment's classes are not CIFAR-10's but {', '.join(CLASSES)}: give a folder of such "
-            "pictures, <class>/<name>.png.",
-            zh=f"作業的類別不是 CIFAR-10 的，而是 {'、'.join(CLASSES)}：請指定含有 <類別>/<名稱>.png 的資料夾。",
-        )
+        raise _other_classes()
     file = cache_dir() / _CACHE_FILE
     if not file.exists():
         raise DataMissing(
@@ -352,6 +348,14 @@ def load(path: Path | None = None) -> Cifar10:
         raise
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise _damaged(str(file), str(error)) from error
+
+
+def _other_classes() -> DataMissing:
+    return DataMissing(
+        f"The assignment's classes are not CIFAR-10's but {', '.join(CLASSES)}: give a folder of such "
+        "pictures, <class>/<name>.png.",
+        zh=f"作業的類別不是 CIFAR-10 的，而是 {'、'.join(CLASSES)}：請指定含有 <類別>/<名稱>.png 的資料夾。",
+    )
 
 
 def store(data: Cifar10) -> Path:
@@ -380,8 +384,11 @@ def fetch(source: str = "auto", *, force: bool = False) -> Path:
         force: fetch even when the cache is filled; it is replaced only once all is well.
 
     Raises:
+        DataMissing: the assignment's classes are others.
         DataError: no source answered, or what came is not what its hash promises.
     """
+    if not IS_CIFAR10:
+        raise _other_classes()
     if cached() and not force:
         return cache_dir() / _CACHE_FILE
     cache_dir().mkdir(parents=True, exist_ok=True)

@@ -210,8 +210,8 @@ def evaluate(
     """
     if not len(split):
         raise DataError(
-            "There are no test images to evaluate on. Give a copy of CIFAR-10 with --data.",
-            zh="沒有可用來評估的測試影像。請用 --data 指定 CIFAR-10。",
+            "There are no test images to evaluate on. Give a data set with --data.",
+            zh="沒有可用來評估的測試影像。請用 --data 指定資料集。",
         )
     from lab5.checkpoint import open_model
     from lab5.session import PROVIDERS, build_session

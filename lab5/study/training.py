@@ -1,10 +1,11 @@
-"""Training the assignment's ResNet18; ``lab5.study.train`` is the command.
+"""Training the assignment's network; ``lab5 train`` is the command.
 
 The convolutions are trained by Muon (K. Jordan et al., 2024, kellerjordan.github.io/posts/muon),
 which wants far fewer epochs than SGD; BatchNorm and the classifier by Nesterov SGD. Every
 convolution is followed by BatchNorm, so its scale has no effect and is held fixed. Resolution grows
-during the run (progressive resizing), which is what makes a CPU run affordable. The last epoch is
-the result: no choice is made on the test set.
+during the run (progressive resizing), which is what makes a CPU run affordable; a network that the
+assignment names in place of ``lab5.model``'s sees the assignment's size only. The last epoch is the
+result: no choice is made on the test set.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, CLASSES, IMAGE_SIZE
-from lab5.checkpoint import open_model
+from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE, network_source
+from lab5.checkpoint import open_model, untrained
 from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing, sha256, write_json
-from lab5.model import BasicBlock, ResNet18
+from lab5.model import ResNet18
 from lab5.study import data as cifar10
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
@@ -64,7 +65,7 @@ class Recipe:
 
     def resolution(self, epoch: int) -> int:
         """Pixels a side in epoch 0, 1, …; the last is at the assignment's size however short."""
-        if epoch == self.epochs - 1:
+        if epoch == self.epochs - 1 or network_source():
             return self.resolutions[-1][1]
         return next(side for end, side in self.resolutions if epoch < end * self.epochs - 1e-9)
 
@@ -144,10 +145,16 @@ def augmented(images: Tensor, pad: int, random: torch.Generator) -> Tensor:
 
 
 def logits_at_any_size(model: ResNet18, x: Tensor) -> Tensor:
-    """The network's forward pass with its 4x4 average pool widened to whatever is left."""
+    """The network's forward pass with its 4x4 average pool widened to whatever is left.
+
+    Of a network that the assignment names, its own pass: what of it depends on the size is not known.
+    """
+    if network_source():
+        logits: Tensor = model(x)
+        return logits
     for stage in (model.conv1, model.layer1, model.layer2, model.layer3, model.layer4):
         x = stage(x)
-    logits: Tensor = model.fc(x.mean((2, 3)))
+    logits = model.fc(x.mean((2, 3)))
     return logits
 
 
@@ -189,16 +196,16 @@ class Run:
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
         self.recipe, self.seed, self.device = recipe, seed, device
-        model = ResNet18(BasicBlock, num_classes=len(CLASSES))
+        model = untrained()
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         everything = dict(self.model.named_parameters())
         filters = [p for p in everything.values() if p.ndim == 4]
         head = [p for p in everything.values() if p.ndim == 2]
-        vectors = [p for p in everything.values() if p.ndim == 1]
+        rest = [p for p in everything.values() if p.ndim not in (2, 4)]
         self.filters = Muon(filters, recipe.filter_momentum, recipe.newton_schulz)
         groups: list[dict[str, Any]] = [
             {"params": head, "weight_decay": recipe.weight_decay},
-            {"params": vectors},
+            {"params": rest},
         ]
         self.others = torch.optim.SGD(groups, lr=0.0, momentum=recipe.other_momentum, nesterov=True)
         self.epoch = recipe.first

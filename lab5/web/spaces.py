@@ -70,7 +70,7 @@ pinned: false
 
 # {title}
 
-CIFAR-10 圖片分類：比較 FP32 與 INT8 模型。
+比較 FP32 與 INT8 模型對圖片的分類。
 Compares an FP32 and an INT8 model on your picture.
 
 上傳方式：在 https://huggingface.co/new-space 建立 Gradio Space，再把這個資料夾的內容推送上去。
