@@ -7,6 +7,7 @@ import ast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab5.diagnosis.fp32_mends import strides
 from lab5.diagnosis.source import Source
 from lab5.grading.evidence.program import Cell
 from tests.diffs import apply
@@ -64,3 +65,12 @@ def test_what_a_function_calls_is_looked_into():
     source = Source([Cell("code", "def h(a):\n    return a[::-1]\ndef g(x):\n    return h(x)\n")])
     hit = source.within(source.function("g"), lambda n: isinstance(n, ast.Slice))
     assert hit.at == (0, 2)
+
+
+def test_strides_are_read_however_the_stages_are_called():
+    text = (
+        "make = self.make_layer\na = make_layer(block, 64, 2, 1)\nb = make_layer(block=B, num=2)\n"
+    )
+    stages = "".join(f"l{n} = self.make_layer(ResBlock, 64, 2, stride={n})\n" for n in (1, 2, 2, 2))
+    assert strides(Source([Cell("code", stages)])) == "1, 1, 2, 2, 2"
+    assert strides(Source([Cell("code", text)])) == "?"

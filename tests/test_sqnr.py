@@ -148,3 +148,4 @@ def test_the_command_writes_what_it_shows(fp32, int8, tmp_path, capsys, monkeypa
     assert chart.read_text().startswith("<svg")
     assert "layer4.1.left.3" in capsys.readouterr().out
     assert main([str(fp32), str(fp32)]) == 1
+    assert main([str(fp32), str(int8), "--images", "0"]) == 2

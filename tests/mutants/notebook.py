@@ -743,8 +743,6 @@ def none_not_handled(h: HandIn) -> None:
 
 # 2.3
 
-_INTERFACE = "demo = gr.Interface(\n    fn=compare_fp32_int8,\n"
-
 
 @fault("interface-built")
 def no_interface(h: HandIn) -> None:
