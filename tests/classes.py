@@ -152,7 +152,7 @@ def main(out: Path) -> None:
     from lab5.web.screenshots import chromium
 
     marked = example()
-    html.write(out, marked, title="EAI Lab 5")
+    html.write(out, marked, "en", title="EAI Lab 5")
     shown = {"class-overview": out / "index.html",
              "class-page": out / "students" / f"{marked[5].handin.key}.html"}  # fmt: skip
     with chromium() as (browser, _):

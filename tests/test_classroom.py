@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 
 from lab5.classroom import cluster as cluster_module
-from lab5.classroom import writers
+from lab5.classroom import json_file
 from lab5.commands import grade
 from tests import classroom, handin
 from tests.classroom import KINDS
@@ -216,7 +216,7 @@ def test_a_writer_that_fails_keeps_no_other_from_writing(tmp_path, monkeypatch, 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setitem(writers.WRITERS, "json", full)
+    monkeypatch.setattr(json_file, "write", full)
     path = handin.write_zip(tmp_path / "A1_lab5.zip", {})
     arguments = [path, "--static", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"]
     assert grade.main(list(map(str, arguments))) == 1

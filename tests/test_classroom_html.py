@@ -79,7 +79,7 @@ def read(path: Path) -> Page:
 
 
 def written(folder: Path, marked: Sequence[Marked], title: str = "EAI Lab 5") -> Path:
-    pages.write(folder, marked, title=title)
+    pages.write(folder, marked, "en", title=title)
     return folder
 
 

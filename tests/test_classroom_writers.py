@@ -31,8 +31,10 @@ NOT_GRADED = replace(marked("lost", student="Lost, L.", moodle="9", folder="L_9_
                      graded=None, why=Text("no zip", "沒有 zip"))  # fmt: skip
 
 
-def test_each_has_its_option():
-    assert set(WRITERS) == set(grade.WRITTEN)
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_has_its_option(name):
+    args = grade.parser().parse_args(["x.zip", f"--{name}", "there"])
+    assert getattr(args, name.replace("-", "_")) == Path("there")
 
 
 # CSV

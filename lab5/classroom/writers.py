@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lab5.classroom import feedback, gradescope, table
-from lab5.classroom.entry import Marked
-from lab5.files import replacing
-from lab5.grading.graded import Graded
-from lab5.grading.render import json_pieces
 from lab5.text import Language, Text
 
-
-def _json(path: Path, marked: Sequence[Marked], lang: Language) -> None:
-    not_graded: dict[str, Text] = {}
-
-    def graded() -> Iterator[Graded]:
-        for one in marked:
-            if one.why:
-                not_graded[str(one.handin.where)] = one.why
-            if one.graded:
-                yield one.graded
-
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json_pieces(graded(), lang, not_graded))
+if TYPE_CHECKING:
+    from lab5.classroom.entry import Marked
 
 
-def _html(folder: Path, marked: Sequence[Marked], lang: Language) -> None:
-    from lab5.classroom.html import write
+@dataclass(frozen=True)
+class Writer:
+    """``metavar`` stands for the option's value, ``said`` is what --help says of it.
 
-    write(folder, marked, title="EAI Lab 5")
+    The function ``write`` of ``module`` writes; it is imported then, as --help has no time for it.
+    """
+
+    module: str
+    metavar: str
+    said: Text
+
+    def __call__(self, path: Path, marked: Sequence[Marked], lang: Language) -> None:
+        import_module(f"lab5.classroom.{self.module}").write(path, marked, lang)
 
 
-# option -> what writes (where, the class, language)
-WRITERS: Final[dict[str, Callable[[Path, Sequence[Marked], Language], None]]] = {
-    "json": _json,
-    "csv": table.write,
-    "html": _html,
-    "gradescope": gradescope.write,
-    "feedback-zip": feedback.write,
+WRITERS: Final = {
+    "json": Writer("json_file", "F", Text("write the results there", "輸出 JSON")),
+    "csv": Writer("table", "F", Text("a table for Excel", "輸出 CSV 表格")),
+    "html": Writer("html", "DIR", Text("pages to go through in a browser", "輸出網頁")),
+    "gradescope": Writer(
+        "gradescope",
+        "F",
+        Text("results.json; of several hand-ins a folder of them", "輸出 Gradescope 格式"),
+    ),
+    "feedback-zip": Writer(
+        "feedback", "F", Text("for Moodle's upload of feedback files", "輸出 Moodle 回饋檔")
+    ),
 }

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab5.classroom.writers import WRITERS
 from lab5.cli import (
     Parser,
     add_language,
@@ -36,17 +37,6 @@ if TYPE_CHECKING:
     from lab5.classroom.moodle import Filled, Worksheet
     from lab5.classroom.results import Results
 
-# option -> what stands for its value, and what --help says: what is written of a class
-WRITTEN: Final = {
-    "json": ("F", Text("write the results there", "輸出 JSON")),
-    "csv": ("F", Text("a table for Excel", "輸出 CSV 表格")),
-    "html": ("DIR", Text("pages to go through in a browser", "輸出網頁")),
-    "gradescope": (
-        "F",
-        Text("results.json; of several hand-ins a folder of them", "輸出 Gradescope 格式"),
-    ),
-    "feedback-zip": ("F", Text("for Moodle's upload of feedback files", "輸出 Moodle 回饋檔")),
-}
 _WORTH: Final = 4  # hand-ins take as long as the rooms of one job take to start
 _SHARE: Final = 20  # the JSON is written again when that many times as long was spent on grading
 
@@ -58,8 +48,8 @@ def parser() -> Parser:
         "繳交檔、資料夾，或 Moodle 下載的全部繳交",
     )
     found.add("paths", paths, nargs="+", type=Path, metavar="PATH")
-    for name, (metavar, said) in WRITTEN.items():
-        found.add(f"--{name}", said, type=Path, metavar=metavar)
+    for name, writer in WRITERS.items():
+        found.add(f"--{name}", writer.said, type=Path, metavar=writer.metavar)
     out = Text("keep each result there, as it is done", "保留每份結果的資料夾")
     found.add("--out", out, type=Path, metavar="DIR")
     one = found.add_mutually_exclusive_group()
@@ -104,7 +94,6 @@ def main(argv: list[str] | None = None) -> None:
     from lab5.classroom.marking import Options
     from lab5.classroom.moodle import Worksheet
     from lab5.classroom.results import Results
-    from lab5.classroom.writers import WRITERS
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
@@ -170,7 +159,6 @@ def _noted(failed: dict[str, Text], target: Path) -> Iterator[None]:
 def _grade(args: argparse.Namespace, handins: Sequence[HandIn], results: Results) -> None:
     """All of them, each said and kept as it is done."""
     from lab5.classroom.batch import Class, grade_class
-    from lab5.classroom.writers import WRITERS
 
     done: set[str] = set()
 
@@ -208,7 +196,7 @@ def _said_when_interrupted(folder: Path | None, done: Collection[str]) -> Iterat
 
 def _targets(args: argparse.Namespace) -> dict[str, Path]:
     """What is to be written, by its option."""
-    given = {name: getattr(args, name.replace("-", "_")) for name in WRITTEN}
+    given = {name: getattr(args, name.replace("-", "_")) for name in WRITERS}
     return {name: path for name, path in given.items() if path}
 
 

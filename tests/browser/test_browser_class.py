@@ -36,7 +36,7 @@ def some():
 
 @pytest.fixture
 def folder(some, tmp_path):
-    pages.write(tmp_path / "class", some, title=TITLE)
+    pages.write(tmp_path / "class", some, "en", title=TITLE)
     return tmp_path / "class"
 
 
@@ -222,7 +222,7 @@ def test_what_a_person_enters_survives_a_reload_a_later_run_and_another_browser(
 
     page.reload()
     assert as_entered(page)
-    pages.write(folder, some, title=TITLE)
+    pages.write(folder, some, "en", title=TITLE)
     page.reload()
     assert as_entered(page)
 
@@ -235,13 +235,13 @@ def test_what_a_person_enters_survives_a_reload_a_later_run_and_another_browser(
     download.value.save_as(folder / "marks.json")
     assert set(json.loads((folder / "marks.json").read_text("utf-8"))["marks"]) == {one.handin.key}
 
-    pages.write(folder, some, title=TITLE)  # into the pages, for another browser
+    pages.write(folder, some, "en", title=TITLE)  # into the pages, for another browser
     other = visit(student(folder, one), size)
     assert as_entered(other)
     assert other.locator("#total").inner_text() == f"{total:g}"
 
     moved = tmp_path / "elsewhere"  # another folder, which knows nothing, takes the export
-    pages.write(moved, some, title=TITLE)
+    pages.write(moved, some, "en", title=TITLE)
     third = visit(moved / "index.html", size)
     third.locator("#import").set_input_files(folder / "marks.json")
     third.locator("#kept-status").get_by_text("1").wait_for()
@@ -254,7 +254,7 @@ def test_an_older_export_takes_nothing_back(folder, some, visit):
     one = some[0]
     old = {"points": {}, "note": "old", "at": 1}
     (folder / "marks.json").write_text(json.dumps({"marks": {one.handin.key: old}}))
-    pages.write(folder, some, title=TITLE)
+    pages.write(folder, some, "en", title=TITLE)
     page = visit(student(folder, one))
     assert page.locator("#note").input_value() == "old"
     page.locator("#note").fill("new")
@@ -276,7 +276,7 @@ def test_points_for_a_check_that_waits_no_more_do_not_count_and_are_kept(folder,
     one = some[5]
     given = {"points": {"fp32-opset": 2, "other": 1}, "note": "", "at": 1}
     (folder / "marks.json").write_text(json.dumps({"marks": {one.handin.key: given}}))
-    pages.write(folder, some, title=TITLE)
+    pages.write(folder, some, "en", title=TITLE)
     page = visit(student(folder, one))
     assert page.locator("#total").inner_text() == f"{one.graded.earned + 1:g}"
     page.locator("#note").fill("a")
@@ -307,7 +307,7 @@ def test_a_browser_that_keeps_pages_apart_is_told_so_and_exports_the_page(folder
     with page.expect_download() as download:
         page.locator("#export").click()
     download.value.save_as(folder / download.value.suggested_filename)
-    pages.write(folder, some, title=TITLE)
+    pages.write(folder, some, "en", title=TITLE)
     again = visit(folder / "index.html")
     again.goto(student(folder, one).as_uri())
     assert not again.locator(".apart").is_visible()

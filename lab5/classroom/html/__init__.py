@@ -38,7 +38,7 @@ from lab5.grading.core import Result
 from lab5.grading.graded import Item
 from lab5.grading.portrait import Portrait
 from lab5.grading.suite import CHECKS, GROUPS
-from lab5.text import Text, printable
+from lab5.text import Language, Text, printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -83,10 +83,17 @@ class Row:
         return any(name not in self.own.points for name in self.waiting)
 
 
-def write(folder: Path, marked: Sequence[Marked], *, title: str) -> None:
+def write(
+    folder: Path,
+    marked: Sequence[Marked],
+    lang: Language,
+    *,
+    title: str = "EAI Lab 5",
+) -> None:
     """Write ``index.html`` and a page for each hand-in, each whole or not at all; the overview comes last.
 
     Args:
+        lang: as every writer gets it; the pages are in both.
         marked: gone through twice, one at a time: it may read each from a file when it is asked for it.
 
     Raises:
