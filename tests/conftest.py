@@ -110,6 +110,7 @@ def pytest_xdist_auto_num_workers(config) -> int:
 GRADERS = 2  # each prepares what it grades; for --dist loadgroup
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     graded = [item for item in items if "grader" in item.fixturenames]
     for i, item in enumerate(graded):

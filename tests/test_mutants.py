@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from lab5.grading.suite import ADVISED, CHECKS, MADE, check_submission
@@ -89,3 +93,17 @@ def test_the_whole_suite_finds_the_same(variation, grader, tmp_path):
     assert {c.name: c.status for c in whole.checks} == {
         name: result.status for name, result in found.items()
     }
+
+
+def test_xdist_keeps_together_what_shares_a_grader(tmp_path):
+    """Otherwise each of its processes makes all graders, and grades each batch of ``tests/hostile``."""
+    (tmp_path / "test_groups.py").write_text(
+        "import pytest\n"
+        "marks = [pytest.mark.xdist_group(f'group-{n % 2}') for n in range(8)]\n"
+        "@pytest.mark.parametrize('n', [pytest.param(n, marks=marks[n]) for n in range(8)])\n"
+        "def test(n, worker_id): print(f'{n % 2} ran in {worker_id}')\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-rP", tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(set(re.findall(r"(\d ran in gw\d)", done.stdout))) == 2
