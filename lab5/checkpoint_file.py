@@ -18,9 +18,8 @@ from lab5.assignment import CHECKPOINT
 from lab5.errors import CheckpointError
 from lab5.text import Text
 
-_MAX_BYTES: Final = (
-    1 << 30
-)  # unpacked; with Adam and an average in float64, this network has 360 MB
+# unpacked; with Adam and an average in float64, this network has 360 MB
+_MAX_BYTES: Final = 1 << 30
 
 
 def shown(key: Any) -> str:

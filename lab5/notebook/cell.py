@@ -87,9 +87,8 @@ class Cell:
         self.number, self._earlier, self._source = number, earlier, source
         text = source.replace("\r\n", "\n")
         rows = [row for row in text.split("\n") if row.strip()]
-        self._margin = (
-            indent_of(rows[0]) if rows else ""
-        )  # IPython runs a cell that is all indented
+        # IPython runs a cell that is all indented
+        self._margin = indent_of(rows[0]) if rows else ""
         if self._margin and all(row.startswith(self._margin) for row in rows):
             text = re.sub(f"^{self._margin}", "", text, flags=re.M)
         else:
