@@ -88,6 +88,20 @@ def fp32(model, once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def synthetic_int8(model, fp32, once) -> Path:
+    """The INT8 file of the repository's weights with ``--calibration synthetic``; read it only."""
+    from lab5.quantize import quantize
+    from lab5.study.calibration import calibrate
+
+    def make(folder: Path) -> None:
+        reader, improve = calibrate("synthetic")(model)
+        quantize(fp32, folder / name, reader, improve=improve)
+
+    name = "N26140692_INT8.onnx"
+    return once("synthetic", make) / name
+
+
+@pytest.fixture(scope="session")
 def good_files(model, once) -> dict[str, bytes]:
     """The files of a good hand-in by name."""
     from tests import handin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import functools
 import hashlib
@@ -23,7 +24,7 @@ from lab5.errors import NotebookError
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.sandbox.keeper import Limits
 from lab5.grading.sandbox.room import Room
-from lab5.notebook import chinese
+from lab5.notebook import chinese, trial
 from lab5.notebook.source import Module, module
 from tests import top_to_bottom
 from tests.templates import BASE, DESIGN, QUANTIZE, SESSION, TEMPLATES, edited
@@ -388,26 +389,32 @@ def handed_out_weights(tmp_path_factory, weights) -> Path:
 
 
 @pytest.fixture(scope="session")
-def student(once):
+def room():
+    """Where notebooks run, started once for all of them."""
+    with Room(top_to_bottom.PRELOAD) as room:
+        yield room
+
+
+@pytest.fixture(scope="session")
+def student(once, room):
     """Runs a notebook in an empty folder with the checkpoint; the folder."""
     kept = str(once("quantised", lambda folder: None))
-    with Room(top_to_bottom.PRELOAD) as room:
 
-        def run(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
-            empty = folder / "empty"
-            empty.mkdir()
-            (empty / "best_model.pth").symlink_to(weights)
-            notebook.write_notebook(whole, folder / NAMES.notebook)
-            order = {
-                "notebook": str(folder / NAMES.notebook), "folder": str(empty), "kept": kept,
-            }  # fmt: skip
-            with room.visit("tests.top_to_bottom:run", limits=Limits(memory=0)) as visit:
-                done = visit.ask(order, 500)
-            assert done.ended == "done", done.error
-            assert "launched {'share': True}" in done.value
-            return empty
+    def run(whole: dict[str, Any], weights: Path, folder: Path) -> Path:
+        empty = folder / "empty"
+        empty.mkdir()
+        (empty / "best_model.pth").symlink_to(weights)
+        notebook.write_notebook(whole, folder / NAMES.notebook)
+        order = {
+            "notebook": str(folder / NAMES.notebook), "folder": str(empty), "kept": kept,
+        }  # fmt: skip
+        with room.visit("tests.top_to_bottom:run", limits=Limits(memory=0)) as visit:
+            done = visit.ask(order, 500)
+        assert done.ended == "done", done.error
+        assert "launched {'share': True}" in done.value
+        return empty
 
-        yield run
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -429,29 +436,30 @@ def int8_of(fp32, tmp_path_factory):
     return bytes_of
 
 
+in_one_room = pytest.mark.xdist_group("notebooks")
+
+
 @pytest.mark.slow
+@in_one_room
 @every_template
 def test_run_top_to_bottom_it_makes_the_packages_files(
-    name, handed_out_weights, fp32, student, int8_of, tmp_path
+    name, handed_out_weights, fp32, room, student, int8_of, tmp_path, monkeypatch
 ):
     empty = student(filled(name), handed_out_weights, tmp_path)
+    monkeypatch.setattr(trial, "Room", lambda: contextlib.nullcontext(room))
     batches = notebook.notebook_batches(filled(name), fp32)
     assert (empty / NAMES.fp32).read_bytes() == fp32.read_bytes()
     assert (empty / NAMES.int8).read_bytes() == int8_of(batches)
 
 
 @pytest.mark.slow
+@in_one_room
 def test_with_synthetic_images_it_makes_that_options_file(
-    handed_out_weights, model, fp32, student, tmp_path
+    handed_out_weights, synthetic_int8, student, tmp_path
 ):
-    from lab5.quantize import quantize
-    from lab5.study.calibration import calibrate
-
     whole = notebook.fill(BASE, NAMES, "synthetic")
     empty = student(whole, handed_out_weights, tmp_path)
-    reader, improve = calibrate("synthetic")(model)
-    quantize(fp32, tmp_path / NAMES.int8, reader, improve=improve)
-    assert (empty / NAMES.int8).read_bytes() == (tmp_path / NAMES.int8).read_bytes()
+    assert (empty / NAMES.int8).read_bytes() == synthetic_int8.read_bytes()
 
 
 def test_the_readers_batches_are_given_as_they_are(fp32):
