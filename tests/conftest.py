@@ -129,6 +129,19 @@ def pytest_collection_modifyitems(items):
     graded = [item for item in items if "grader" in item.fixturenames]
     for i, item in enumerate(graded):
         item.add_marker(pytest.mark.xdist_group(f"grader-{i % GRADERS}"))
+    items.sort(key=_turn)
+
+
+def _turn(item) -> int:
+    """The longest first, then the groups: no process is left with one when the others are done."""
+    slow = item.get_closest_marker("slow")
+    if slow and slow.kwargs.get("first"):
+        return 0
+    return 1 if item.get_closest_marker("xdist_group") else 2
+
+
+def pytest_configure(config) -> None:
+    config.option.loadscopereorder = False  # xdist would begin with the groups
 
 
 def _group(item) -> str | None:

@@ -385,7 +385,10 @@ def test_nothing_made_for_other_classes_speaks_of_cifar10(changed):
 def test_by_this_assignment_hand_ins_of_others_fail_what_their_change_concerns(
     changed, networked, weights, tmp_path
 ):
-    archives = (changed / "submission" / "A1234_lab6.zip", networked / "submission" / handin.ARCHIVE)
+    archives = (
+        changed / "submission" / "A1234_lab6.zip",
+        networked / "submission" / handin.ARCHIVE,
+    )
     options = ("--weights", weights, "--template", FIXTURES / "EAI_lab5.ipynb")
     (one, lost), (_, of_network) = graded(tmp_path, archives, *options)
     assert one["points"] == 100

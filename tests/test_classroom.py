@@ -319,7 +319,7 @@ def ages(out: Path) -> dict[str, int]:
     return {name: (out / "results" / f"{name}.json").stat().st_mtime_ns for name in graded}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(first=True)
 def test_forty_hand_ins_of_all_kinds_in_both_layouts(good_files, tmp_path):
     """Good, faulty, hostile, late and twice. What is kept of one layout serves the other: each hand-in
     is found as the same bytes of the same student, or it would be graded again.

@@ -71,7 +71,7 @@ def test_every_link_leads_to_a_file(name):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(first=True)
 def test_every_block_runs_in_a_clean_environment(tmp_path, good_files):
     """Word for word and in order: in a fresh clone with a new virtual environment, then with its wheel
     in the clone's place in an empty folder.

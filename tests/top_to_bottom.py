@@ -19,7 +19,7 @@ from lab5.grading.evidence.ipython import python_of
 
 PRELOAD = (
     "torch", "torch.onnx", "gradio", "onnx", "onnxruntime", "onnxruntime.quantization", "PIL.Image",
-    "numpy.random", "pydantic.v1", "lab5.notebook.trial", __name__,
+    "numpy.random", "pydantic.v1", __name__,
 )  # fmt: skip
 
 
