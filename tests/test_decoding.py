@@ -196,7 +196,7 @@ from pictures import saved, scene, slow_jpeg
 decode(saved(scene(), "PNG"))
 print(decode._process.pid, flush=True)
 if sys.argv[1] == "busy":
-    decode(slow_jpeg())
+    decode(slow_jpeg(1000, 1000, 40_000))
 sys.stdin.read()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import stat
@@ -32,12 +33,27 @@ def run(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> tuple[Path, str]:
+def made(once) -> tuple[Path, str]:
     """One run of the command in an empty folder: the zip and what was printed."""
-    folder = tmp_path_factory.mktemp("made")
-    done = run(NAMES.student_id, "--no-grade", "--timings", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "submission" / NAMES.archive, done.stdout
+
+    def make(folder: Path) -> None:
+        done = run(NAMES.student_id, "--no-grade", "--timings", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "printed").write_text(done.stdout, encoding="utf-8")
+
+    folder = once("package", make)
+    return folder / "submission" / NAMES.archive, (folder / "printed").read_text("utf-8")
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """The command in this process and an empty folder: it measures briefly, which nobody looks at."""
+    from lab5.report import measure
+
+    briefly = functools.partial(measure.measure, images=20, seconds=0)
+    monkeypatch.setattr(measure, "measure", briefly)
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: main([*args, "--no-grade"])
 
 
 def test_the_zip_holds_exactly_what_is_asked_for(made):
@@ -78,8 +94,9 @@ def test_it_says_what_it_used_made_and_still_misses(made):
 
 
 @pytest.mark.slow
-def test_two_runs_make_the_same_notebook_and_models(made, tmp_path):
-    assert run(NAMES.student_id, "--no-grade", cwd=tmp_path).returncode == 0
+def test_two_runs_make_the_same_notebook_and_models(made, here, tmp_path):
+    """Each in a process of its own."""
+    assert here(NAMES.student_id) == 0
     with (
         zipfile.ZipFile(made[0]) as a,
         zipfile.ZipFile(tmp_path / "submission" / NAMES.archive) as b,
@@ -110,17 +127,14 @@ def test_the_notebook_in_the_zip_makes_the_models_in_the_zip(made, tmp_path, wei
 
 
 @pytest.mark.slow
-def test_other_weights_of_the_same_network(tmp_path):
+def test_other_weights_of_the_same_network(here, tmp_path, capsys):
     from lab5.model import BasicBlock, ResNet18
 
     torch.manual_seed(3)
     state = ResNet18(BasicBlock).state_dict()
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
-    done = run(
-        "B10901001", "--weights", "w.pth", "--no-grade", "--calibration", "random", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert "module." in done.stdout  # it says what it unwrapped
+    assert here("B10901001", "--weights", "w.pth", "--calibration", "random") == 0
+    assert "module." in capsys.readouterr().out  # it says what it unwrapped
     with zipfile.ZipFile(tmp_path / "submission" / "B10901001_lab5.zip") as z:
         assert "B10901001_FP32.onnx" in z.namelist()
 

@@ -16,7 +16,7 @@ from lab5.cli import RunCode, own_version
 from lab5.errors import Lab5Error, SandboxError
 from lab5.files import sha256
 from lab5.grading import suite
-from lab5.grading.rooms import Rooms
+from lab5.grading.rooms import DRAWS, READS, Rooms
 from lab5.text import Text
 
 _NOT_MARKS: Final = ("classroom", "commands")  # the folders whose code makes no mark
@@ -60,7 +60,8 @@ class Options:
         """
         given = {"weights": self.weights, "template": self.template}
         files = {key: path for key, path in given.items() if path}
-        return Rooms(self.run_code, seed=self.seed, files=files)
+        reads = (*READS, *DRAWS) if self.portrait else READS
+        return Rooms(self.run_code, reads, seed=self.seed, files=files)
 
     def absolute(self) -> Options:
         """The same from any folder."""

@@ -34,12 +34,12 @@ _SEEN: Final = (
     "grading/evidence/program.py", "grading/sandbox/__init__.py", "grading/sandbox/keeper.py",
     "grading/sandbox/linux.py", "grading/sandbox/messages.py", "grading/probes", "grading/stand_ins",
 )  # fmt: skip
-_READS: Final = (
+READS: Final = (
     "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
     "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
     "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
-    "lab5.grading.evidence.own_code",
 )  # fmt: skip
+DRAWS: Final = ("lab5.grading.evidence.own_code",)  # as well, for portraits
 
 
 def code_room(walled: bool, more: tuple[str, ...] = (), seed: int | None = None) -> Room:
@@ -77,7 +77,7 @@ class Rooms:
     def __init__(
         self,
         run_code: RunCode = "walled",
-        reads: tuple[str, ...] = _READS,
+        reads: tuple[str, ...] = READS,
         *,
         seed: int | None = None,
         files: Mapping[str, Path] | None = None,
