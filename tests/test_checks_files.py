@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from lab5.assignment import FileNames
 from lab5.errors import CheckpointError
+from lab5.grading import handin as grading_handin
 from lab5.grading.core import Advice, Fault
 from lab5.grading.evidence import checkpoint
 from lab5.grading.evidence.checkpoint import checkpoint_layers
-from lab5.grading.evidence.onnx_file import OnnxFile, in_order, reference_logits
-from lab5.grading.handin import ROUNDS, read_report, times_as_long
+from lab5.grading.evidence.onnx_file import OnnxFile, Unreadable, in_order, reference_logits
+from lab5.grading.handin import ROUNDS, Evidence, read_report, times_as_long
 from lab5.grading.suite import CHECKS
 from lab5.report.document import make_report
 from lab5.text import LANGUAGES
@@ -49,6 +51,23 @@ def test_other_ways_of_saving_give_the_same_layers(weights, model, tmp_path, sav
     torch.save(saved(model.state_dict()), path)
     for one, other in zip(checkpoint_layers(path), checkpoint_layers(weights), strict=True):
         np.testing.assert_allclose(one.folded, other.folded, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "reader"),
+    [("cells", handin.NOTEBOOK, "read_cells"), ("report", handin.REPORT, "read_report")],
+)
+def test_that_a_file_is_unreadable_is_found_once(tmp_path, monkeypatch, what, name, reader):
+    evidence = Evidence(handin.write_zip(tmp_path / handin.ARCHIVE, {name: b"["}), tmp_path)
+    read = Mock(side_effect=getattr(grading_handin, reader))
+    monkeypatch.setattr(grading_handin, reader, read)
+    said = []
+    for _ in range(2):
+        with pytest.raises(Unreadable) as found:
+            getattr(evidence, what)
+        said.append(found.value)
+    assert said[0] is said[1]
+    read.assert_called_once()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\3\4" + bytes(100)])

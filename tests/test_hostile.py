@@ -27,19 +27,18 @@ def looked(variants, once):
     """What did not hold of a case, among those that are graded together with it."""
     found: dict[tuple[str, str], list[str]] = {}
 
-    def known(user: str) -> Marks:
-        def make(folder: Path) -> None:
-            text = json.dumps(dataclasses.asdict(marks(user, variants)))
-            (folder / "marks.json").write_text(text, encoding="utf-8")
+    def make(folder: Path) -> None:
+        text = json.dumps(dataclasses.asdict(marks(variants)))
+        (folder / "marks.json").write_text(text, encoding="utf-8")
 
-        folder = once(f"marks-{user}", make)
-        return Marks(**json.loads((folder / "marks.json").read_text("utf-8")))
+    def known() -> Marks:
+        return Marks(**json.loads((once("marks", make) / "marks.json").read_text("utf-8")))
 
     def look_at(case: Case, user: str, together: list[Case]) -> list[str]:
         if (why := unavailable(user)) is not None:
             pytest.skip(why)
         if (user, case.name) not in found:
-            said = look(together, user, variants, known(user))
+            said = look(together, user, variants, known())
             found.update({(user, name): one for name, one in said.items()})
         return found[user, case.name]
 

@@ -71,6 +71,22 @@ def _made_of(path: Path, make: Callable[[Path], _T]) -> _T:
     return made
 
 
+class _read_once(cached_property[_T]):
+    """The same, and that the file is unreadable is found once, too."""
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        assert self.attrname
+        key = f"unreadable {self.attrname}"
+        if found := instance.__dict__.get(key):
+            raise found.with_traceback(None)
+        try:
+            return super().__get__(instance, owner)
+        except Unreadable as error:
+            error.__context__ = error.__cause__ = None  # whose frames hold what was read
+            instance.__dict__[key] = error.with_traceback(None)
+            raise
+
+
 def _program_of(notebook: Path) -> Program:
     return Program.of(read_cells(notebook))
 
@@ -133,7 +149,7 @@ class Evidence:
 
     # The notebook
 
-    @cached_property
+    @_read_once
     def cells(self) -> list[Cell]:
         try:
             return read_cells(self._file("notebook"))
@@ -312,7 +328,7 @@ class Evidence:
 
     # The report
 
-    @cached_property
+    @_read_once
     def report(self) -> Report:
         """The PDF's text and pictures.
 

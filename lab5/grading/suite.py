@@ -64,7 +64,7 @@ MADE = tuple(made_order())
 
 SECONDS: Final = 60.0  # by the clock, for a zip
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
-_PORTRAIT: Final = 15.0  # seconds by the clock, when the checks are made
+_PORTRAIT: Final = 4  # … and as much again, when the checks are made, is for the portrait
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
 
 
@@ -168,11 +168,12 @@ class _Grading:
     def portrait(self) -> Portrait:
         """What can be made of it in a time of its own; no part costs another."""
         found = {}
-        self._until = time.monotonic() + _PORTRAIT
+        seconds = self._seconds / _PORTRAIT
+        self._until = time.monotonic() + seconds
         for part in PARTS:
             if time.monotonic() > self._until:
                 break
-            outcome = self._ask({"do": "portrait", "part": part}, _PORTRAIT)
+            outcome = self._ask({"do": "portrait", "part": part}, seconds)
             with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
                 if outcome.ended == "done":
                     found[part] = believed(part, outcome.value["part"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.handin import FP32, INT8, NOTEBOOK, REPORT
-from tests.hostile.core import Hostile, attack, code
+from tests.hostile.core import LATE, SOON, Hostile, attack, code
 from tests.hostile.onnx_files import declared, large_batch
 from tests.hostile.pdf import bomb, document, nested_forms
 
@@ -69,6 +69,12 @@ def a_result_of_four_gigabytes(h: Hostile) -> None:
     )
 
 
+@attack(says=("MemoryError", "GB of memory"))
+def an_answer_that_only_grows(h: Hostile) -> None:
+    """The comparison is a generator without end, of 64 MB each."""
+    h.in_function("compare_fp32_int8", "while True:\n    yield b'x' * (64 << 20)\n")
+
+
 @attack()
 def a_message_of_a_gigabyte(h: Hostile) -> None:
     """What the comparison raises."""
@@ -107,7 +113,7 @@ def a_batch_of_two_thousand(h: Hostile) -> None:
     h.files[FP32] = large_batch(h.variants.good[FP32], 2000)
 
 
-@attack("report")
+@attack("report", deadline=SOON, says=LATE)
 def pdf_with_nested_forms(h: Hostile) -> None:
     """Each form shows the next ten times, eight deep."""
     h.files[REPORT] = nested_forms(8, 10)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from tests.handin import REPORT
-from tests.hostile.core import Hostile, attack
+from tests.hostile.core import LATE, SOON, Hostile, attack
 
 _PAGE = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F 6 0 R>>/XObject<</X 7 0 R>>>>/Contents 4 0 R>>"
 _FONT = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
@@ -126,7 +126,7 @@ def pdf_that_counts_wrong(h: Hostile) -> None:
     h.files[REPORT] = document(more={2: "<</Type/Pages/Kids[3 0 R]/Count 2147483647>>"})
 
 
-@attack("report")
+@attack("report", deadline=SOON, says=LATE)
 def pdf_form_that_shows_itself(h: Hostile) -> None:
     """Without end."""
     form = "/Type/XObject/Subtype/Form/BBox[0 0 600 800]/Resources<</XObject<</X 7 0 R>>>>"
@@ -141,8 +141,9 @@ def pdf_with_deep_objects(h: Hostile) -> None:
 
 @attack("report")
 def pdf_of_a_hundred_thousand_pictures(h: Hostile) -> None:
-    """The same, on one page."""
-    h.files[REPORT] = document(content=b"q 200 0 0 300 10 10 cm /X Do Q " * 100_000)
+    """The same, on one page; after twice as many as are looked at they are small: to draw them takes long."""
+    large, small = (b"q %d 0 0 %d 10 10 cm /X Do Q " % size for size in ((200, 300), (2, 3)))
+    h.files[REPORT] = document(content=large * 10_000 + small * 90_000)
 
 
 @attack("report")

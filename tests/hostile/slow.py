@@ -63,8 +63,10 @@ def preprocess_that_waits(h: Hostile) -> None:
 
 @attack(deadline=SOON, says=LATE)
 def an_answer_that_never_ends(h: Hostile) -> None:
-    """The comparison is a generator."""
-    h.in_function("compare_fp32_int8", "while True:\n    yield 1\n")
+    """The comparison is a generator, and in no hurry: else its memory may be over before its time."""
+    h.in_function(
+        "compare_fp32_int8", "while True:\n    threading.Event().wait(0.1)\n    yield 1\n"
+    )
 
 
 @attack(deadline=SOON)

@@ -104,10 +104,10 @@ def no_room_for_later_probes() -> str:
     return """
     for place in (os.path.dirname(os.getcwd()), "/tmp", "/dev/shm"):
         with contextlib.suppress(OSError):
-            with open(place + "/full", "wb") as file:
+            with open(place + "/full", "xb") as file:  # the first probe's lasts
                 for _ in range(600):
                     file.write(bytes(1 << 20))
         with contextlib.suppress(OSError):
             for number in range(30_000):
-                open(f"{place}/{number}", "w").close()
+                os.mknod(f"{place}/{number}")
     """

@@ -414,12 +414,15 @@ def _lines(page: Any, limit: int) -> Iterator[tuple[float, str]]:
 
 def _with_pictures(lines: list[tuple[float, str]], pictures: Iterable[Picture]) -> list[str]:
     """The lines, with a mark before the first that begins below the top of a picture."""
-    found = list(lines)
-    for picture in pictures:
-        if picture.large and not picture.blank:
-            below = (i for i, (top, _) in enumerate(found) if top > picture.box[1])
-            found.insert(next(below, len(found)), (picture.box[1], PICTURE))
-    return [line for _, line in found]
+    tops = [p.box[1] for p in pictures if p.large and not p.blank]  # in order, as pictures are
+    found: list[str] = []
+    index = 0
+    for top, line in lines:
+        while index < len(tops) and tops[index] < top:
+            found.append(PICTURE)
+            index += 1
+        found.append(line)
+    return found + [PICTURE] * (len(tops) - index)
 
 
 def _without_furniture(pages: list[list[str]]) -> list[list[str]]:
