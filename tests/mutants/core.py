@@ -254,6 +254,7 @@ class Grader:
     processes, as to start one takes longer than to run a probe.
 
     Args:
+        ahead: run all their notebooks' code at once, in the background: all are going to be graded here.
         weights: the checkpoint that the good hand-in carries.
         template: the handed-out notebook.
     """
@@ -264,6 +265,7 @@ class Grader:
         variations: Collection[Variation],
         folder: Path,
         *,
+        ahead: bool,
         weights: Path,
         template: Path,
     ) -> None:
@@ -275,7 +277,8 @@ class Grader:
         sizes = {kind: len(self.good[name]) for kind, name in (("fp32", FP32), ("int8", INT8))}
         sizes["weights"] = weights.stat().st_size
         given = given_to_probes(SEED, sizes)
-        self._probes = _Probes([HandIn(variants), *self.handins.values()], folder, given)
+        announced = [HandIn(variants), *(self.handins.values() if ahead else ())]
+        self._probes = _Probes(announced, folder, given)
         self._evidence = self._opened(HandIn(variants), folder)
         self._evidence.outcomes = self._probes.of(self._evidence.cells)
         self._looked_at: dict[str, set[str]] = {}  # by each check, on the good hand-in
