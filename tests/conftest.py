@@ -145,9 +145,9 @@ def pytest_configure(config) -> None:
 
 
 def _group(item) -> str | None:
-    """Of those that share a grader; without xdist all do."""
+    """Of those that share a grader; all of this process do where xdist keeps no groups together."""
     mark = item.get_closest_marker("xdist_group")
-    return mark.args[0] if mark and "PYTEST_XDIST_WORKER" in os.environ else None
+    return mark.args[0] if mark and getattr(item.config.option, "loadgroup", False) else None
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +176,7 @@ def grader(request, _graders, model, good_files, once, weights, tmp_path_factory
             Variants(model, good_files, once("variants", lambda folder: None)),
             variations,
             tmp_path_factory.mktemp("grader"),
+            ahead=group is not None or "PYTEST_XDIST_WORKER" not in os.environ,
             weights=weights,
             template=FIXTURES / "EAI_lab5.ipynb",
         )

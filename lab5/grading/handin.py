@@ -27,6 +27,8 @@ from lab5.grading.evidence.submission import Submission, open_submission
 from lab5.grading.sandbox.room import Outcome
 from lab5.grading.sandbox.wall import PACKAGE
 from lab5.grading.stand_ins.given import Given, Shapes, as_key, seeded_input, seeded_weights
+from lab5.grading.stand_ins.pictures import pictures
+from lab5.grading.stand_ins.sessions import try_models
 from lab5.text import Text
 
 HELD_OUT: Final = 6  # images on which INT8 is compared with FP32, beside the two of parity
@@ -62,7 +64,7 @@ _T = TypeVar("_T")
 _MADE_OF: dict[Any, Any] = {}
 
 
-def _made_of(path: Path, make: Callable[[Path], _T]) -> _T:
+def made_of(path: Path, make: Callable[[Path], _T]) -> _T:
     """What ``make`` makes of a file that many hand-ins are compared with: once, by whatever path."""
     key = (make, *state_of(path))
     if key not in _MADE_OF:
@@ -105,10 +107,12 @@ def share(seed: int, weights: Path | None, template: Path | None) -> None:
     """Make what all hand-ins are compared with: in a room, for its visitors."""
     _network_for_notebooks()
     _reference_output(as_key(reference_parameters()), seed)
+    pictures(seed)
+    try_models(seed)
     if weights:
-        _made_of(weights, checkpoint_layers)
+        made_of(weights, checkpoint_layers)
     if template:
-        _made_of(template, _program_of)
+        made_of(template, _program_of)
 
 
 class Evidence:
@@ -170,7 +174,7 @@ class Evidence:
         from lab5.grading.evidence.own_code import own_statements
 
         assert self.template is not None
-        return own_statements(self.program, _made_of(self.template, _program_of))
+        return own_statements(self.program, made_of(self.template, _program_of))
 
     @cached_property
     def given(self) -> Given:
@@ -294,7 +298,7 @@ class Evidence:
     def handed_out(self) -> list[Layer]:
         """The layers of the checkpoint that the hand-in should carry."""
         assert self.weights is not None
-        return _made_of(self.weights, checkpoint_layers)
+        return made_of(self.weights, checkpoint_layers)
 
     @cached_property
     def rebuilt(self) -> tuple[list[Layer], np.ndarray]:

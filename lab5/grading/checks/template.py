@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8
@@ -16,6 +17,7 @@ from lab5.grading.checks.layout import notebook_present
 from lab5.grading.core import Blocked, Fault, check
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
+from lab5.grading.handin import made_of
 from lab5.text import Text
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def _template(e: Evidence) -> list[Cell]:
     if e.template is None:
         raise Blocked(Text("Give --template to compare with it.", "加上 --template 才能比對。"))
     try:
-        return read_cells(e.template)
+        return made_of(e.template, read_cells)
     except NotebookUnreadable as error:
         raise RuntimeError(f"--template cannot be read: {error}") from error
 
@@ -227,21 +229,23 @@ def _returns_nothing(node: ast.stmt) -> bool:
 )  # fmt: skip
 def chinese_comments(e: Evidence) -> None:
     """The code has comments in Chinese of the student's own."""
-    handed_out = (
-        {c.strip() for cell in _template(e) if cell.kind == "code" for c in _comments(cell.source)}
-        if e.template
-        else set()
+    handed_out = made_of(e.template, _comments_of) if e.template and _template(e) else frozenset()
+    own = sum(
+        bool(_CHINESE.search(c))
+        for cell in e.cells
+        if cell.kind == "code"
+        for c in _comments(cell.source)
+        if c.strip() not in handed_out
     )
-    own = 0
-    for cell in e.cells:
-        if cell.kind == "code":
-            own += sum(
-                bool(_CHINESE.search(c))
-                for c in _comments(cell.source)
-                if c.strip() not in handed_out
-            )
     if own < 3:
         raise Fault(Text("There are hardly any.", "幾乎沒有中文註解。"), want="≥ 3", got=own)
+
+
+def _comments_of(notebook: Path) -> frozenset[str]:
+    cells = read_cells(notebook)
+    return frozenset(
+        c.strip() for cell in cells if cell.kind == "code" for c in _comments(cell.source)
+    )
 
 
 def _comments(source: str) -> list[str]:

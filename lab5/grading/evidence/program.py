@@ -94,6 +94,11 @@ class Statement:
     uses: frozenset[str]
     certain: bool = True  # it binds its names whenever it runs, and anew
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of it: most probes look through them."""
+        return list(ast.walk(self.node))
+
     @property
     def is_definition(self) -> bool:
         return isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
@@ -170,7 +175,7 @@ class Program:
     def reaching(self, mentions: Callable[[ast.AST], bool]) -> tuple[list[int], set[str]]:
         """The statements that run code for which ``mentions`` holds, and the definitions between."""
         through: set[str] = set()
-        mentioning = [any(map(mentions, ast.walk(s.node))) for s in self.statements]
+        mentioning = [any(map(mentions, s.nodes)) for s in self.statements]
         while True:
             hits = [i for i, s in enumerate(self.statements) if mentioning[i] or s.uses & through]
             found = {name for i in hits if self.statements[i].is_definition
@@ -191,7 +196,7 @@ class Program:
         return frozenset(
             node.value
             for statement in self.statements
-            for node in ast.walk(statement.node)
+            for node in statement.nodes
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,12 @@ if TYPE_CHECKING:
 
 
 def pictures(seed: int) -> dict[str, Picture]:
-    """Pictures of many modes and sizes; the name says which."""
+    """Pictures of many modes and sizes; the name says which. Each caller's are its own."""
+    return {name: picture.copy() for name, picture in _made(seed).items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _made(seed: int) -> dict[str, Picture]:
     import numpy as np
     from PIL import Image
 

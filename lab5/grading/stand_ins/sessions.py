@@ -93,13 +93,26 @@ def stand_in_models(seed: int) -> dict[str, bytes]:
     return models
 
 
-def logits_of(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
-    """What the stand-in model ``kind`` answers: (N, 3, 32, 32) -> (N, 10)."""
+@functools.lru_cache(maxsize=len(KINDS))
+def _opened(kind: str, seed: int) -> Any:
     import onnxruntime as ort
 
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # no thread, which would be missing where this was forked
+    return ort.InferenceSession(stand_in_models(seed)[kind], options)
+
+
+def logits_of(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
+    """What the stand-in model ``kind`` answers: (N, 3, 32, 32) -> (N, 10)."""
     found: np.ndarray
-    (found,) = ort.InferenceSession(stand_in_models(seed)[kind]).run(None, {INPUT_NAME: x})
+    (found,) = _opened(kind, seed).run(None, {INPUT_NAME: x})
     return found
+
+
+def try_models(seed: int) -> None:
+    """Run both once: what onnxruntime sets up then, and the sessions, are there before a process forks."""
+    for kind in KINDS:
+        logits_of(kind, np.zeros((1, *SHAPE), np.float32), seed)
 
 
 class Sessions:
