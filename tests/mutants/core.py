@@ -33,7 +33,9 @@ from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 Content = bytes | Callable[[], bytes]  # what is dear to make is made when the zip is written
 
 SEED = 1  # of what the notebooks' functions are called with
-SECONDS = 2.0  # of one probe, of which none takes half of one: a hand-in that hangs costs that much
+SECONDS = (
+    2.0  # of one probe, of which most take a tenth of one: a hand-in that hangs costs that much
+)
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,6 @@ _PARTS = {
     "handed_out": (),
     "cells": ("notebook",),
     "program": ("notebook",),
-    "probe": ("notebook",),
-    "reference_output": ("notebook",),
     "fp32": ("fp32",),
     "fp32_parity": ("fp32",),
     "rebuilt": ("fp32",),
@@ -242,16 +242,15 @@ _PARTS = {
 }
 
 
-_GIVEN = {"weights", "template", "seed"}  # the same for all
 _NAMES = {"notebook": NOTEBOOK, "fp32": FP32, "int8": INT8, "report": REPORT}
 
 
 class Grader:
     """Makes all checks on variations.
 
-    What is computed only from files whose bytes are the good hand-in's (``_PARTS``) is taken from there,
-    and so is what a check finds that looks at nothing else. The notebooks' code is run in few child
-    processes, as to start one takes longer than to run a probe.
+    What is computed only from files whose bytes are the good hand-in's (``_PARTS``) is taken from there;
+    every check is made on every variation. The notebooks' code is run in few child processes, as to
+    start one takes longer than to run a probe.
 
     Args:
         ahead: run all their notebooks' code at once, in the background: all are going to be graded here.
@@ -281,12 +280,7 @@ class Grader:
         self._probes = _Probes(announced, folder, given)
         self._evidence = self._opened(HandIn(variants), folder)
         self._evidence.outcomes = self._probes.of(self._evidence.cells)
-        self._looked_at: dict[str, set[str]] = {}  # by each check, on the good hand-in
-        self.results: dict[str, Result] = {}
-        for one in MADE:
-            looking = _Looking(self._evidence)
-            self.results[one.name] = judge(one, looking, self.results)
-            self._looked_at[one.name] = looking.at
+        self.results = _judged(self._evidence)
 
     def __call__(self, variation: Variation, folder: Path) -> dict[str, Result]:
         """The results of all checks, by name."""
@@ -299,20 +293,13 @@ class Grader:
             role: (path := evidence.zip.path(role)) is not None and _holds(path, self.good[name])
             for role, name in _NAMES.items()
         }
-        shared = {part for part, roles in _PARTS.items() if all(same[role] for role in roles)}
-        for part in shared:
-            vars(evidence)[part] = getattr(self._evidence, part)  # where cached properties look
+        for part, roles in _PARTS.items():
+            if all(same[role] for role in roles):
+                vars(evidence)[part] = getattr(self._evidence, part)  # where cached properties look
         if evidence.zip.path("notebook"):
             with contextlib.suppress(Fault):
                 evidence.outcomes = self._probes.of(evidence.cells)
-        done: dict[str, Result] = {}
-        for one in MADE:
-            ready = all(done[need].status == self.results[need].status for need in one.needs)
-            if ready and self._looked_at[one.name] <= shared | _GIVEN:
-                done[one.name] = self.results[one.name]
-            else:
-                done[one.name] = judge(one, evidence, done)
-        return done
+        return _judged(evidence)
 
     def worse(self, results: dict[str, Result]) -> dict[str, Result]:
         """Those that are worse than the good hand-in's."""
@@ -332,16 +319,11 @@ class Grader:
         return Evidence(varied.write(folder), opened, seed=SEED, **self._known)
 
 
-class _Looking:
-    """Evidence that remembers what was asked of it."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._evidence = evidence
-        self.at: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        self.at.add(name)
-        return getattr(self._evidence, name)
+def _judged(evidence: Evidence) -> dict[str, Result]:
+    done: dict[str, Result] = {}
+    for one in MADE:
+        done[one.name] = judge(one, evidence, done)
+    return done
 
 
 def _holds(path: Path, content: bytes) -> bool:
