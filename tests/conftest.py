@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads would o
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exporter_untraced():
+    """Under coverage PyTorch's dynamo exporter takes three times as long, and none of its code is ours."""
+    if (trace := sys.gettrace()) is None:
+        yield
+        return
+    import torch
+
+    whole = torch.onnx.export
+
+    def export(*args, **options):
+        sys.settrace(None)
+        try:
+            return whole(*args, **options)
+        finally:
+            sys.settrace(trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", export)
+        yield
 
 
 def need(available: object, how_to_get_it: str) -> None:
