@@ -74,7 +74,7 @@ def made_of(path: Path, make: Callable[[Path], _T]) -> _T:
 
 
 class _read_once(cached_property[_T]):
-    """The same, and that the file is unreadable is found once, too."""
+    """A cached property that finds once, too, that its file is unreadable."""
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         assert self.attrname
@@ -90,7 +90,7 @@ class _read_once(cached_property[_T]):
 
 
 def _program_of(notebook: Path) -> Program:
-    return Program.of(read_cells(notebook))
+    return Program.of(made_of(notebook, read_cells))
 
 
 @cache

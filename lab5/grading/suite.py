@@ -64,7 +64,7 @@ MADE = tuple(made_order())
 
 SECONDS: Final = 60.0  # by the clock, for a zip
 _SHARE: Final = 5  # of these: the most that one check takes which runs no code
-_PORTRAIT: Final = 4  # … and as much again, when the checks are made, is for the portrait
+_PORTRAIT: Final = 4  # a quarter more is for the portrait, when the checks are made
 _CLOSING: Final = 6  # … what is kept for the checks when the notebook's code takes the rest
 
 

@@ -58,47 +58,42 @@ def running():
 
 
 @pytest.fixture(scope="module")
-def opened(running, url):
-    """A page for each device and language, and what it has logged as errors."""
+def faults():
+    """What the pages logged as errors since the last test."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def opened(running, url, faults):
+    """Open the page as a device in a language; a second time it is loaded anew, for half the work."""
     browser, devices = running
-    found = {}
+    pages = {}
+
+    def watch(page):
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
 
     def open_it(device: str, language: str):
-        if (device, language) in found:
-            page, _ = found[device, language]
-            page.reload()  # as new, for half of what a new one takes
+        if page := pages.get((device, language)):
+            page.reload()
             page.get_by_label(LABEL_COMPARISON).wait_for()
         else:
-            faults: list[str] = []
-
-            def watch(page):
-                page.on("pageerror", lambda error: faults.append(str(error)))
-                page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-
             page = open_page(browser, devices[DEVICES[device]], url, language, watch)
-            found[device, language] = page, faults
-        return found[device, language]
+            pages[device, language] = page
+        return page
 
     yield open_it
-    for page, _ in found.values():
+    for page in pages.values():
         page.context.close()
 
 
 @pytest.fixture
-def visit(opened):
-    """The page on a device in a language, anew; the test fails if it logs an error."""
-    visited = []
-
-    def visit(device: str, language: str):
-        page, faults = opened(device, language)
-        visited.append(faults)
-        return page
-
-    yield visit
-    faults = [text for one in visited for text in one]
-    for one in visited:
-        one.clear()
-    assert faults == []
+def visit(opened, faults):
+    """``opened``; the test fails if a page logs an error."""
+    yield opened
+    found = faults.copy()
+    faults.clear()
+    assert found == []
 
 
 @pytest.fixture(scope="module")

@@ -33,9 +33,7 @@ from tests.handin import ARCHIVE, FP32, INT8, NOTEBOOK, REPORT
 Content = bytes | Callable[[], bytes]  # what is dear to make is made when the zip is written
 
 SEED = 1  # of what the notebooks' functions are called with
-SECONDS = (
-    2.0  # of one probe, of which most take a tenth of one: a hand-in that hangs costs that much
-)
+SECONDS = 2.0  # of one probe, mostly a tenth of one: a hand-in that hangs costs that much
 
 
 @dataclass(frozen=True)

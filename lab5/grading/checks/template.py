@@ -229,7 +229,9 @@ def _returns_nothing(node: ast.stmt) -> bool:
 )  # fmt: skip
 def chinese_comments(e: Evidence) -> None:
     """The code has comments in Chinese of the student's own."""
-    handed_out = made_of(e.template, _comments_of) if e.template and _template(e) else frozenset()
+    handed_out: frozenset[str] = frozenset()
+    if e.template and _template(e):  # or it says why that cannot be read
+        handed_out = made_of(e.template, _comments_of)
     own = sum(
         bool(_CHINESE.search(c))
         for cell in e.cells
@@ -242,9 +244,11 @@ def chinese_comments(e: Evidence) -> None:
 
 
 def _comments_of(notebook: Path) -> frozenset[str]:
-    cells = read_cells(notebook)
     return frozenset(
-        c.strip() for cell in cells if cell.kind == "code" for c in _comments(cell.source)
+        c.strip()
+        for cell in made_of(notebook, read_cells)
+        if cell.kind == "code"
+        for c in _comments(cell.source)
     )
 
 

@@ -65,7 +65,7 @@ def _exporter_names(program: Program) -> set[str]:
     """What ``from torch.onnx import export`` and ``import torch.onnx as …`` bind."""
     found = set()
     for statement in program.statements:
-        for node in ast.walk(statement.node):
+        for node in statement.nodes:
             if isinstance(node, ast.ImportFrom) and node.module == "torch.onnx":
                 found |= {a.asname or a.name for a in node.names if "export" in a.name}
             elif isinstance(node, ast.Import):

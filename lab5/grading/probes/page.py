@@ -95,7 +95,7 @@ def _launched(program: Program) -> set[str]:
     return {
         node.func.value.id
         for statement in program.statements
-        for node in ast.walk(statement.node)
+        for node in statement.nodes
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "launch"
