@@ -489,6 +489,20 @@ def test_the_wall_stands_with_the_program_that_pip_brings(monkeypatch, tmp_path)
         assert ask(box, ADD).value == 3
 
 
+def test_an_interpreter_to_which_a_chain_of_links_leads_is_seen(walled, tmp_path):
+    """As Debian's: venv/bin/python -> /usr/bin/python3 -> python3.11."""
+    real = Path(sys.executable).resolve()
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "python3").symlink_to(real)
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.symlink_to(tmp_path / "system" / "python3")
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {real.parent}\n", encoding="utf-8")
+    opens = "from lab5.grading.sandbox.room import Room; Room(walled=True).wait()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([python, "-c", opens], env=environment, check=True)
+
+
 def test_nothing_is_left_in_the_temporary_folder(box):
     def found():
         return {path.name for path in Path(tempfile.gettempdir()).glob("lab5-*")}

@@ -64,11 +64,13 @@ def serve() -> None:
     if walled:
         linux.become_nobody()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    gc.disable()  # what is loaded stays: PyTorch's import is a seventh faster
     for module in order["preload"]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     order["handles"] = _share(control, order["shared"]) if order["shared"] else {}
-    gc.freeze()  # what was loaded stays shared with the processes that are forked
+    gc.freeze()  # … and shared with the processes that are forked
+    gc.enable()
     alone = walled and _can_be_alone()
     send(control, dumps({"alone": alone}).encode())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need nobody to wait for them

@@ -126,7 +126,7 @@ def around(
 
 def _python() -> list[Path]:
     """The interpreter, its library, and where packages are installed."""
-    paths = [Path(sys.executable), Path(sys.executable).resolve()]
+    paths = _links(Path(sys.executable))
     for prefix in (sys.prefix, sys.base_prefix):
         if prefix not in ("/usr", "/usr/local"):
             paths.append(Path(prefix))
@@ -134,6 +134,15 @@ def _python() -> list[Path]:
         Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
     ]
     return [*paths, *libraries()]
+
+
+def _links(path: Path) -> list[Path]:
+    """The file, and all by which a link leads to it: venv/bin/python, /usr/bin/python3, …"""
+    found = [path]
+    while path.is_symlink() and len(found) < 40:
+        path = path.parent / path.readlink()
+        found.append(path)
+    return [*found, path.resolve()]
 
 
 @functools.cache  # each room asks three times
