@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -20,6 +21,9 @@ settings.load_profile("lab5")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads would only wait for it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is imported stays: to walk it again and again took a tenth of the tests' time.
+gc.set_threshold(50_000, 20, 20)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 

@@ -456,7 +456,7 @@ def _limit(limits: Limits, *, alone: bool) -> None:
         most_data = linux.own_data() + limits.resident
         wanted[resource.RLIMIT_DATA] = (most_data, most_data)
     if limits.seconds < math.inf:  # a signal, then, should that be ignored, the end
-        wanted[resource.RLIMIT_CPU] = (math.ceil(limits.seconds), math.ceil(limits.seconds) + 2)
+        wanted[resource.RLIMIT_CPU] = (math.ceil(limits.seconds), math.ceil(limits.seconds) + 1)
     if alone:  # else those of the whole user count
         wanted[resource.RLIMIT_NPROC] = (256, 256)  # threads, too
         wanted[resource.RLIMIT_NOFILE] = (128, 128)  # sockets hold memory that counts as nobody's
