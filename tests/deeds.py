@@ -209,7 +209,14 @@ def _raise_rudely(order):
     raise _Rude
 
 
+def _anonymous(order):
+    """Bytes of memory of its own or its parents'."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.split("RssAnon:")[1].split()[0]) << 10
+
+
 _DEEDS = {
+    "anonymous": _anonymous,
     "add": lambda order: order["a"] + order["b"],
     "array": lambda order: {"x": order["x"] * 2},
     "sleep": _sleep,
@@ -244,7 +251,13 @@ _DEEDS = {
 }
 
 
-_made: list[str] = []
+_made: list[str | bytes] = []
+
+
+def waste(request):
+    """What a room holds for a while, in pieces that glibc does not give back by itself."""
+    pieces = [bytes(100_000) for _ in range(1000)]
+    _made.append(pieces[-1])  # behind them all
 
 
 def share(request):

@@ -541,6 +541,12 @@ def test_what_a_room_shares_is_made_once_and_no_other_file_passes_for_it(tmp_pat
                     assert visit.ask({"do": "shared"}, 20).value == [["made of 1"], text]
 
 
+def test_memory_that_a_room_no_longer_needs_is_not_its_visitors(walled):
+    """Each page of it that a visitor took would be copied."""
+    with walled_room(shared=Shared("tests.deeds:waste", {})) as room:
+        assert ask(room, "anonymous").value - ask(walled, "anonymous").value < 20 << 20
+
+
 def test_a_room_whose_shared_file_is_gone_does_not_start(tmp_path):
     with pytest.raises(SandboxError):
         walled_room(shared=Shared("tests.deeds:share", {}, {"given": tmp_path / "gone"}))

@@ -64,12 +64,12 @@ def serve() -> None:
     if walled:
         linux.become_nobody()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    gc.disable()  # what is loaded stays: PyTorch's import is a seventh faster
+    gc.disable()  # what is imported stays: PyTorch's import is a seventh faster
     for module in order["preload"]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     order["handles"] = _share(control, order["shared"]) if order["shared"] else {}
-    gc.freeze()  # … and shared with the processes that are forked
+    _keep_shared()
     gc.enable()
     alone = walled and _can_be_alone()
     send(control, dumps({"alone": alone}).encode())
@@ -91,6 +91,13 @@ def serve() -> None:
                 _exit(0)
         for handle in handles:
             os.close(handle)
+
+
+def _keep_shared() -> None:
+    """Before anything is forked: what is held stays shared, and nothing else is there."""
+    gc.freeze()
+    if linux.AVAILABLE:
+        linux.give_free_memory_back()
 
 
 def _share(control: socket.socket, shared: dict[str, Any]) -> dict[str, int]:
@@ -380,7 +387,7 @@ class _Apart:
     def answer(self, function: Prepared, request: bytes, given: dict[str, str]) -> bytes:
         if not function.made:
             found = answered(function, request, given)
-            gc.freeze()
+            _keep_shared()
             return found
         ours, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(dir=os.getcwd())  # noqa: PTH109

@@ -27,6 +27,12 @@ def _libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 
 
+def give_free_memory_back() -> None:
+    """What glibc holds and nothing uses: of that a forked process copies each page that it takes."""
+    with contextlib.suppress(AttributeError):  # another C library
+        _libc().malloc_trim(0)
+
+
 def become_nobody() -> None:
     """Root inside a wall is root of the machine: give that up, with every capability."""
     if os.getuid() == 0:
