@@ -19,6 +19,7 @@ from lab5.web.page import QUEUE_FULL
 from lab5.web.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
 
 pytestmark = pytest.mark.browser
+untraced = pytest.mark.no_cover  # what they run of ours others run as well, and the most is Playwright
 
 LANGUAGES = ["zh-TW", "en"]
 TITLE = {"zh-TW": "CIFAR-10 圖片分類器：FP32 與 INT8 比較", "en": "CIFAR-10 Image Classifier"}
@@ -115,6 +116,7 @@ def wait_for_comparison(page) -> str:
     return comparison(page)
 
 
+@untraced
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("device", DEVICES)
 def test_upload_answer_clear(device, language, visit, examples):
@@ -185,6 +187,7 @@ def test_an_example_answers_at_one_click_and_a_bad_file_after_it_is_refused(
     assert "Warning" not in toast
 
 
+@untraced
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_full_queue_is_said_in_the_readers_language(language, running, url, page_of):
     browser, devices = running
@@ -256,6 +259,7 @@ def test_a_picture_from_the_clipboard(visit):
     assert FIRST_LINE["en"] in wait_for_comparison(page)
 
 
+@untraced
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("device", DEVICES)
 def test_axe_finds_nothing(device, language, visit, examples):
@@ -276,6 +280,7 @@ def test_axe_finds_nothing(device, language, visit, examples):
         assert found.violations_count == 0, (answered, scheme, found.generate_report())
 
 
+@untraced
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_keyboard_alone_is_enough(language, visit, examples):
     page = visit("desktop", language)

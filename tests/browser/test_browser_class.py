@@ -14,7 +14,8 @@ from lab5.web.screenshots import chromium
 from tests.classes import example
 from tests.conftest import need
 
-pytestmark = pytest.mark.browser
+# Not traced by coverage: what they run of ours others run as well, and the most is Playwright.
+pytestmark = [pytest.mark.browser, pytest.mark.no_cover]
 
 SIZES = {"desktop": (1280, 900), "phone": (375, 780)}
 TITLE = "EAI Lab 5"
