@@ -31,7 +31,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 @pytest.fixture(scope="session", autouse=True)
 def _exporter_untraced():
     """Under coverage PyTorch's dynamo exporter takes three times as long, and none of its code is ours."""
-    if (trace := sys.gettrace()) is None:
+    if sys.gettrace() is None:
         yield
         return
     import torch
@@ -39,6 +39,7 @@ def _exporter_untraced():
     whole = torch.onnx.export
 
     def export(*args, **options):
+        trace = sys.gettrace()  # another one after a test that is not traced
         sys.settrace(None)
         try:
             return whole(*args, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -140,8 +141,9 @@ def test_a_tensor_never_reaches_beyond_its_storage(offset, size, stride):
 @pytest.mark.parametrize(("largest", "advised"), [(64, False), (65, True)])
 def test_weights_that_may_overflow_are_advised_against(largest, advised):
     rows = np.full((2, 8), largest, np.int8)
-    layers = [SimpleNamespace(integers=rows), SimpleNamespace(integers=None)]
-    given = SimpleNamespace(int8=SimpleNamespace(layers=layers))
+    int8 = OnnxFile(Path("int8.onnx"))
+    vars(int8)["layers"] = [SimpleNamespace(integers=rows), SimpleNamespace(integers=None)]
+    given = SimpleNamespace(int8=int8)
     function = CHECKS["int8-no-overflow"].function
     with pytest.raises(Advice) if advised else contextlib.nullcontext():
         function(given)

@@ -115,6 +115,16 @@ def share(seed: int, weights: Path | None, template: Path | None) -> None:
         made_of(template, _program_of)
 
 
+def _apart(found: Layer, wanted: Layer) -> float:
+    """Of weights or biases, whichever differ more; infinite where they have another shape."""
+    apart = []
+    for got, want in ((found.folded, wanted.folded), (found.folded_bias, wanted.folded_bias)):
+        assert want is not None
+        same = got is not None and got.shape == want.shape
+        apart.append(abs(got - want).max() / abs(want).max() if same else np.inf)
+    return float(np.max(apart))  # NaN, if one is
+
+
 class Evidence:
     """A hand-in, opened in ``folder``.
 
@@ -329,6 +339,14 @@ class Evidence:
                 got=f"{sum(len(s) == 4 for s in shapes)} Conv + {sum(len(s) == 2 for s in shapes)} Gemm",
             )
         return layers, logits
+
+    @cached_property
+    def carried(self) -> list[float]:
+        """How far each of these layers is from the checkpoint's, relative to its largest value."""
+        return [
+            _apart(mine, handed_out)
+            for mine, handed_out in zip(self.rebuilt[0], self.handed_out, strict=True)
+        ]
 
     # The report
 

@@ -19,9 +19,8 @@ from lab5.web.page import QUEUE_FULL
 from lab5.web.screenshots import DEVICES, chromium, open_page, submit, take_screenshots
 
 pytestmark = pytest.mark.browser
-untraced = (
-    pytest.mark.no_cover
-)  # what they run of ours others run as well, and the most is Playwright
+# By coverage: what they run of ours others run as well, and the most is Playwright.
+untraced = pytest.mark.no_cover
 
 LANGUAGES = ["zh-TW", "en"]
 TITLE = {"zh-TW": "CIFAR-10 圖片分類器：FP32 與 INT8 比較", "en": "CIFAR-10 Image Classifier"}

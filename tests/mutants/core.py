@@ -233,6 +233,7 @@ _PARTS = {
     "fp32": ("fp32",),
     "fp32_parity": ("fp32",),
     "rebuilt": ("fp32",),
+    "carried": ("fp32",),
     "int8": ("int8",),
     "held_out": ("fp32", "int8"),
     "slowdown": ("fp32", "int8"),

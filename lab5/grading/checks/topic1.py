@@ -22,8 +22,6 @@ from lab5.grading.evidence.onnx_file import is_quantised, steps_apart, trains
 from lab5.text import Text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lab5.grading.handin import Evidence
 
 PARITY: Final = 1e-3  # largest difference of logits, relative to the largest logit (at least 1)
@@ -200,17 +198,12 @@ def export_called(e: Evidence) -> None:
 )  # fmt: skip
 def fp32_valid(e: Evidence) -> None:
     """The FP32 file is a valid ONNX model that onnxruntime loads."""
-    import onnx
-
-    assert e.fp32.model is not None  # external data have been looked at
-    try:
-        onnx.checker.check_model(str(e.fp32.path), full_check=True)
-    except Exception as error:
+    if e.fp32.refused:
         raise Fault(
             Text("onnx.checker refuses it.", "onnx.checker 檢查不通過。"),
             want=Text("valid", "有效"),
-            got=str(error)[:200],
-        ) from None
+            got=e.fp32.refused,
+        )
     assert e.fp32.session is not None
 
 
@@ -344,22 +337,13 @@ def fp32_carries_weights(e: Evidence) -> Text | str | None:
                 got=f"Δ {difference:.2g}",
             )
         return None
-    for number, (mine, handed_out) in enumerate(zip(e.rebuilt[0], e.handed_out, strict=True), 1):
-        for got, want in (
-            (mine.folded, handed_out.folded),
-            (mine.folded_bias, handed_out.folded_bias),
-        ):
-            assert want is not None
-            if got is None or got.shape != want.shape:
-                difference = float("inf")
-            else:
-                difference = float(abs(got - want).max() / abs(want).max())
-            if not difference <= PARITY:
-                raise Fault(
-                    Text(f"Layer {number} carries other weights.", f"第 {number} 層的權重不同。"),
-                    want=f"{CHECKPOINT}, Δ ≤ {PARITY:g}",
-                    got=f"Δ {difference:.2g}",
-                )
+    for number, difference in enumerate(e.carried, 1):
+        if not difference <= PARITY:
+            raise Fault(
+                Text(f"Layer {number} carries other weights.", f"第 {number} 層的權重不同。"),
+                want=f"{CHECKPOINT}, Δ ≤ {PARITY:g}",
+                got=f"Δ {difference:.2g}",
+            )
     return None
 
 
@@ -494,7 +478,8 @@ def int8_per_channel(e: Evidence) -> None:
 )  # fmt: skip
 def int8_weight_type(e: Evidence) -> None:
     """The weights are int8."""
-    types = sorted({str(integers.dtype) for integers in _stored(e)})
+    stored = (layer.integers for layer in e.int8.layers)
+    types = sorted({str(integers.dtype) for integers in stored if integers is not None})
     if types != ["int8"]:
         raise Fault(
             Text("The weights have another type.", "權重型別不同。"),
@@ -503,19 +488,13 @@ def int8_weight_type(e: Evidence) -> None:
         )
 
 
-def _stored(e: Evidence) -> list[np.ndarray]:
-    return [layer.integers for layer in e.int8.layers if layer.integers is not None]
-
-
 @check(
     "1.4", 0, zh="相鄰權重的乘積和不會溢位", needs=[int8_weight_type],
     hint="quantize_static(..., reduce_range=True)",
 )  # fmt: skip
 def int8_no_overflow(e: Evidence) -> None:
     """No CPU overflows on the weights: the products of neighbours fit into 16 bits."""
-    from lab5.study.saturation import layer_bound
-
-    bounds = [layer_bound(str(number), integers) for number, integers in enumerate(_stored(e), 1)]
+    bounds = e.int8.pair_bounds
     unsafe = [bound.layer for bound in bounds if not bound.safe]
     if unsafe:
         raise Advice(

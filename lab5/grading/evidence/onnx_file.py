@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from lab5.files import external_locations, opset
 from lab5.grading.core import Fault
 from lab5.grading.evidence import bounds
 from lab5.text import Text
+
+if TYPE_CHECKING:
+    from lab5.study.saturation import LayerBound
 
 MAX_NODES: Final = 20_000  # of a graph; the network has 50, its QDQ form 160
 MAX_BATCH: Final = 256  # images that a model may insist on
@@ -181,6 +184,18 @@ class OnnxFile:
         return model
 
     @cached_property
+    def refused(self) -> str:
+        """What ``onnx.checker`` has against it; empty if nothing."""
+        import onnx
+
+        assert self.model is not None  # external data have been looked at
+        try:
+            onnx.checker.check_model(str(self.path), full_check=True)
+        except Exception as error:
+            return str(error)[:200] or type(error).__name__
+        return ""
+
+    @cached_property
     def size(self) -> int:
         """Bytes, external data included."""
         files = [self.path, *(self.path.parent / name for name in self.locations)]
@@ -286,6 +301,14 @@ class OnnxFile:
             for name in node.input:
                 found.setdefault(name, []).append(node)
         return found
+
+    @_read
+    def pair_bounds(self) -> list[LayerBound]:
+        """Of each layer's stored weights: how large the products of neighbours can be together."""
+        from lab5.study.saturation import layer_bound
+
+        stored = [layer.integers for layer in self.layers if layer.integers is not None]
+        return [layer_bound(str(number), integers) for number, integers in enumerate(stored, 1)]
 
     @_read
     def layers(self) -> list[Layer]:
