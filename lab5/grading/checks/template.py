@@ -232,27 +232,20 @@ def chinese_comments(e: Evidence) -> None:
     handed_out: frozenset[str] = frozenset()
     if e.template and _template(e):  # or it says why that cannot be read
         handed_out = made_of(e.template, _comments_of)
-    own = sum(
-        bool(_CHINESE.search(c))
-        for cell in e.cells
-        if cell.kind == "code"
-        for c in _comments(cell.source)
-        if c.strip() not in handed_out
-    )
+    own = sum(bool(_CHINESE.search(c)) for c in _comments(e.cells) if c.strip() not in handed_out)
     if own < 3:
         raise Fault(Text("There are hardly any.", "幾乎沒有中文註解。"), want="≥ 3", got=own)
 
 
 def _comments_of(notebook: Path) -> frozenset[str]:
-    return frozenset(
-        c.strip()
-        for cell in made_of(notebook, read_cells)
-        if cell.kind == "code"
-        for c in _comments(cell.source)
-    )
+    return frozenset(c.strip() for c in _comments(made_of(notebook, read_cells)))
 
 
-def _comments(source: str) -> list[str]:
+def _comments(cells: list[Cell]) -> list[str]:
+    return [c for cell in cells if cell.kind == "code" for c in _comments_in(cell.source)]
+
+
+def _comments_in(source: str) -> list[str]:
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(python_of(source)).readline))
         return [t.string for t in tokens if t.type == tokenize.COMMENT]

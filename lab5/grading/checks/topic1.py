@@ -478,8 +478,7 @@ def int8_per_channel(e: Evidence) -> None:
 )  # fmt: skip
 def int8_weight_type(e: Evidence) -> None:
     """The weights are int8."""
-    stored = (layer.integers for layer in e.int8.layers)
-    types = sorted({str(integers.dtype) for integers in stored if integers is not None})
+    types = sorted({str(integers.dtype) for integers in e.int8.stored})
     if types != ["int8"]:
         raise Fault(
             Text("The weights have another type.", "權重型別不同。"),

@@ -307,8 +307,12 @@ class OnnxFile:
         """Of each layer's stored weights: how large the products of neighbours can be together."""
         from lab5.study.saturation import layer_bound
 
-        stored = [layer.integers for layer in self.layers if layer.integers is not None]
-        return [layer_bound(str(number), integers) for number, integers in enumerate(stored, 1)]
+        return [layer_bound(str(n), integers) for n, integers in enumerate(self.stored, 1)]
+
+    @property
+    def stored(self) -> list[np.ndarray]:
+        """The integers of each quantised layer's weight."""
+        return [layer.integers for layer in self.layers if layer.integers is not None]
 
     @_read
     def layers(self) -> list[Layer]:

@@ -139,9 +139,8 @@ def _python() -> list[Path]:
 def _links(path: Path) -> list[Path]:
     """The file, and all by which a link leads to it: venv/bin/python, /usr/bin/python3, …"""
     found = [path]
-    while path.is_symlink() and len(found) < 40:
-        path = path.parent / path.readlink()
-        found.append(path)
+    while found[-1].is_symlink():  # which has an end, as this runs
+        found.append(found[-1].parent / found[-1].readlink())
     return [*found, path.resolve()]
 
 
