@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.hostile.core import SOON, Hostile, attack, code
+from tests.hostile.core import Hostile, attack, code
 
 
 def nested(place: Path, depth: int) -> Path:
@@ -49,23 +49,24 @@ def leave_names_that_are_no_text() -> str:
     """
 
 
-@code(deadline=SOON)
+@code()
 def remove_the_working_folder() -> str:
-    """Under the judge's feet."""
+    """Under the judge's feet, and the others that it may write to."""
     return """
     import shutil
     here = os.getcwd()
-    for _ in range(3):
-        shutil.rmtree(here, ignore_errors=True)
-        here = os.path.dirname(here)
+    for place in (here, os.path.dirname(here), "/tmp", "/dev/shm"):
+        shutil.rmtree(place, ignore_errors=True)
     """
 
 
-@code(deadline=SOON)
+@code()
 def fifos_everywhere() -> str:
     """In each folder that it may write to."""
     return """
-    for base, _, _ in os.walk(os.path.dirname(os.path.dirname(os.getcwd()))):
+    for base, inner, _ in os.walk("/"):
+        if base != "/" and os.statvfs(base).f_flag & os.ST_RDONLY:
+            inner.clear()
         for name in ("request.json", "ready", "errors.txt", "states.json", "results.json"):
             with contextlib.suppress(OSError):
                 os.mkfifo(base + "/" + name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import types
 from collections.abc import Container
 from pathlib import PurePath
@@ -33,17 +34,18 @@ def export(program: Program, given: Given) -> dict[str, Any]:
         found["exports"], found["loaded"] = exports, exports or others
         if any(one["loaded"] for one in found["loaded"]):
             break
+    gc.collect()  # the networks, whose memory the next ones can take
     exports, others, _ = _exports(program, given, wanted, instead, spoil=True)
     found["spoiled"] = exports or others
     return found
 
 
 def _checkpoint(given: Given) -> dict[str, Any]:
-    """What ``torch.load`` gives; each call of it gets its own."""
+    """What ``torch.load`` gives; each call of it gets a copy."""
     import torch
 
     weights = weights_drawn_once(given.parameters, given.seed)
-    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+    return {name: torch.from_numpy(value) for name, value in weights.items()}
 
 
 def _network(given: Given) -> dict[str, Any]:

@@ -93,13 +93,21 @@ def stand_in_models(seed: int) -> dict[str, bytes]:
     return models
 
 
+def _on_one_thread() -> Any:
+    """Options of a session for a tiny model: threads would take five times as long, most of it waiting."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return options
+
+
 @functools.lru_cache(maxsize=len(KINDS))
 def _opened(kind: str, seed: int) -> Any:
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # no thread, which would be missing where this was forked
-    return ort.InferenceSession(stand_in_models(seed)[kind], options)
+    # a thread would be missing where this was forked
+    return ort.InferenceSession(stand_in_models(seed)[kind], _on_one_thread())
 
 
 def logits_of(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
@@ -154,6 +162,8 @@ class Sessions:
                     }
                 )
                 options = kwargs.get("sess_options", args[0] if args else None)
+                if options is None:
+                    options = _on_one_thread()
                 super().__init__(models[self._kind], options, providers=["CPUExecutionProvider"])
 
             def set_providers(self, *args: Any, **kwargs: Any) -> None:
