@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import shutil
 import sys
@@ -26,6 +27,34 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads would o
 gc.set_threshold(50_000, 20, 20)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sessions_on_one_thread():
+    """For the same reason; those of ONNX Runtime spin while they wait."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    import onnxruntime as ort
+
+    whole = ort.InferenceSession.__init__
+
+    def init(self, path_or_bytes, sess_options=None, *args, **kwargs):
+        if sess_options is None:
+            sess_options = ort.SessionOptions()
+            sess_options.intra_op_num_threads = 1
+        whole(self, path_or_bytes, sess_options, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ort.InferenceSession, "__init__", init)
+        yield
+
+
+if trace := sys.gettrace():  # other people's modules take twice as long to import under coverage
+    sys.settrace(None)
+    for module in ("gradio", "hypothesis", "onnxruntime.quantization", "pandas", "torch.onnx"):
+        importlib.import_module(module)
+    sys.settrace(trace)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,6 +32,13 @@ from lab5.study.bench import (
 from lab5.study.data import Cifar10, Split
 
 
+@pytest.fixture(autouse=True)
+def _as_many_threads_afterwards():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def images():
     return CIFARLikeCalibReader(batch_size=4, num_batches=1).batches[0]
