@@ -156,6 +156,12 @@ def weights_loaded_into_another_model(h: HandIn) -> None:
 
 
 @fault("weights-loaded")
+def weights_changed_before_they_are_loaded(h: HandIn) -> None:
+    """Those of the last layer are halved, in place, between torch.load and load_state_dict."""
+    h.code(LOAD, f'    state["fc.weight"].mul_(0.5)\n{LOAD}')
+
+
+@fault("weights-loaded")
 def weights_assigned_to_the_method(h: HandIn) -> None:
     """model.state_dict = state, which loads nothing."""
     h.code(LOAD, "    model.state_dict = state\n")

@@ -28,20 +28,19 @@ def export(program: Program, given: Given) -> dict[str, Any]:
     another item's matter.
     """
     found: dict[str, Any] = {"exports": []}
-    wanted = _checkpoint(given)
     for instead in ({}, _network(given)):
-        exports, others, found["errors"] = _exports(program, given, wanted, instead, spoil=False)
+        exports, others, found["errors"] = _exports(program, given, instead, spoil=False)
         found["exports"], found["loaded"] = exports, exports or others
         if any(one["loaded"] for one in found["loaded"]):
             break
     gc.collect()  # the networks, whose memory the next ones can take
-    exports, others, _ = _exports(program, given, wanted, instead, spoil=True)
+    exports, others, _ = _exports(program, given, instead, spoil=True)
     found["spoiled"] = exports or others
     return found
 
 
 def _checkpoint(given: Given) -> dict[str, Any]:
-    """What ``torch.load`` gives; each call of it gets a copy."""
+    """What ``torch.load`` gives: to copy it each time takes longer than all else."""
     import torch
 
     weights = weights_drawn_once(given.parameters, given.seed)
@@ -80,7 +79,7 @@ def _mentions_loading(node: ast.AST) -> bool:
 
 
 def _exports(
-    program: Program, given: Given, wanted: dict[str, Any], instead: dict[str, Any], spoil: bool
+    program: Program, given: Given, instead: dict[str, Any], spoil: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
     """Each call of the exporter: what it was given; ``spoil`` misnames a tensor of the checkpoint.
 
@@ -88,13 +87,14 @@ def _exports(
     """
     import torch
 
+    wanted = _checkpoint(given)
     state = {("fc.wrong" if spoil and n == "fc.weight" else n): v for n, v in wanted.items()}
     exports: list[dict[str, Any]] = []
     loaded: list[Any] = []
     tiny = stand_in_models(given.seed)["fp32"]
 
     def load(path: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return {name: value.clone() for name, value in state.items()}
+        return dict(state)
 
     def described(model: Any) -> dict[str, Any]:
         if isinstance(model, torch.nn.Module):  # to whose state_dict something may be assigned
@@ -103,7 +103,10 @@ def _exports(
             weights = getattr(model, "state_dict", {})
         got = {name.removeprefix("module."): value for name, value in weights.items()}
         same = all(
-            n in got and got[n].shape == v.shape and torch.equal(got[n].float().cpu(), v.float())
+            n in got
+            and got[n].shape == v.shape
+            and torch.equal(got[n].float().cpu(), v.float())
+            and v._version == 0  # nothing has written to what was loaded
             for n, v in wanted.items()
             if not n.endswith("num_batches_tracked")
         )
