@@ -37,16 +37,19 @@ def _sessions_on_one_thread():
         return
     import onnxruntime as ort
 
-    whole = ort.InferenceSession.__init__
+    options, init = ort.SessionOptions, ort.InferenceSession.__init__
 
-    def init(self, path_or_bytes, sess_options=None, *args, **kwargs):
-        if sess_options is None:
-            sess_options = ort.SessionOptions()
-            sess_options.intra_op_num_threads = 1
-        whole(self, path_or_bytes, sess_options, *args, **kwargs)
+    def on_one_thread():
+        found = options()
+        found.intra_op_num_threads = 1
+        return found
+
+    def opened(self, path_or_bytes, sess_options=None, *args, **kwargs):
+        init(self, path_or_bytes, sess_options or on_one_thread(), *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ort.InferenceSession, "__init__", init)
+        patch.setattr(ort, "SessionOptions", on_one_thread)
+        patch.setattr(ort.InferenceSession, "__init__", opened)
         yield
 
 
