@@ -84,9 +84,9 @@ def _deep_rgb() -> bytes:
     return _png(48, 64, 16, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
-def slow_jpeg(width: int = 4000, height: int = 4000, scans: int = 2500) -> bytes:
-    """A progressive JPEG of 200 kB whose last scan is there again and again: a minute to decode."""
-    data = saved(Image.new("RGB", (width, height), (90, 120, 30)), "JPEG", progressive=True)
+def slow_jpeg(side: int = 1000, scans: int = 40_000) -> bytes:
+    """A progressive JPEG whose last scan is there again and again: a quarter of a minute to decode."""
+    data = saved(Image.new("RGB", (side, side), (90, 120, 30)), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda")) : -2]  # with its tables
     return data[:-2] + scan * scans + data[-2:]
 
@@ -165,7 +165,7 @@ UNREADABLE: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
         lambda: b"GIF89a\xff\xff\xff\xff\x80\x00\x00" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\2",
         TOO_LARGE,
     ),
-    "JPEG of 2,500 scans": ("a.jpg", slow_jpeg, TOO_SLOW),
+    "JPEG of 40,000 scans": ("a.jpg", slow_jpeg, TOO_SLOW),
     "100000x100000 BMP": (
         "a.bmp",
         lambda: (

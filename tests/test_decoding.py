@@ -163,7 +163,7 @@ def test_one_process_decodes_one_picture_after_the_other(decoder):
 def test_what_takes_too_long_ends_and_the_next_is_read(decoder):
     decoder(SMALL)
     begin = time.monotonic()
-    assert decoder(slow_jpeg(1000, 1000, 40_000))[0] is Outcome.TOO_SLOW
+    assert decoder(slow_jpeg())[0] is Outcome.TOO_SLOW
     assert time.monotonic() - begin < DEADLINES[0] + 5
     assert decoder(SMALL)[0] is Outcome.READ
 
@@ -196,7 +196,7 @@ from pictures import saved, scene, slow_jpeg
 decode(saved(scene(), "PNG"))
 print(decode._process.pid, flush=True)
 if sys.argv[1] == "busy":
-    decode(slow_jpeg(1000, 1000, 40_000))
+    decode(slow_jpeg())
 sys.stdin.read()
 """
 
