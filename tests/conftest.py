@@ -139,12 +139,17 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
 
 
 @pytest.fixture(scope="session")
-def fp32(model, once) -> Path:
-    """The FP32 file of the repository's weights; read it, never write to it."""
+def fp32(model, once, tmp_path_factory) -> Path:
+    """The FP32 file of the repository's weights; read it, never write to it.
+
+    In a folder of this process: given a path, onnxruntime's quantiser writes a second file beside it.
+    """
     from lab5.export import export_fp32
 
     name = "N26140692_FP32.onnx"
-    return once("fp32", lambda folder: export_fp32(model, folder / name)) / name
+    own = tmp_path_factory.mktemp("fp32") / name
+    own.hardlink_to(once("fp32", lambda folder: export_fp32(model, folder / name)) / name)
+    return own
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def saved_as_utf_16(h: HandIn) -> None:
     """The notebook was saved by an editor as UTF-16 with a byte order mark."""
     data = h.files[NOTEBOOK]
     assert isinstance(data, bytes)
-    h.files[NOTEBOOK] = data.decode().encode("utf-16")
+    h.files[NOTEBOOK] = data.decode("utf-8-sig").encode("utf-16")
 
 
 @harmless()
@@ -38,6 +38,7 @@ def saved_with_a_mark(h: HandIn) -> None:
     """The notebook begins with UTF-8's byte order mark."""
     data = h.files[NOTEBOOK]
     assert isinstance(data, bytes)
+    assert data.startswith(b"{")  # with no mark
     h.files[NOTEBOOK] = b"\xef\xbb\xbf" + data
 
 

@@ -167,6 +167,16 @@ def weights_assigned_to_the_method(h: HandIn) -> None:
     h.code(LOAD, "    model.state_dict = state\n")
 
 
+@harmless()
+def weights_changed_and_loaded_anew(h: HandIn) -> None:
+    """Those of the last layer are halved, in place, and the file is read again."""
+    h.code(
+        LOAD,
+        '    state["fc.weight"].mul_(0.5)\n'
+        f'    state = torch.load("best_model.pth", map_location="cpu")\n{LOAD}',
+    )
+
+
 @harmless(advises=("weights-loaded-strictly",))
 def strict_false(h: HandIn) -> None:
     """load_state_dict(state, strict=False)."""

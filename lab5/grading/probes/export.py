@@ -16,7 +16,7 @@ from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import colab
 from lab5.grading.stand_ins.anything import Anything
-from lab5.grading.stand_ins.given import Given, weights_drawn_once
+from lab5.grading.stand_ins.given import Given, seeded_weights, weights_drawn_once
 from lab5.grading.stand_ins.sessions import SHAPE, Sessions, stand_in_models
 
 
@@ -28,23 +28,30 @@ def export(program: Program, given: Given) -> dict[str, Any]:
     another item's matter.
     """
     found: dict[str, Any] = {"exports": []}
+    weights = _tensors(weights_drawn_once(given.parameters, given.seed))
     for instead in ({}, _network(given)):
-        exports, others, found["errors"] = _exports(program, given, instead, spoil=False)
+        exports, others, found["errors"] = _exports(program, given, weights, instead, spoil=False)
         found["exports"], found["loaded"] = exports, exports or others
         if any(one["loaded"] for one in found["loaded"]):
             break
     gc.collect()  # the networks, whose memory the next ones can take
-    exports, others, _ = _exports(program, given, instead, spoil=True)
+    exports, others, _ = _exports(program, given, weights, instead, spoil=True)
     found["spoiled"] = exports or others
     return found
 
 
-def _checkpoint(given: Given) -> dict[str, Any]:
-    """What ``torch.load`` gives: to copy it each time takes longer than all else."""
+def _tensors(arrays: dict[str, Any]) -> dict[str, Any]:
+    """What ``torch.load`` gives: to copy them each time would take longer than all else."""
     import torch
 
-    weights = weights_drawn_once(given.parameters, given.seed)
-    return {name: torch.from_numpy(value) for name, value in weights.items()}
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+def _as_drawn(weights: dict[str, Any], given: Given) -> dict[str, Any]:
+    """These, or where the notebook has written to one of them, the same drawn anew."""
+    if not any(one._version for one in weights.values()):
+        return weights
+    return _tensors(seeded_weights(given.parameters, given.seed))
 
 
 def _network(given: Given) -> dict[str, Any]:
@@ -79,7 +86,7 @@ def _mentions_loading(node: ast.AST) -> bool:
 
 
 def _exports(
-    program: Program, given: Given, instead: dict[str, Any], spoil: bool
+    program: Program, given: Given, weights: dict[str, Any], instead: dict[str, Any], spoil: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
     """Each call of the exporter: what it was given; ``spoil`` misnames a tensor of the checkpoint.
 
@@ -87,27 +94,23 @@ def _exports(
     """
     import torch
 
-    wanted = _checkpoint(given)
-    state = {("fc.wrong" if spoil and n == "fc.weight" else n): v for n, v in wanted.items()}
     exports: list[dict[str, Any]] = []
     loaded: list[Any] = []
     tiny = stand_in_models(given.seed)["fp32"]
 
     def load(path: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return dict(state)
+        found = _as_drawn(weights, given)
+        return {("fc.wrong" if spoil and n == "fc.weight" else n): v for n, v in found.items()}
 
     def described(model: Any) -> dict[str, Any]:
         if isinstance(model, torch.nn.Module):  # to whose state_dict something may be assigned
-            weights = torch.nn.Module.state_dict(model)
+            held = torch.nn.Module.state_dict(model)
         else:  # of an ExportedProgram, a dict
-            weights = getattr(model, "state_dict", {})
-        got = {name.removeprefix("module."): value for name, value in weights.items()}
+            held = getattr(model, "state_dict", {})
+        got = {name.removeprefix("module."): value for name, value in held.items()}
         same = all(
-            n in got
-            and got[n].shape == v.shape
-            and torch.equal(got[n].float().cpu(), v.float())
-            and v._version == 0  # nothing has written to what was loaded
-            for n, v in wanted.items()
+            n in got and got[n].shape == v.shape and torch.equal(got[n].float().cpu(), v.float())
+            for n, v in _as_drawn(weights, given).items()
             if not n.endswith("num_batches_tracked")
         )
         return {"loaded": same, "training": bool(getattr(model, "training", False))}
