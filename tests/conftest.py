@@ -31,7 +31,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 @pytest.fixture(scope="session", autouse=True)
 def _sessions_on_one_thread():
-    """For the same reason; those of ONNX Runtime spin while they wait."""
+    """One of xdist's processes has a core: more threads of ONNX Runtime would spin while they wait for it."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
