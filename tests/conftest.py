@@ -55,7 +55,7 @@ def _sessions_on_one_thread():
 
 if trace := sys.gettrace():  # other people's modules take twice as long to import under coverage
     sys.settrace(None)
-    for module in ("gradio", "hypothesis", "onnxruntime.quantization", "pandas", "torch.onnx"):
+    for module in ("gradio", "onnxruntime.quantization", "torch.onnx"):
         importlib.import_module(module)
     sys.settrace(trace)
 

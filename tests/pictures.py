@@ -84,11 +84,11 @@ def _deep_rgb() -> bytes:
     return _png(48, 64, 16, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
-def slow_jpeg(side: int = 1000, scans: int = 40_000) -> bytes:
+def slow_jpeg() -> bytes:
     """A progressive JPEG whose last scan is there again and again: a quarter of a minute to decode."""
-    data = saved(Image.new("RGB", (side, side), (90, 120, 30)), "JPEG", progressive=True)
+    data = saved(Image.new("RGB", (1000, 1000), (90, 120, 30)), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda")) : -2]  # with its tables
-    return data[:-2] + scan * scans + data[-2:]
+    return data[:-2] + scan * 40_000 + data[-2:]
 
 
 COLOUR, GREY, HOLE = "colour", "grey", "hole"  # what should be seen of the scene

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab5.grading.evidence.program import Program
 from lab5.grading.probes.lookup import quiet
-from lab5.grading.probes.network import build
+from lab5.grading.probes.network import build, tensors
 from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins import colab
@@ -28,7 +28,7 @@ def export(program: Program, given: Given) -> dict[str, Any]:
     another item's matter.
     """
     found: dict[str, Any] = {"exports": []}
-    weights = _tensors(weights_drawn_once(given.parameters, given.seed))
+    weights = tensors(weights_drawn_once(given.parameters, given.seed))
     for instead in ({}, _network(given)):
         exports, others, found["errors"] = _exports(program, given, weights, instead, spoil=False)
         found["exports"], found["loaded"] = exports, exports or others
@@ -40,18 +40,11 @@ def export(program: Program, given: Given) -> dict[str, Any]:
     return found
 
 
-def _tensors(arrays: dict[str, Any]) -> dict[str, Any]:
-    """What ``torch.load`` gives: to copy them each time would take longer than all else."""
-    import torch
-
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
-
-
 def _as_drawn(weights: dict[str, Any], given: Given) -> dict[str, Any]:
     """These, or where the notebook has written to one of them, the same drawn anew."""
     if not any(one._version for one in weights.values()):
         return weights
-    return _tensors(seeded_weights(given.parameters, given.seed))
+    return tensors(seeded_weights(given.parameters, given.seed))
 
 
 def _network(given: Given) -> dict[str, Any]:
