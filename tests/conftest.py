@@ -53,13 +53,6 @@ def _sessions_on_one_thread():
         yield
 
 
-if trace := sys.gettrace():  # other people's modules take twice as long to import under coverage
-    sys.settrace(None)
-    for module in ("gradio", "onnxruntime.quantization", "torch.onnx"):
-        importlib.import_module(module)
-    sys.settrace(trace)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _exporter_untraced():
     """Under coverage PyTorch's dynamo exporter takes three times as long, and none of its code is ours."""
@@ -119,10 +112,11 @@ def model(weights):
 def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """``once(name, make)``: a folder that ``make`` fills, once for all of xdist's processes.
 
-    Read what is in it, never write to it.
+    In ``LAB5_TESTS_ONCE``, if that is set, once for all that is tested. Read what is in it, never write to it.
     """
     base = tmp_path_factory.getbasetemp()
     base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    base = Path(os.environ.get("LAB5_TESTS_ONCE", base))
     base.mkdir(exist_ok=True)
 
     def folder(name: str, make: Callable[[Path], object]) -> Path:
@@ -207,6 +201,17 @@ def _turn(item) -> int:
 
 def pytest_configure(config) -> None:
     config.option.loadscopereorder = False  # xdist would begin with the groups
+    tests = hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None)
+    if tests and (trace := sys.gettrace()):
+        _import_untraced(trace)
+
+
+def _import_untraced(trace) -> None:
+    """Other people's modules, which take twice as long to import under coverage."""
+    sys.settrace(None)
+    for module in ("gradio", "onnxruntime.quantization", "torch.onnx"):
+        importlib.import_module(module)
+    sys.settrace(trace)
 
 
 def _group(item) -> str | None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from lab5.classroom.results import Results
 
 _WORTH: Final = 4  # hand-ins take as long as the rooms of one job take to start
-_SHARE: Final = 20  # the JSON is written again when that many times as long was spent on grading
+_SHARE: Final = 50  # the JSON is written again when that many times as long was spent on grading
 
 
 def parser() -> Parser:

@@ -31,21 +31,21 @@ class Holds:
     left, nobody connects, nothing but text reaches the terminal.
 
     Args:
-        status: the command's exit status.
+        refused: something of it cannot be graded, which the command's exit status says.
         seconds: by the clock, for the hand-in.
         memory: bytes of all processes together.
         says: one of these words stands in the hand-in's results.
         fails: a check that may not pass.
     """
 
-    status: int = 0
+    refused: bool = False
     seconds: float = 75
     memory: int = 4 << 30
     says: tuple[str, ...] = ()
     fails: str | None = None
 
 
-SOON = 6  # seconds that a hand-in is given which would take as long as it is let
+SOON = 4  # seconds that a hand-in is given which would take as long as it is let
 # How it is said that the time was over, or that a process was ended
 LATE = ("still running", "time for this zip was over", "took more than", "ended the process")
 

@@ -53,10 +53,19 @@ def leave_names_that_are_no_text() -> str:
 def remove_the_working_folder() -> str:
     """Under the judge's feet, and the others that it may write to."""
     return """
-    import shutil
-    here = os.getcwd()
+    here, emptied = os.getcwd(), []
     for place in (here, os.path.dirname(here), "/tmp", "/dev/shm"):
-        shutil.rmtree(place, ignore_errors=True)
+        for base, inner, names in os.walk(place):
+            if os.statvfs(base).f_flag & os.ST_RDONLY:
+                inner.clear()
+                continue
+            emptied.append(base)
+            for name in names:
+                with contextlib.suppress(OSError):
+                    os.unlink(base + "/" + name)
+    for base in reversed(emptied):
+        with contextlib.suppress(OSError):
+            os.rmdir(base)
     """
 
 
@@ -85,7 +94,7 @@ def a_folder_of_nested_folders(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report", refused=True)
 def a_folder_with_a_fifo(h: Hostile) -> None:
     """Named like a zip."""
 
@@ -98,7 +107,7 @@ def a_folder_with_a_fifo(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report", refused=True)
 def a_fifo_for_a_zip(h: Hostile) -> None:
     """The path that is given."""
 
@@ -109,7 +118,7 @@ def a_fifo_for_a_zip(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report", refused=True)
 def a_device_for_a_zip(h: Hostile) -> None:
     """Which gives zeros without end."""
 
@@ -120,7 +129,7 @@ def a_device_for_a_zip(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report", refused=True)
 def a_folder_with_a_device(h: Hostile) -> None:
     """A link to one, named like a zip."""
 
@@ -147,7 +156,7 @@ def a_folder_that_links_to_itself(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report")
 def a_zip_that_links_to_the_key(h: Hostile) -> None:
     """The path that is given is a link."""
 
@@ -158,7 +167,7 @@ def a_zip_that_links_to_the_key(h: Hostile) -> None:
     h.argument = place
 
 
-@attack("report", status=1)
+@attack("report", refused=True)
 def a_path_that_is_too_long(h: Hostile) -> None:
     """For every system call."""
     h.argument = lambda folder: folder / "/".join(["d" * 200] * 30) / "A1_lab5.zip"

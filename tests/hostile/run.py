@@ -10,6 +10,7 @@ import atexit
 import compileall
 import contextlib
 import functools
+import itertools
 import json
 import os
 import secrets
@@ -39,7 +40,7 @@ from tests.mutants.core import Variants
 
 USERS: Final = ("root", "ordinary")
 NOBODY: Final = 65534  # the ordinary user, when the tests run as root
-TOGETHER: Final = 64  # hand-ins of a command
+TOGETHER: Final = 80  # hand-ins of a command
 _PACKAGE: Final = Path(lab5.__file__).parent
 _SCHEMA: Final = json.loads((_PACKAGE / "grading" / "grade_schema.json").read_text("utf-8"))
 _SITES: Final = [p for p in map(Path, site.getsitepackages()) if p.is_dir()]  # Debian names more
@@ -68,14 +69,8 @@ def unavailable(user: str) -> str | None:
 
 
 def batches(cases: Sequence[Case]) -> list[list[Case]]:
-    """The cases that one command can grade together."""
-    found: dict[int, list[list[Case]]] = {}
-    for case in cases:
-        groups = found.setdefault(case.holds.status, [[]])
-        if len(groups[-1]) == TOGETHER:
-            groups.append([])
-        groups[-1].append(case)
-    return [group for groups in found.values() for group in groups]
+    """The cases that one command grades together."""
+    return [list(cases[at : at + TOGETHER]) for at in range(0, len(cases), TOGETHER)]
 
 
 @dataclass
@@ -335,7 +330,7 @@ class _Run:
 
     def whole(self, known: Marks) -> Iterator[str]:
         """What does not hold of the command."""
-        wanted = max(case.holds.status for case in self.cases)
+        wanted = int(any(case.holds.refused for case in self.cases))
         if self.status != wanted:
             yield f"exit status {self.status}, not {wanted}: {self.shown[-300:]!r}"
         if self.unreadable:
@@ -346,6 +341,9 @@ class _Run:
             yield f"processes {self.left} are left"
         if self.memory > self.memory_limit:
             yield f"{self.memory / 2**30:.1f} GiB of memory, more than {self.memory_limit / 2**30:.1f}"
+        given = [*self.given.values(), *self.first]
+        if lost := [path for path in self.refused if not any(_is(path, one) for one in given)]:
+            yield f"not graded, and nobody's attack: {lost}"
         good = self.results.get(str(self.around.good))
         if good is None:
             yield "the good hand-in has no result"
@@ -387,6 +385,8 @@ class _Run:
         refused = {p: why for p, why in self.refused.items() if _is(p, self.given[case.name])}
         if self.json and not mine and not refused:
             found.append("it has no result")
+        if self.json and bool(refused) != case.holds.refused:
+            found.append(f"not graded: {refused}")
         said = " ".join(_strings([*mine.values(), refused]))
         if case.holds.says and not any(word in said for word in case.holds.says):
             found.append(f"none of {case.holds.says} is said")
@@ -495,18 +495,20 @@ class _Watcher(threading.Thread):
 
     def run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        while not self._end.wait(0.1):
-            stats = {pid: stat for path in os.listdir("/proc") if path.isdigit()  # noqa: PTH208
-                     for pid in [int(path)] if (stat := _stat(pid))}  # fmt: skip
+        others: set[int] = set()  # looked at once a second, as their numbers may be given anew
+        for look in itertools.count():
+            if self._end.wait(0.1):
+                return
+            there = {int(path) for path in os.listdir("/proc") if path.isdigit()}  # noqa: PTH208
+            found = there - others if look % 10 else there
+            stats = {pid: stat for pid in found if (stat := _stat(pid))}
             pids = {self.pid} | {
                 pid for pid, start in self.seen if pid in stats and stats[pid][1] == start
             }
-            for pid in sorted(
-                stats
-            ):  # children mostly have higher numbers; the rest the next round
-                if stats[pid][0] in pids:
-                    pids.add(pid)
+            while more := {pid for pid, stat in stats.items() if stat[0] in pids} - pids:
+                pids |= more
             mine = {pid: stats[pid] for pid in pids if pid in stats}
+            others = there - mine.keys()
             self.seen |= {(pid, stat[1]) for pid, stat in mine.items() if pid != self.pid}
             if sum(stat[2] for stat in mine.values()) * page > self.limit:  # else it cannot be more
                 self.memory = max(self.memory, sum(map(_proportional, mine)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import copy
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from lab5.assignment import OPSET, inlined, network_source
 from lab5.grading.evidence.program import Program
@@ -54,18 +53,18 @@ def plain(node: ast.stmt) -> str:
 
     The names of Python itself and of what libraries hold stay.
     """
-    return ast.unparse(_Nameless().visit(_head(node))).split("\n")[0]
+    return ast.unparse(_nameless(_head(node))).split("\n")[0]
 
 
 def _head(node: ast.stmt) -> ast.stmt:
-    """A copy of it whose blocks are empty."""
-    bare = copy.copy(node)
+    """It with empty blocks."""
+    parts = dict(vars(node))
     for name, value in ast.iter_fields(node):
         if isinstance(value, list) and any(
             isinstance(one, ast.stmt | ast.excepthandler) for one in value
         ):
-            setattr(bare, name, [ast.Pass()] if name == "body" else [])
-    return copy.deepcopy(bare)
+            parts[name] = [ast.Pass()] if name == "body" else []
+    return type(node)(**parts)
 
 
 def _plain_statements(nodes: Iterable[ast.stmt]) -> Iterator[str]:
@@ -92,23 +91,25 @@ def _says_nothing(node: ast.stmt) -> bool:
 _BLANK: Final = ast.Name("_")
 
 
-class _Nameless(ast.NodeTransformer):
-    def visit_Name(self, node: ast.Name) -> ast.AST:
+def _nameless(node: Any) -> Any:
+    """A copy of a node, of a list of them, or of any other value that a node has."""
+    if isinstance(node, list):
+        return list(map(_nameless, node))
+    if isinstance(node, ast.Name):
         return node if hasattr(builtins, node.id) else _BLANK
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
+    if isinstance(node, ast.arg):
         return ast.arg("_")
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        own = isinstance(node.value, ast.Name) and node.value.id == "self"
-        self.generic_visit(node)
-        return ast.Attribute(node.value, "_" if own else node.attr, node.ctx)
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return _BLANK if isinstance(node.value, str) else node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+    if isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ):
         return _BLANK
+    if not isinstance(node, ast.AST):
+        return node
+    parts = {name: _nameless(value) for name, value in vars(node).items()}
+    if isinstance(node, ast.Attribute):
+        own = isinstance(node.value, ast.Name) and node.value.id == "self"
+        parts["attr"] = "_" if own else node.attr
+    return type(node)(**parts)
 
 
 def _everybodys() -> frozenset[str]:
