@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import functools
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -227,6 +228,19 @@ def progress() -> Progress:
         disable=not errors.is_terminal,  # else rich writes an empty line
         redirect_stdout=sys.stdout.isatty(),
     )
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Without what libraries log beside their work: to pre-process, which folds nothing here; that there is
+    no torchvision.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

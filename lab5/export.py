@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, NUM_CLASSES, OPSET, OUTPUT_NAME
-from lab5.cli import console
+from lab5.cli import console, without_advice
 from lab5.errors import ExportError
 from lab5.files import opset, replacing
 from lab5.text import Text
@@ -119,11 +119,12 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters print progress and that TorchScript's is deprecated; the package says its own."""
+    """The exporters print progress, and warn that TorchScript's is deprecated; the package says its own."""
     with (
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),
         warnings.catch_warnings(),
+        without_advice(),
     ):
         warnings.simplefilter("ignore")
         yield

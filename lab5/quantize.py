@@ -9,14 +9,13 @@ In notebooks: ``quantize_to_int8``.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab5.assignment import IMAGE_SIZE, INPUT_NAME, OPSET
+from lab5.cli import without_advice
 from lab5.errors import CalibrationError, ExportError, QuantizationError
 from lab5.files import opset, replacing
 from lab5.text import Text
@@ -101,18 +100,6 @@ def quantize(
                 zh=f"無法量化 {fp32.name}（{type(error).__name__}）。請使用 torch 匯出的 FP32 原檔。",
             ) from error
         verify_int8(temporary)
-
-
-@contextmanager
-def without_advice() -> Iterator[None]:
-    """Without onnxruntime's advice to pre-process, which folds nothing here."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def checked_fp32(path: Path) -> onnx.ModelProto:

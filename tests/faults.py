@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.assignment import CHECKPOINT, TEMPLATE, FileNames
+from lab5.cli import without_advice
 from lab5.files import FIXTURES, replacing
 from lab5.grading.evidence import inputs
 
@@ -130,7 +131,6 @@ class Shop:
         return bytes(model.SerializeToString())
 
     def quantised(self, fp32: bytes, images: np.ndarray | None = None, **options: Any) -> bytes:
-        import logging
 
         import onnx
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -144,11 +144,8 @@ class Shop:
         given: dict[str, Any] = {"quant_format": QuantFormat.QOperator, "per_channel": True, "reduce_range": True,
                                  "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}  # fmt: skip
         path = self.folder / "quantised.onnx"
-        logging.disable(logging.WARNING)
-        try:
+        with without_advice():
             quantize_static(model, path, reader, **{**given, **options})
-        finally:
-            logging.disable(logging.NOTSET)
         return path.read_bytes()
 
 

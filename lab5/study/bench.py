@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME
+from lab5.cli import without_advice
 from lab5.files import sha256
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def write_files(fp32: Path, folder: Path, images: np.ndarray) -> dict[str, Path]
 def _quantize(fp32: Path, int8: Path, reader: Any, **settings: Any) -> None:
     """onnxruntime's call with what the assignment prints, unless ``settings`` say otherwise."""
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
-
-    from lab5.quantize import without_advice
 
     literal = {
         "per_channel": True,
