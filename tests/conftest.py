@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import os
@@ -74,6 +75,31 @@ def _exporter_untraced():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.onnx, "export", export)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Under coverage what hypothesis calls is traced, and not hypothesis, which would take twice as long."""
+    trace, handle = sys.gettrace(), getattr(pyfuncitem.obj, "hypothesis", None)
+    if trace is None or handle is None:
+        return (yield)
+    test = handle.inner_test
+
+    @functools.wraps(test)  # which decides on the examples
+    def traced(*args, **kwargs):
+        sys.settrace(trace)
+        try:
+            return test(*args, **kwargs)
+        finally:
+            sys.settrace(None)
+
+    handle.inner_test = traced
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
+        handle.inner_test = test
 
 
 def need(available: object, how_to_get_it: str) -> None:

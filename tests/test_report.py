@@ -564,6 +564,22 @@ class TestText:
         assert "U+1F600GRINNINGFACE" in text
         assert "U+8BF4" in text
 
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("看[這裡](https://a.b/貓)。", "看這裡 (https://a.b/貓)。"),
+            ("[**粗**細](https://a.b)", "粗細 (https://a.b)"),
+            ("<https://a.b>", "https://a.b"),
+            ("<https://huggingface.co/spaces/someone/lab5>", "https://huggingface.co/spaces/someone/lab5"),
+            ("[](https://a.b)", "https://a.b"),
+            ("[](丁)", "丁"),
+            ("[https://a.b/%2F](https://a.b/%2F)", "https://a.b/%2F"),
+        ],
+    )  # fmt: skip
+    def test_an_address_is_read_once_behind_its_text(self, text, shown):
+        runs = [run["t"] for block in markdown_blocks(text) for run in block["runs"]]
+        assert "".join(runs).replace("\u200b", "") == shown
+
     @given(st.text(alphabet="甲乙丙丁 \n*_>#-()[]123."))
     def test_markdown_loses_no_word(self, text):
         runs = [run["t"] for block in markdown_blocks(text) for run in block.get("runs", ())]

@@ -339,9 +339,11 @@ def markdown_blocks(text: str) -> list[dict[str, Any]]:
 
 
 def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
+    from markdown_it.common.normalize_url import normalizeLinkText
+
     runs: list[dict[str, Any]] = []
     depth = {"strong": int(bold), "em": 0, "s": 0}
-    links: list[str] = []
+    links: list[tuple[str, int]] = []  # the address, and where its runs begin
 
     def add(text: str, code: bool = False) -> None:
         style = {"b": depth["strong"] > 0, "i": depth["em"] > 0, "s": depth["s"] > 0, "c": code}
@@ -352,11 +354,12 @@ def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
         if kind in depth:
             depth[kind] += token.nesting
         elif token.type == "link_open":
-            links.append(str(token.attrs.get("href", "")))
+            links.append((normalizeLinkText(str(token.attrs.get("href", ""))), len(runs)))
         elif token.type == "link_close":
-            address = links.pop()
-            if runs and runs[-1]["t"] != address:
-                add(f" ({address})")
+            address, begun = links.pop()
+            shown = "".join(run["t"] for run in runs[begun:])
+            if shown != breakable(address):
+                add(f" ({address})" if shown else address)
         elif token.type == "image":
             add(f"[{token.content}]")
         elif token.type in ("html_inline", "html_block"):
