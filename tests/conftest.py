@@ -212,14 +212,11 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return cores() + 1
 
 
-GRADERS = 2  # each prepares what it grades; for --dist loadgroup
-
-
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    graded = [item for item in items if "grader" in item.fixturenames]
-    for i, item in enumerate(graded):
-        item.add_marker(pytest.mark.xdist_group(f"grader-{i % GRADERS}"))
+    for item in items:
+        if "grader" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("grader"))
     items.sort(key=_turn)
 
 
