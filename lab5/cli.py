@@ -1,4 +1,4 @@
-"""What every command shares: errors without tracebacks, a console, a progress bar."""
+"""What every command shares: errors without tracebacks, a console, a progress bar, libraries kept quiet."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def without_advice() -> Iterator[None]:
     no torchvision.
     """
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(max(before, logging.WARNING))
     try:
         yield
     finally:

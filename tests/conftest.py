@@ -144,7 +144,8 @@ def model(weights):
 def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """``once(name, make)``: a folder that ``make`` fills, once for all of xdist's processes.
 
-    In ``LAB5_TESTS_ONCE``, if that is set, once for all that is tested. Read what is in it, never write to it.
+    In ``LAB5_TESTS_ONCE``, if that is set, once for all tests of one state of the code, as in CI. Read what is
+    in it, never write to it.
     """
     base = tmp_path_factory.getbasetemp()
     base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"

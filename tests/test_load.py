@@ -188,10 +188,9 @@ def test_the_exported_space_runs_in_a_new_environment(pair, tmp_path):
     space, venv = tmp_path / "space", tmp_path / "venv"
     export_space(*pair, space)
     python = venv / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q"]
-    # Python compiles what is imported
-    subprocess.run([*pip, "--no-compile", "-r", space / "requirements.txt"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    install = ["pip", "install", "-q", "--no-compile", "-r", space / "requirements.txt"]
+    subprocess.run([python, "-m", *install], check=True)  # Python compiles what is imported
     port = free_port()
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path)}
     environment.pop("PYTHONPATH", None)

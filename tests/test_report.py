@@ -573,6 +573,10 @@ class TestText:
             ("<https://huggingface.co/spaces/someone/lab5>", "https://huggingface.co/spaces/someone/lab5"),
             ("[](https://a.b)", "https://a.b"),
             ("[](丁)", "丁"),
+            ("<a@b.c>", "a@b.c"),
+            ("[https://a.b/%E8%B2%93](https://a.b/%E8%B2%93)", "https://a.b/%E8%B2%93"),
+            ("[甲](https://a.b/a%20b.pdf)", "甲 (https://a.b/a%20b.pdf)"),
+            ("[甲](https://a.b/%0A%00%FF)", "甲 (https://a.b/%0A%00%FF)"),
             ("[https://a.b/%2F](https://a.b/%2F)", "https://a.b/%2F"),
         ],
     )  # fmt: skip

