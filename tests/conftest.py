@@ -55,6 +55,16 @@ def _sessions_on_one_thread():
         yield
 
 
+def _untraced(call, *args, **options):
+    """What a call of other people's code returns, which takes two or three times as long under coverage."""
+    trace = sys.gettrace()  # another one after a test that is not traced
+    sys.settrace(None)
+    try:
+        return call(*args, **options)
+    finally:
+        sys.settrace(trace)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _exporter_untraced():
     """Under coverage PyTorch's dynamo exporter takes three times as long, and none of its code is ours."""
@@ -66,12 +76,7 @@ def _exporter_untraced():
     whole = torch.onnx.export
 
     def export(*args, **options):
-        trace = sys.gettrace()  # another one after a test that is not traced
-        sys.settrace(None)
-        try:
-            return whole(*args, **options)
-        finally:
-            sys.settrace(trace)
+        return _untraced(whole, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.onnx, "export", export)
@@ -232,16 +237,9 @@ def _turn(item) -> int:
 def pytest_configure(config) -> None:
     config.option.loadscopereorder = False  # xdist would begin with the groups
     tests = hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None)
-    if tests and (trace := sys.gettrace()):
-        _import_untraced(trace)
-
-
-def _import_untraced(trace) -> None:
-    """Other people's modules, which take twice as long to import under coverage."""
-    sys.settrace(None)
-    for module in ("gradio", "onnxruntime.quantization", "torch.onnx"):
-        importlib.import_module(module)
-    sys.settrace(trace)
+    if tests and sys.gettrace():
+        for module in ("gradio", "onnxruntime.quantization", "torch.onnx"):
+            _untraced(importlib.import_module, module)
 
 
 def _group(item) -> str | None:

@@ -6,8 +6,13 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from lab5.cli import without_advice
 from tests.conftest import FIXTURES
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ID = "N26140692"
 FP32, INT8 = f"{ID}_FP32.onnx", f"{ID}_INT8.onnx"
@@ -233,6 +238,33 @@ def write_zip(path: Path, files: Mapping[str, bytes | Path]) -> Path:
             info.external_attr = 0o100600 << 16
             archive.writestr(info, content.read_bytes() if isinstance(content, Path) else content)
     return path
+
+
+def quantise(fp32: bytes, path: Path, images: np.ndarray | None = None, **options: Any) -> None:
+    """``quantize_static`` as the assignment means it, but for ``options``.
+
+    Args:
+        images: (N, 3, 32, 32) to calibrate on; 8 random normal ones if None.
+    """
+    import numpy as np
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    from lab5.calibration import BatchReader
+
+    if images is None:
+        images = np.random.default_rng(0).standard_normal((8, 3, 32, 32))
+    given = {
+        "quant_format": QuantFormat.QOperator,
+        "per_channel": True,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "reduce_range": True,
+    }
+    model = onnx.load_from_string(fp32)
+    reader = BatchReader(list(images[:, None].astype(np.float32)), model.graph.input[0].name)
+    with without_advice():
+        quantize_static(model, path, reader, **{**given, **options})
 
 
 def make(folder: Path, model) -> dict[str, bytes]:

@@ -171,10 +171,8 @@ def test_same_weights_same_bytes_and_only_the_other_route_is_mentioned(
 ):
     dynamo = "dynamo" in exported.parent.name
     use_route(monkeypatch, "dynamo" if dynamo else "torchscript")
-    for name in (
-        "torch",
-        "torch.onnx",
-    ):  # which write by themselves, to the stderr of when it was imported
+    # They write by themselves, to what was the standard error when torch was imported
+    for name in ("torch", "torch.onnx"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     export.export_fp32(network, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == exported.read_bytes()

@@ -344,7 +344,7 @@ class _Run:
             yield f"processes {self.left} are left"
         if self.memory > self.memory_limit:
             yield f"{self.memory / 2**30:.1f} GiB of memory, more than {self.memory_limit / 2**30:.1f}"
-        given = [*self.given.values(), *self.first]
+        given = self.given.values()
         if lost := [path for path in self.refused if not any(_is(path, one) for one in given)]:
             yield f"not graded, and nobody's attack: {lost}"
         good = self.results.get(str(self.around.good))

@@ -114,7 +114,7 @@ def quantised_after_preprocessing(h: HandIn) -> None:
 
         prepared = path.with_suffix(".prepared")
         quant_pre_process(onnx.load_from_string(h.variants.good[FP32]), prepared)
-        h.variants.quantise(prepared.read_bytes(), path)
+        handin.quantise(prepared.read_bytes(), path)
 
     h.files[INT8] = lambda: h.variants.once("prepared-int8", make)
 

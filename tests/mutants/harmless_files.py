@@ -356,7 +356,7 @@ def qdq_after_preprocessing(h: HandIn) -> None:
 
         prepared = path.with_suffix(".prepared")
         quant_pre_process(onnx.load_from_string(h.variants.good[FP32]), prepared)
-        h.variants.quantise(prepared.read_bytes(), path, quant_format=QuantFormat.QDQ)
+        handin.quantise(prepared.read_bytes(), path, quant_format=QuantFormat.QDQ)
 
     h.files[INT8] = lambda: h.variants.once("qdq-prepared", make)
 
@@ -517,7 +517,7 @@ def first_public_hand_in(h: HandIn) -> None:
 
         fp32, prepared = h.variants.once("by-dynamo", _dynamo(h)), path.with_suffix(".prepared")
         quant_pre_process(onnx.load_from_string(fp32), prepared)
-        h.variants.quantise(
+        handin.quantise(
             prepared.read_bytes(), path, quant_format=QuantFormat.QDQ, reduce_range=False,
             activation_type=QuantType.QInt8,
         )  # fmt: skip
@@ -546,7 +546,7 @@ def second_public_hand_in(h: HandIn) -> None:
     def make(path: Path) -> None:
         from onnxruntime.quantization import QuantType
 
-        h.variants.quantise(
+        handin.quantise(
             h.variants.once("by-dynamo", _dynamo(h)), path, quant_format="QOperator",
             reduce_range=False, activation_type=QuantType.QInt8,
         )  # fmt: skip

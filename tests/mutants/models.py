@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests import handin
 from tests.handin import FP32, INT8
 from tests.mutants.core import HandIn, fault, harmless
 
@@ -51,7 +52,7 @@ def both(h: HandIn, name: str, fp32: Callable[[Path], object]) -> None:
     """Another FP32 file, and the INT8 file made from it."""
     h.files[FP32] = lambda: h.variants.once(name, fp32)
     h.files[INT8] = lambda: h.variants.once(
-        f"{name}-int8", lambda path: h.variants.quantise(h.variants.once(name, fp32), path)
+        f"{name}-int8", lambda path: handin.quantise(h.variants.once(name, fp32), path)
     )
 
 
@@ -69,7 +70,7 @@ def both_edited(h: HandIn, name: str, edit: Callable[[onnx.ModelProto], Any]) ->
 def quantised(h: HandIn, name: str, images: np.ndarray | None = None, **options: Any) -> None:
     """The INT8 file made with other options."""
     h.files[INT8] = lambda: h.variants.once(
-        name, lambda path: h.variants.quantise(h.variants.good[FP32], path, images, **options)
+        name, lambda path: handin.quantise(h.variants.good[FP32], path, images, **options)
     )
 
 
@@ -400,7 +401,7 @@ def int8_of_an_older_model(h: HandIn) -> None:
         fp32 = h.variants.once(
             "older", lambda path: h.variants.export(noisy(h.variants.net, 0.03, seed=1), path)
         )
-        h.variants.quantise(fp32, path)
+        handin.quantise(fp32, path)
 
     h.files[INT8] = lambda: h.variants.once("older-int8", make)
 
