@@ -122,6 +122,17 @@ def need(available: object, how_to_get_it: str) -> None:
     pytest.skip(how_to_get_it)
 
 
+@pytest.fixture
+def hurried(monkeypatch):
+    """Pictures get little time to be read, so that one which never ends does not take seconds."""
+    from lab5.web.decoding import decode
+
+    monkeypatch.setattr(decode, "deadlines", (0.5, 2.0))
+    decode.close()
+    yield
+    decode.close()
+
+
 @pytest.fixture(scope="session")
 def cifar10():
     """The real data set, from the cache."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from pictures import READABLE, UNREADABLE, saved, scene, slow_jpeg
+from pictures import READABLE, TOO_SLOW, UNREADABLE, saved, scene, slow_jpeg
 
 from lab5.assignment import APP_TITLE, CLASSES, LABEL_COMPARISON
 from lab5.models import cached_pair as make_pair
@@ -192,8 +192,10 @@ def test_every_kind_of_picture_gets_an_answer(kind, client):
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_cannot_be_read_gets_a_sentence_in_the_readers_language(kind, client):
+def test_what_cannot_be_read_gets_a_sentence_in_the_readers_language(kind, client, request):
     name, make, why = UNREADABLE[kind]
+    if why == TOO_SLOW:
+        request.getfixturevalue("hurried")
     picture = file(send(client, name, make()))
     event, (fp32, int8, sentence) = ask(client, picture)
     assert event == "complete"
@@ -288,7 +290,7 @@ def test_nothing_but_a_number_names_an_example(client, demo, traps):
     assert set(Path(demo.GRADIO_CACHE).rglob("*")) == before
 
 
-def test_a_slow_picture_is_refused_and_the_next_visitor_answered(client):
+def test_a_slow_picture_is_refused_and_the_next_visitor_answered(client, hurried):
     begin = time.monotonic()
     slow = file(send(client, "slow.jpg", slow_jpeg()))
     assert "takes too long to read" in ask(client, slow)[1][2]

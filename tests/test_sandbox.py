@@ -176,7 +176,7 @@ def test_a_request_cannot_write_into_the_visitor(walled):
 @pytest.mark.parametrize("deed", ["sleep", "spin"])
 def test_a_hanging_visitor_is_stopped(box, deed):
     start = time.monotonic()
-    assert ask(box, deed, seconds=2.0).ended == "timeout"
+    assert ask(box, deed, seconds=1.0).ended == "timeout"
     assert time.monotonic() - start < 10
     assert ask(box, ADD).value == 3
 

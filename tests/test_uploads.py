@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import GREY, HOLE, READABLE, UNREADABLE, saved, scene, table
+from pictures import GREY, HOLE, READABLE, TOO_SLOW, UNREADABLE, saved, scene, table
 from PIL import Image
 
 from lab5.errors import DataError
@@ -76,8 +76,10 @@ def test_every_kind_of_picture_is_read_as_it_looks(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_cannot_be_read_gets_one_plain_sentence(kind, tmp_path):
+def test_what_cannot_be_read_gets_one_plain_sentence(kind, tmp_path, request):
     name, make, why = UNREADABLE[kind]
+    if why == TOO_SLOW:
+        request.getfixturevalue("hurried")
     (tmp_path / name).write_bytes(make())
     with pytest.raises(DataError, match=why or ".") as caught:
         read_upload(upload(tmp_path / name))

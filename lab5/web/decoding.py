@@ -16,8 +16,9 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -64,9 +65,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 class Decoder:
-    """Decodes one picture at a time, so that memory is bounded whatever comes together."""
+    """Decodes one picture at a time, so that memory is bounded whatever comes together.
 
-    def __init__(self) -> None:
+    Args:
+        deadlines: as ``DEADLINES``; another value is for the process that starts next.
+    """
+
+    def __init__(self, deadlines: tuple[float, float] = DEADLINES) -> None:
+        self.deadlines = deadlines
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
@@ -74,7 +80,7 @@ class Decoder:
     def start(self) -> None:
         """Start the process, without waiting for it; the first picture does so otherwise."""
         if self._process is None:
-            self._process, self._is_ready = _start(), False
+            self._process, self._is_ready = _start(self.deadlines), False
             atexit.register(self.close)
 
     def close(self) -> None:
@@ -125,11 +131,11 @@ class Decoder:
 decode: Final = Decoder()
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(deadlines: tuple[float, float]) -> subprocess.Popen[bytes]:
     # Threads that a library keeps for each core cost address space. Ctrl-C is for the page, which
     # ends the process; a page that is killed ends it by closing its input.
     return subprocess.Popen(
-        [sys.executable, "-m", "lab5.web.decoding"],
+        [sys.executable, "-m", "lab5.web.decoding", *map(str, deadlines)],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
         stdin=subprocess.PIPE,
@@ -143,7 +149,8 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Answer each file on stdin with a reply on stdout, until there are no more."""
+    """Answer each file on stdin with a reply on stdout, until there are no more; given ``DEADLINES``."""
+    shortest, longest = map(float, sys.argv[1:])
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is no reply
     _limit_memory()
@@ -155,17 +162,17 @@ def main() -> None:
     replies.write(_READY)
     replies.flush()
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+
+        def end_after(share: float) -> None:
+            """End this process then, even in the middle of a decoder, with exit status 1."""
+            seconds = shortest + (longest - shortest) * share
+            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+
         while len(header := requests.read(_LENGTH.size)) == _LENGTH.size:
-            data = requests.read(*_LENGTH.unpack(header))
-            reply = _reply(data, lambda seconds: _end_after(seconds, nowhere))
+            reply = _reply(requests.read(*_LENGTH.unpack(header)), end_after)
             faulthandler.cancel_dump_traceback_later()
             replies.write(reply)
             replies.flush()
-
-
-def _end_after(seconds: float, nowhere: Any) -> None:
-    """End this process then, even in the middle of a decoder, with exit status 1."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
 
 
 def _limit_memory() -> None:
@@ -177,15 +184,15 @@ def _limit_memory() -> None:
         pass
 
 
-def _reply(data: bytes, end_after: Any) -> bytes:
-    shortest, longest = DEADLINES
+def _reply(data: bytes, end_after: Callable[[float], None]) -> bytes:
+    """``end_after`` is told how large the picture is, as a share of ``MAX_PIXELS``."""
     try:
-        end_after(shortest)
+        end_after(0)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            end_after(shortest + (longest - shortest) * width * height / MAX_PIXELS)
+            end_after(width * height / MAX_PIXELS)
             picture = upright_rgb(image)
             width, height = _upright(image)
             return _REPLY.pack(Outcome.READ, width, height, picture.tobytes())

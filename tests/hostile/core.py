@@ -45,7 +45,7 @@ class Holds:
     fails: str | None = None
 
 
-SOON = 4  # seconds that a hand-in is given which would take as long as it is let
+SOON = 3  # seconds that a hand-in is given which would take as long as it is let
 # How it is said that the time was over, or that a process was ended
 LATE = ("still running", "time for this zip was over", "took more than", "ended the process")
 

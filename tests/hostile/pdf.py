@@ -140,10 +140,10 @@ def pdf_with_deep_objects(h: Hostile) -> None:
 
 
 @attack("report")
-def pdf_of_a_hundred_thousand_pictures(h: Hostile) -> None:
+def pdf_of_forty_thousand_pictures(h: Hostile) -> None:
     """The same, on one page; after twice as many as are looked at they are small: to draw them takes long."""
     large, small = (b"q %d 0 0 %d 10 10 cm /X Do Q " % size for size in ((200, 300), (2, 3)))
-    h.files[REPORT] = document(content=large * 10_000 + small * 90_000)
+    h.files[REPORT] = document(content=large * 10_000 + small * 30_000)
 
 
 @attack("report")
