@@ -237,6 +237,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=_turn)
 
 
+def pytest_collection_finish() -> None:
+    """What is imported stays: at its end pytest walks all that is left five times, and Python does."""
+    gc.freeze()
+
+
 def _turn(item) -> int:
     """The longest first, then the groups: no process is left with one when the others are done."""
     slow = item.get_closest_marker("slow")

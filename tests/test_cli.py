@@ -91,6 +91,18 @@ def test_a_reader_that_left_is_no_failure_of_ours():
         assert process.stderr.read() == b""
 
 
+def test_at_a_commands_end_what_was_imported_is_not_walked():
+    """Which takes as long as half of the import."""
+    program = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(len(gc.get_objects())))\n"  # what is registered first is last
+        "from lab5.cli import command\n"
+        "command(lambda argv: None)()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(run.stdout) < 1000
+
+
 def test_the_console_prints_as_rich_does(capsys):
     cli.console.print("[bold]bold[/bold] 12")
     assert capsys.readouterr().out == "bold 12\n"

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import _exit
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from lab5.grading.sandbox import linux
 from lab5.grading.sandbox.messages import answered, dumps, loads, receive, send
@@ -56,7 +56,7 @@ class Limits:
     processes: int = 64
 
 
-def serve() -> None:
+def serve() -> NoReturn:
     """Import what the room is for, say so, and fork a keeper for each visit until the parent is gone."""
     control = socket.socket(fileno=os.dup(0))
     order = json.loads(receive(control))
@@ -79,9 +79,9 @@ def serve() -> None:
         try:
             data, handles, _, _ = socket.recv_fds(control, 1, MAX_FILES + 1)
         except ConnectionError:
-            return
+            data = b""
         if not data:
-            return
+            _exit(0)  # to take apart what was imported takes PyTorch's room a tenth of a second
         if os.fork() == 0:
             try:
                 control.close()
