@@ -302,7 +302,7 @@ def _fault(name: str, found: Any, want: Tensor) -> Text | None:
             f"{quoted} has shape {is_}, expected {should}",
             f"{quoted} 形狀為 {is_}，應為 {should}",
         )
-    if not want.is_floating_point():
+    if not (want.is_floating_point() and want.numel()):
         return None
     low, high = torch.aminmax(found.detach().to(torch.float32))  # NaN if any value is
     if not (low.isfinite() and high.isfinite()):

@@ -522,7 +522,8 @@ def test_a_network_that_is_none_is_refused_and_named(named, content, tmp_path):
 def test_another_network_may_have_other_parameters(tmp_path):
     """``lab5.checkpoint`` and 1.1's check know them by the module that is named."""
     source = Path(assignment.__file__).with_name("model.py").read_text(encoding="utf-8")
-    narrow = source.replace("512", "300")
+    empty = 'self.register_buffer("none", torch.empty(0))'  # has no least and no largest value
+    narrow = source.replace("512", "300").replace("self.fc =", f"{empty}; self.fc =")
     (tmp_path / "narrow.py").write_text(narrow, encoding="utf-8")
     (tmp_path / "next.toml").write_text('network = "narrow.py"', encoding="utf-8")
     code = """
@@ -530,7 +531,8 @@ import torch
 from lab5.checkpoint import load_model, untrained
 from lab5.grading.evidence.checkpoint import reference_parameters
 torch.save({"model": untrained().state_dict()}, "narrow.pth")
-assert load_model(__import__("pathlib").Path("narrow.pth"))[0].fc.in_features == 300
+network = load_model(__import__("pathlib").Path("narrow.pth"))[0]
+assert (network.fc.in_features, network.none.numel()) == (300, 0)
 print(reference_parameters()["fc.weight"])
 """
     done = subprocess.run(

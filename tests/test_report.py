@@ -1,7 +1,8 @@
-"""The report as a reader gets it: its PDF is read back with pypdf."""
+"""The report as a reader gets it: its PDF is read back with pypdf and PDFium."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import os
@@ -82,7 +83,7 @@ def make(path: Path, submission: Path | None = None, lang: str = "zh-TW", m=None
 
 def text_of(reader: pypdf.PdfReader) -> str:
     """What the pages say to PDFium, without white space: lines break anywhere."""
-    with pypdfium2.PdfDocument(reader.stream) as pdf:
+    with contextlib.closing(pypdfium2.PdfDocument(reader.stream)) as pdf:
         return re.sub(r"[\s\u200b]", "", "".join(p.get_textpage().get_text_bounded() for p in pdf))
 
 
