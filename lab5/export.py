@@ -81,7 +81,7 @@ def export_fp32(model: nn.Module, path: Path) -> None:
     dummy = (torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),)
     with replacing(path) as temporary:
         try:
-            with _quiet():
+            with _without_output():
                 write_onnx(model, dummy, str(temporary))
         except OSError:
             raise
@@ -101,7 +101,7 @@ def export_fp32(model: nn.Module, path: Path) -> None:
 
 def _write_by_dynamo(model: nn.Module, dummy: tuple[torch.Tensor, ...], path: Path) -> None:
     try:
-        with _quiet():
+        with _without_output():
             onnx.save(graph_by_dynamo(model, dummy), path)
     except OSError:
         raise
@@ -118,7 +118,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_output() -> Iterator[None]:
     """The exporters print progress, and warn that TorchScript's is deprecated; the package says its own."""
     with (
         Path(os.devnull).open("w") as nowhere,

@@ -89,13 +89,13 @@ def cached_pair(
     """The pair of ``weights`` in the user's cache, made when it is not there yet.
 
     Args:
-        name: of the calibration: another one gives other files.
+        name: of the calibration and of its images: another one gives other files.
     """
     digest = hashlib.sha256(weights.read_bytes() + name.encode())
     digest.update(assignment.identity())
     for source in sorted(Path(__file__).parent.rglob("*.py")):  # made anew when any of it changed
         digest.update(source.read_bytes())
-    for package in ("torch", "onnx", "onnxruntime", "numpy", "pillow"):
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow"):
         digest.update(f"{package} {version(package)}".encode())
     folder = cache_dir() / f"models-{digest.hexdigest()[:16]}"
     pair = Pair(*(folder / file_name(role, EXAMPLE_ID) for role in ("fp32", "int8")))

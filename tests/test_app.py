@@ -140,11 +140,13 @@ def test_another_calibration_or_library_is_another_pair(weights, tmp_path, monke
     monkeypatch.setattr("lab5.quantize.quantize", quantize)
     make = models.cached_pair
     pairs = [make(weights), make(weights, "synthetic", calibrate), make(weights)]
-    monkeypatch.setattr(models, "version", lambda name: "99.0")
-    pairs.append(make(weights))
+    libraries = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
+    for changed in libraries:
+        monkeypatch.setattr(models, "version", lambda name, new=changed: f"{name == new}")
+        pairs.append(make(weights))
     assert len(improved) == 1
     assert pairs[2] == pairs[0]
-    assert len(set(pairs)) == 3
+    assert len(set(pairs)) == 2 + len(libraries)
 
 
 @pytest.mark.parametrize(

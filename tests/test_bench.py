@@ -15,7 +15,6 @@ import torch
 from lab5.calibration import CIFARLikeCalibReader
 from lab5.commands.bench import main, markdown, quality_table, speed_table
 from lab5.errors import QuantizationError
-from lab5.export import export_fp32
 from lab5.model import BasicBlock, ResNet18
 from lab5.quantize import verify_int8
 from lab5.study import bench
@@ -62,15 +61,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def fp32(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("fp32") / "fp32.onnx"
-    export_fp32(model, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def files(fp32, images, tmp_path_factory):
-    return write_files(fp32, tmp_path_factory.mktemp("files"), images)
+def files(model, images, tmp_path_factory):
+    return write_files(model, tmp_path_factory.mktemp("files"), images)
 
 
 def split(count):
@@ -98,10 +90,10 @@ def test_the_files_are_what_their_names_say(files):
     assert onnx.TensorProto.UINT8 in kinds["qdq"]
 
 
-def test_engines_that_are_here_give_the_networks_answers(model, fp32, files, images):
+def test_engines_that_are_here_give_the_networks_answers(model, files, images):
     with torch.no_grad():
         want = model(torch.from_numpy(images)).numpy()
-    competitors = engines(model, fp32, files, images)
+    competitors = engines(model, files, images)
     assert competitors[0].name == REFERENCE
     missing: dict[str, str] = {}
     runners = bench._started(competitors, 1, missing)
@@ -138,7 +130,7 @@ def test_all_engines_take_equal_turns():
         assert 0 < speed.p25 <= speed.median <= speed.p75
 
 
-def test_multiply_accumulates_are_counted_as_torch_runs_them(model, fp32):
+def test_multiply_accumulates_are_counted_as_torch_runs_them(model, files):
     total = 0
 
     def count(module, inputs, output):
@@ -152,7 +144,7 @@ def test_multiply_accumulates_are_counted_as_torch_runs_them(model, fp32):
         model(torch.zeros(1, 3, 32, 32))
     for hook in hooks:
         hook.remove()
-    assert macs(onnx.load(fp32)) == total
+    assert macs(onnx.load(files["fp32"])) == total
 
 
 def test_the_rate_of_multiplication_is_a_rate():
@@ -245,7 +237,8 @@ def test_only_the_row_called_fp32_asks_openvino_for_float32(monkeypatch, tmp_pat
 
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
     files = dict.fromkeys(("ours", "synthetic", "literal", "int8", "qdq"), tmp_path / "int8")
-    for engine in engines(None, tmp_path / "fp32", files, np.zeros((1, 3, 32, 32), np.float32)):
+    files["fp32"] = tmp_path / "fp32"
+    for engine in engines(None, files, np.zeros((1, 3, 32, 32), np.float32)):
         if engine.name.startswith("OpenVINO") and "NNCF" not in engine.name:
             engine.make(1)
     assert asked == [(tmp_path / "fp32", "f32"), (tmp_path / "int8", None)]

@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pypdf
 import pypdfium2
 import pytest
@@ -46,6 +47,8 @@ from lab5.report.student import (
     read_submission,
     typeset,
 )
+from lab5.study import data
+from lab5.study.data import Cifar10, Split
 from lab5.study.machine import Machine
 from lab5.text import LANGUAGES
 from lab5.web import screenshots
@@ -806,6 +809,20 @@ class TestWriting:
         assert made_from == [(Path("best_model.pth"), "synthetic")]
         assert report_command.main(["N1", "--calibration", "random", "--fp32", str(pair[0])]) == 2
         assert "one or the other" in capsys.readouterr().err
+
+    def test_calibrated_on_another_data_set_it_is_another_pair(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LAB5_CACHE", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "best_model.pth").touch()
+        args = report_command.parser().parse_args(["N1", "--calibration", "cifar10"])
+        names = []
+        monkeypatch.setattr(report_command, "cached_pair", lambda *given: names.append(given[1]))
+        report_command._models(args, NAMES)
+        for images in (1, 2, 2):
+            split = Split(np.zeros((images, 32, 32, 3), np.uint8), np.zeros(images, np.int64))
+            data.store(Cifar10(split, split))
+            report_command._models(args, NAMES)
+        assert len(set(names)) == 4
 
     @pytest.mark.parametrize("arguments", [["../x"], ["N1", "--submission", "/nowhere"]])
     def test_wrong_usage(self, tmp_path, capsys, arguments):

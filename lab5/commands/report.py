@@ -65,9 +65,11 @@ def _models(args: argparse.Namespace, names: FileNames) -> tuple[Path, Path]:
             zh=f"找不到 {missing}。--fp32 與 --int8 要一起給，或都不給。",
         )
     from lab5.study.calibration import calibrate
+    from lab5.study.data import stamp
 
     mode = args.calibration or CALIBRATIONS[0]
-    return cached_pair(find(None, CHECKPOINT), mode, calibrate(mode))
+    name = f"cifar10 {stamp()}" if mode == "cifar10" else mode
+    return cached_pair(find(None, CHECKPOINT), name, calibrate(mode))
 
 
 @command

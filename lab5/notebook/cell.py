@@ -27,7 +27,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 _MARKER: Final = re.compile(r"\s*#+\s*(?:(to\s?do)\b\s*[:：]?|(?=your\s+pro\w*m\b))\s*(.*)", re.I)
 _BLOCK: Final = ("def", "class", "if", "else", "elif", "for", "while", "try", "except", "finally", "with", "async")  # fmt: skip
-_QUIET: Final = (tokenize.COMMENT, tokenize.NL)
+_NO_CODE: Final = (tokenize.COMMENT, tokenize.NL)
 
 
 def is_ellipsis(node: ast.AST | None) -> bool:
@@ -389,22 +389,24 @@ def _with_ellipses(text: str, code: str) -> str:
         code: ``text`` as plain Python, row for row.
     """
     tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
-    loud = [t for t in tokens if t.type not in _QUIET]
+    code_tokens = [t for t in tokens if t.type not in _NO_CODE]
     edits: list[tuple[int, int, str]] = []  # row, column, what goes in there
     depth, first = 0, 0  # first: the logical line's first token
-    for i, token in enumerate(loud[:-1]):
-        before, after = loud[i - 1], loud[i + 1]
+    for i, token in enumerate(code_tokens[:-1]):
+        before, after = code_tokens[i - 1], code_tokens[i + 1]
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token.string, 0)
         keyword = token.type == tokenize.NAME and after.string == "=" and depth
         if keyword and token.start[0] > before.end[0] and before.string not in ("(", ",", "="):
             edits.append((before.end[0] - 1, before.end[1], ","))
         if token.string == "=" and token.type == tokenize.OP:
-            named = depth and loud[i + 2 : i + 3] and loud[i + 2].string == "="
+            named = depth and code_tokens[i + 2 : i + 3] and code_tokens[i + 2].string == "="
             if after.string in (",", ")", "") or after.type == tokenize.NEWLINE or named:
                 gap = " " if token.start[1] > before.end[1] else ""  # as in ``title =``
                 edits.append((token.end[0] - 1, token.end[1], f"{gap}...{',' * bool(named)}"))
         if token.type == tokenize.NEWLINE:
-            header = [t for t in loud[first:i] if t.type not in (tokenize.INDENT, tokenize.DEDENT)]
+            header = [
+                t for t in code_tokens[first:i] if t.type not in (tokenize.INDENT, tokenize.DEDENT)
+            ]
             if header and header[0].string in _BLOCK:
                 edits += _body(text, header, after)
             first = i + 1

@@ -26,11 +26,11 @@ class Module:
 
     Args:
         name: what it is imported by.
-        ours: its comments are this package's.
+        chinese: its definitions have comments in Chinese.
     """
 
-    def __init__(self, name: str, text: str, *, ours: bool = True) -> None:
-        self.name, self._ours = name, ours
+    def __init__(self, name: str, text: str, *, chinese: bool = True) -> None:
+        self.name, self._chinese = name, chinese
         self._lines = text.splitlines()
         self._definitions: dict[str, ast.stmt] = {}
         self._imports: dict[str, str] = {}
@@ -45,10 +45,10 @@ class Module:
                 self._definitions[name] = node
 
     def source(self, name: str) -> str:
-        """The definition, ours commented in Chinese."""
+        """The definition, commented in Chinese where there are such comments."""
         node = self._definitions[name]
         text = "\n".join(self._lines[node.lineno - 1 : node.end_lineno])
-        return _in_chinese(name, text) if self._ours else text
+        return _in_chinese(name, text) if self._chinese else text
 
     def body(self, name: str) -> str:
         """The statements inside the function, at indentation zero, without what they import."""
@@ -91,7 +91,7 @@ def module(name: str) -> Module:
 def network() -> Module:
     """The module with the reference's classes."""
     if another := network_source():
-        return Module("the assignment's network", another, ours=False)
+        return Module("the assignment's network", another, chinese=False)
     return module("model")
 
 

@@ -82,25 +82,27 @@ class Row:
 # The files and the engines
 
 
-def write_files(fp32: Path, folder: Path, images: np.ndarray) -> dict[str, Path]:
-    """The INT8 files that the engines compare.
+def write_files(model: nn.Module, folder: Path, images: np.ndarray) -> dict[str, Path]:
+    """The files that the engines compare.
 
-    ``ours``; ``literal``: the assignment's call as it is printed; both on the assignment's random
+    ``fp32`` and ``ours``, the package's pair; ``literal``: the assignment's call as it is printed; both on the assignment's random
     images. On ``images``: ``synthetic``, refined; ``int8``: the assignment's call with the format as
     the enum that was meant; ``qdq``: ours in QDQ format.
     """
     from onnxruntime.quantization import QuantFormat, QuantType
 
     from lab5.calibration import BatchReader, even_batches, handed_out_reader
+    from lab5.models import Pair, make_pair
     from lab5.quantize import quantize
     from lab5.study.refine import refine_int8
 
     def reader() -> BatchReader:
         return BatchReader(even_batches(images), INPUT_NAME)
 
-    names = ("ours", "synthetic", "literal", "int8", "qdq")
+    names = ("fp32", "ours", "synthetic", "literal", "int8", "qdq")
     files = {name: folder / f"{name}.onnx" for name in names}
-    quantize(fp32, files["ours"], handed_out_reader())
+    fp32 = files["fp32"]
+    make_pair(model, Pair(fp32, files["ours"]))
     quantize(fp32, files["synthetic"], reader(), improve=refine_int8)
     _quantize(fp32, files["literal"], handed_out_reader(), quant_format="QOperator")
     _quantize(fp32, files["int8"], reader(), quant_format=QuantFormat.QOperator)
@@ -122,10 +124,9 @@ def _quantize(fp32: Path, int8: Path, reader: Any, **settings: Any) -> None:
         quantize_static(str(fp32), str(int8), reader, **{**literal, **settings})
 
 
-def engines(
-    model: nn.Module, fp32: Path, files: dict[str, Path], images: np.ndarray
-) -> list[Engine]:
+def engines(model: nn.Module, files: dict[str, Path], images: np.ndarray) -> list[Engine]:
     """Everything that is compared; ``REFERENCE`` first."""
+    fp32 = files["fp32"]
     return [
         Engine(REFERENCE, _onnxruntime(fp32)),
         Engine("PyTorch eager FP32", _pytorch(model)),
@@ -317,16 +318,13 @@ def bench(
     import onnx
 
     from lab5.checkpoint import open_model
-    from lab5.export import export_fp32
     from lab5.study.synthetic import synthetic_images
 
     model = open_model(weights)
     images = synthetic_images(model)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fp32 = folder / "fp32.onnx"
-        export_fp32(model, fp32)
-        competitors = engines(model, fp32, write_files(fp32, folder, images), images)
+        files = write_files(model, Path(name), images)
+        competitors = engines(model, files, images)
         missing: dict[str, str] = {}
         answers: dict[str, Answers] = {}
         speeds: dict[str, list[Speed]] = {engine.name: [] for engine in competitors}
@@ -341,7 +339,7 @@ def bench(
             for key, run in runners.items():
                 answers[key], logits = judge(run, split, reference)
                 reference = logits if reference is None else reference
-        work, rate = macs(onnx.load(fp32)), multiply_rate(seconds)
+        work, rate = macs(onnx.load(files["fp32"])), multiply_rate(seconds)
     rows = [
         Row(e.name, missing.get(e.name), tuple(speeds[e.name]), answers.get(e.name))
         for e in competitors
@@ -397,9 +395,9 @@ def calibrations(
     noise = handed_out_reader().batches
     uniform = np.random.default_rng(0).random((50, 3, 32, 32), dtype=np.float32)
     real = preprocess_batch(dataset.train.images[:500])
-    ours = synthetic_images(model)
-    leaves = preprocess_batch(dead_leaves(len(ours)))
-    few, made = even_batches(real[:100]), even_batches(ours)
+    synthetic = synthetic_images(model)
+    leaves = preprocess_batch(dead_leaves(len(synthetic)))
+    few, made = even_batches(real[:100]), even_batches(synthetic)
     return {
         "50 random normal images, without lab5.study.refine (random, the default)": (
             noise,
@@ -407,8 +405,8 @@ def calibrations(
         ),
         "50 random normal images": (noise, {}),
         "50 random uniform 0..1 images (refused by lab5.quantize)": (even_batches(uniform), {}),
-        f"{len(ours)} dead-leaves images": (even_batches(leaves), {}),
-        f"{len(ours)} synthetic images (synthetic)": (made, {}),
+        f"{len(synthetic)} dead-leaves images": (even_batches(leaves), {}),
+        f"{len(synthetic)} synthetic images (synthetic)": (made, {}),
         "the same, another seed": (even_batches(synthetic_images(model, seed=1)), {}),
         "the same, without lab5.study.refine": (made, {"refine": False}),
         "the same, 8-bit weights without it (overflows without VNNI)": (
@@ -423,7 +421,10 @@ def calibrations(
 
 
 def quality(weights: Path, dataset: Cifar10, images: int | None = None) -> dict[str, Any]:
-    """The answers of INT8 for each of ``calibrations`` on the test images; plain JSON values."""
+    """The answers of INT8 for each of ``calibrations`` on the test images; plain JSON values.
+
+    Quantised by onnxruntime's own call: among them are settings that ``lab5.quantize`` refuses.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
 
     from lab5.calibration import BatchReader

@@ -318,6 +318,12 @@ def cached() -> bool:
     return IS_CIFAR10 and (cache_dir() / _CACHE_FILE).exists()
 
 
+def stamp() -> str:
+    """Another text once the cache holds another data set; empty while it holds none."""
+    file = cache_dir() / _CACHE_FILE
+    return f"{file.stat().st_size} {file.stat().st_mtime_ns}" if file.exists() else ""
+
+
 def load(path: Path | None = None) -> Cifar10:
     """CIFAR-10 from ``path``, or from the cache that ``python -m lab5.data`` fills.
 
