@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description=in_a_line(
             Text("EAI Lab 5: from best_model.pth to a graded zip", "從 best_model.pth 到評分")
         ),
-        epilog="verbs / 指令:\n"
+        epilog=f"{in_a_line(Text('verbs', '指令'))}:\n"
         + "\n".join(f"  {verb:{width}}  {in_a_line(text)}" for verb, text in VERBS.items())
         + "\n\n"
         + in_a_line(Text("lab5 VERB --help says more", "看各指令的說明")),

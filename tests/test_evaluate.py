@@ -223,7 +223,7 @@ def test_no_images(checkpoint, split):
 
 def test_a_statement_for_each_outcome():
     def statement(only_fp32, only_int8):
-        return command._statement(Paired(10_000, only_fp32, only_int8))
+        return str(command._statement(Paired(10_000, only_fp32, only_int8)))
 
     assert "-0.03 pp" in statement(14, 11)
     assert "no difference shown" in statement(14, 11)

@@ -101,9 +101,32 @@ def pair(first, second):
     return bool(chinese(other) and not chinese(one) and re.search(r"[A-Za-z]", one))
 
 
+def mixed(text):
+    """Whether a string says it in both languages; a pattern, or code with a comment, does not."""
+    if re.search(r"[\\|]", text or ""):
+        return False
+    text = re.sub(r".*  # ", "", text or "")
+    return bool(
+        chinese(text) and re.search(r"[A-Za-z]{2,} [a-z]{2,}|[A-Za-z] ?/ ?[\u4e00-\u9fff]", text)
+    )
+
+
+def meant(tree):
+    """What stands in texts, in errors, as a ``zh=`` and as a docstring: an English name may be in it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call() if called(node) in {"Text", *ERRORS}:
+                yield from ast.walk(node)
+            case ast.keyword(arg="zh") | ast.Expr(value=ast.Constant()):
+                yield from ast.walk(node)
+
+
 def other_shapes(tree):
     """Where two languages are told in another shape than a ``Text``."""
+    right = set(meant(tree))
     for node in ast.walk(tree):
+        if node not in right and mixed(words(node)):
+            yield node.lineno, ast.unparse(node)[:80]
         match node:
             case ast.Tuple(elts=[first, second]) | ast.List(elts=[first, second]):
                 found = pair(first, second)
@@ -155,6 +178,8 @@ def test_what_lacks_a_language_is_found(line):
         'x = "Look.", "請看。"', 'x = ("請看。", "Look.")', 'say("請看。", "Look.")', 'print("請看。\\nLook.")',
         'console.print(f"請看 {x}。" "Look.")', 'x = {"en": "Look.", "zh-TW": "請看。"}',
         'x = "Look." if lang == "en" else "請看。"', "def f(lang: str): ...",
+        'x = "Look. 請看。 Look here."', 'f(f"Larger than {n} MB / 超過 {n} MB")', 'x = "verbs / 指令"',
+        'raise pytest.UsageError(f"{x} is no check. 沒有 {x}。")',
     ],
 )  # fmt: skip
 def test_another_shape_is_found(line):
@@ -167,6 +192,8 @@ def test_another_shape_is_found(line):
         'Text("Look.", "請看。")', 'Text(f"{a}, {b}", f"{a}、{b}")', 'Text(known.en, known.zh)', "Text()",
         'Text("a: " + ", ".join(x), "項目：" + "、".join(x))', 'DataError(f"{x} is gone.", zh=f"{x} 不見了。")',
         're.compile("量化|quanti[sz]", re.I)', 'x = ("%", "％")',
+        'Text("under a heading 心得 at the end", "標題為「心得」")', '@check(zh="逐通道（per channel）量化")\ndef f(): ...',
+        'def f():\n    """Such as this: 心得."""', 'x = "state = {k: v in state}  # 只取張量"', 'x = "FP32 時間 / INT8 時間"',
     ],
 )  # fmt: skip
 def test_what_is_right_is_let_through(line):
