@@ -247,7 +247,8 @@ def test_the_command(cache, checkpoint, tmp_path, capsys):
     printed = capsys.readouterr().out
     report = json.loads(out.read_text())
     assert "6 test images" in printed
-    for word in ("top-1", "agreement", "relative L2", "McNemar", *CLASSES):
+    words = ("top-1", "agreement", "相同", "relative L2", "相對 L2", "McNemar")
+    for word in (*words, *CLASSES):
         assert word in printed
     assert f"{report['models'][INT8]['top1']:.2f}%" in printed
     assert report["images"] == 6

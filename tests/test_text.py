@@ -111,6 +111,16 @@ def mixed(text):
     )
 
 
+# What is printed, and the rows and heads of rich's tables
+SHOWN = ("print", "Table", "add_column", "add_row")
+
+
+def in_a_language(node):
+    """Whether it has a word that wants a translation; terms, units and markup are none."""
+    text = re.sub(r"\[[^]]*\]", "", words(node) or "")
+    return bool(chinese(text) or re.search(r"[a-z]{4,}", text))
+
+
 def meant(tree):
     """What stands in texts, in errors, as a ``zh=`` and as a docstring: an English name may be in it."""
     for node in ast.walk(tree):
@@ -134,8 +144,10 @@ def other_shapes(tree):
                 found = pair(first, second)
             case ast.Dict(keys=keys):
                 found = {"zh", "zh-TW"} & {words(key) for key in keys if key}
-            case ast.Call() if called(node) in ("print", "console.print"):
-                found = any(chinese(words(arg)) for arg in node.args)
+            case ast.Call() if called(node).rpartition(".")[2] in SHOWN:
+                found = any(map(in_a_language, node.args))
+            case ast.keyword(arg="help" | "title", value=value):
+                found = in_a_language(value)
             case ast.Call() if called(node) != "Text":
                 found = any(map(pair, node.args, node.args[1:]))
             case ast.arg(arg="lang" | "language", annotation=ast.expr() as kind):
@@ -178,6 +190,7 @@ def test_what_lacks_a_language_is_found(line):
         'x = "Look.", "請看。"', 'x = ("請看。", "Look.")', 'say("請看。", "Look.")', 'print("請看。\\nLook.")',
         'console.print(f"請看 {x}。" "Look.")', 'x = {"en": "Look.", "zh-TW": "請看。"}',
         'x = "Look." if lang == "en" else "請看。"', "def f(lang: str): ...",
+        'console.print(f"resumed after epoch {n}")', 'Table("layer")', 'table.add_row("total", x)', 'f(help="a hand-in")',
         'x = "Look. 請看。 Look here."', 'f(f"Larger than {n} MB / 超過 {n} MB")', 'x = "verbs / 指令"',
         'raise pytest.UsageError(f"{x} is no check. 沒有 {x}。")',
     ],
@@ -192,6 +205,7 @@ def test_another_shape_is_found(line):
         'Text("Look.", "請看。")', 'Text(f"{a}, {b}", f"{a}、{b}")', 'Text(known.en, known.zh)', "Text()",
         'Text("a: " + ", ".join(x), "項目：" + "、".join(x))', 'DataError(f"{x} is gone.", zh=f"{x} 不見了。")',
         're.compile("量化|quanti[sz]", re.I)', 'x = ("%", "％")',
+        'console.print(f"[green]✓[/] {title} {size} MB, FP32 {other} MB")', 'Table(str(Text("layer", "層")), title="SQNR (dB)")',
         'Text("under a heading 心得 at the end", "標題為「心得」")', '@check(zh="逐通道（per channel）量化")\ndef f(): ...',
         'def f():\n    """Such as this: 心得."""', 'x = "state = {k: v in state}  # 只取張量"', 'x = "FP32 時間 / INT8 時間"',
     ],
