@@ -1,4 +1,5 @@
-"""Every text for people stands in both languages, as a ``Text``: read off the syntax of every module."""
+"""Every text for people stands in both languages, as a ``Text``: read off the syntax of every module,
+and off the templates and the script of the pages of a class."""
 
 import ast
 import re
@@ -15,6 +16,11 @@ from lab5.text import LANGUAGES, NOTHING, Text, printable
 
 PACKAGE = Path(lab5.__path__[0])
 MODULES = {p.relative_to(PACKAGE).as_posix(): p for p in sorted(PACKAGE.rglob("*.py"))}
+ASSETS = {
+    p.relative_to(PACKAGE).as_posix(): p
+    for p in sorted(PACKAGE.rglob("*"))
+    if p.suffix in (".html", ".js")
+}
 MARKS = r"\u3000-\u303f\uff00-\uffef"
 ERRORS = {
     name
@@ -92,6 +98,21 @@ def incomplete(tree):
             yield node.lineno, why
 
 
+def split(asset):
+    """The texts of a template or a script, as Python writes them, and all that stands around them."""
+    name = "say" if asset.suffix == ".js" else "Text"
+    texts = []
+
+    def text(found):
+        call = re.sub("`([^`]*)`", r'f"\1"', found[1]).replace("${", "{").replace("~", "+")
+        texts.append(f"Text{call}")
+        return ""
+
+    call = rf'\b{name}(\((?:"[^"]*"|`[^`]*`|[^"`()])*\))'
+    rest = re.sub(call, text, asset.read_text(encoding="utf-8"))
+    return texts, rest
+
+
 def pair(first, second):
     """Whether two expressions are a text in two languages; patterns are none."""
     said = words(first), words(second)
@@ -165,7 +186,16 @@ def test_no_text_lacks_a_language_and_no_other_shape_is_left(module):
     assert list(other_shapes(tree)) == []
 
 
+@pytest.mark.parametrize("asset", ASSETS)
+def test_no_text_of_the_pages_lacks_a_language(asset):
+    texts, rest = split(ASSETS[asset])
+    assert list(incomplete(ast.parse("\n".join(texts)))) == []
+    assert not re.search(r"\b(Text|say)\([^)]*,", rest)
+    assert chinese(rest.replace('<span lang="en">中文</span>', ""), marks=True) == 0  # its own name
+
+
 def test_there_are_texts_to_look_at():
+    assert sum(len(split(path)[0]) for path in ASSETS.values()) > 50
     source = "".join(path.read_text(encoding="utf-8") for path in MODULES.values())
     assert source.count("Text(") > 400
     assert len(ERRORS) > 10
