@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from lab5.cli import in_a_line
+from lab5.cli import command, in_a_line
 from lab5.text import Text
 
 VERBS: Final = {
@@ -35,13 +35,18 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in VERBS:
         status: int = _module(argv[0]).main(argv[1:])
         return status
+    return _alone(argv)
+
+
+@command
+def _alone(argv: list[str] | None) -> None:
+    """``lab5`` without a verb."""
     parser = _parser()
     args = parser.parse_args(argv)
     if args.completion:
         print(_completion(args.completion))
     else:
         parser.print_help()
-    return 0
 
 
 def run(verb: str) -> NoReturn:
@@ -69,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         description=in_a_line(
             Text("EAI Lab 5: from best_model.pth to a graded zip", "從 best_model.pth 到評分")
         ),
-        epilog="verbs / 指令:\n"
+        epilog=f"{in_a_line(Text('verbs', '指令'))}:\n"
         + "\n".join(f"  {verb:{width}}  {in_a_line(text)}" for verb, text in VERBS.items())
         + "\n\n"
         + in_a_line(Text("lab5 VERB --help says more", "看各指令的說明")),

@@ -277,7 +277,11 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
                 stream.reconfigure(encoding="utf-8", errors="replace")
         try:
             with _terminated_as_interrupted():
-                main(argv)
+                try:
+                    main(argv)
+                except SystemExit:  # argparse's, after --help
+                    sys.stdout.flush()
+                    raise
             sys.stdout.flush()
         except Lab5Error as error:
             print(error, file=sys.stderr)

@@ -33,7 +33,11 @@ def _escaped(char: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """The same words in English and in zh-TW, as any file and terminal can take them."""
+    """The same words in English and in zh-TW, as any file and terminal can take them.
+
+    Two other shapes are meant: an error is raised with its English text and ``zh=``, and a check has its
+    docstring and ``@check``'s ``zh=``.
+    """
 
     en: str = ""
     zh: str = ""
@@ -46,7 +50,7 @@ class Text:
         return self.en if language == "en" else self.zh
 
     def __str__(self) -> str:
-        """Both, for whoever reads: zh-TW first, as on the command line."""
+        """Both, a line each, for whoever reads: zh-TW first. (In ``--help`` English is first.)"""
         return f"{self.zh}\n{self.en}"
 
     def __bool__(self) -> bool:

@@ -116,6 +116,7 @@ def test_what_does_not_start_says_why_and_ends_nothing():
     competitors = [Engine("absent", absent), Engine("broken", broken), here]
     assert list(bench._started(competitors, 1, missing)) == ["here"]
     assert "a_package_that_nobody_has is not installed" in missing["absent"]
+    assert "未安裝 a_package_that_nobody_has" in missing["absent"]
     assert missing["broken"] == "RuntimeError: no such device"
 
 

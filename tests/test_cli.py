@@ -91,6 +91,25 @@ def test_a_reader_that_left_is_no_failure_of_ours():
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", ["", "--help", "--version", "--completion bash", "package --help"]
+)
+def test_nor_is_a_pipe_that_nobody_reads(arguments, unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as closed:
+        run = subprocess.run(
+            [sys.executable, "-m", "lab5", *arguments.split()],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=60,
+        )
+    assert run.stderr == b""
+    assert run.returncode in (0, 1)  # 0: argparse of Python 3.12 does not mind
+
+
 def test_at_a_commands_end_what_was_imported_is_not_walked():
     """Which takes as long as half of the import."""
     program = (

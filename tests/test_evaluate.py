@@ -223,7 +223,7 @@ def test_no_images(checkpoint, split):
 
 def test_a_statement_for_each_outcome():
     def statement(only_fp32, only_int8):
-        return command._statement(Paired(10_000, only_fp32, only_int8))
+        return str(command._statement(Paired(10_000, only_fp32, only_int8)))
 
     assert "-0.03 pp" in statement(14, 11)
     assert "no difference shown" in statement(14, 11)
@@ -247,7 +247,8 @@ def test_the_command(cache, checkpoint, tmp_path, capsys):
     printed = capsys.readouterr().out
     report = json.loads(out.read_text())
     assert "6 test images" in printed
-    for word in ("top-1", "agreement", "relative L2", "McNemar", *CLASSES):
+    words = ("top-1", "agreement", "相同", "relative L2", "相對 L2", "McNemar")
+    for word in (*words, *CLASSES):
         assert word in printed
     assert f"{report['models'][INT8]['top1']:.2f}%" in printed
     assert report["images"] == 6

@@ -1,4 +1,5 @@
-"""Every text for people stands in both languages, as a ``Text``: read off the syntax of every module."""
+"""Every text for people stands in both languages, as a ``Text``: read off the syntax of every module,
+and off the templates and the script of the pages of a class."""
 
 import ast
 import re
@@ -15,6 +16,11 @@ from lab5.text import LANGUAGES, NOTHING, Text, printable
 
 PACKAGE = Path(lab5.__path__[0])
 MODULES = {p.relative_to(PACKAGE).as_posix(): p for p in sorted(PACKAGE.rglob("*.py"))}
+ASSETS = {
+    p.relative_to(PACKAGE).as_posix(): p
+    for p in sorted(PACKAGE.rglob("*"))
+    if p.suffix in (".html", ".js")
+}
 MARKS = r"\u3000-\u303f\uff00-\uffef"
 ERRORS = {
     name
@@ -92,6 +98,21 @@ def incomplete(tree):
             yield node.lineno, why
 
 
+def split(asset):
+    """The texts of a template or a script, as Python writes them, and all that stands around them."""
+    name = "say" if asset.suffix == ".js" else "Text"
+    texts = []
+
+    def text(found):
+        call = re.sub("`([^`]*)`", r'f"\1"', found[1]).replace("${", "{").replace("~", "+")
+        texts.append(f"Text{call}")
+        return ""
+
+    call = rf'\b{name}(\((?:"[^"]*"|`[^`]*`|[^"`()])*\))'
+    rest = re.sub(call, text, asset.read_text(encoding="utf-8"))
+    return texts, rest
+
+
 def pair(first, second):
     """Whether two expressions are a text in two languages; patterns are none."""
     said = words(first), words(second)
@@ -101,9 +122,42 @@ def pair(first, second):
     return bool(chinese(other) and not chinese(one) and re.search(r"[A-Za-z]", one))
 
 
+def mixed(text):
+    """Whether a string says it in both languages; a pattern, or code with a comment, does not."""
+    if re.search(r"[\\|]", text or ""):
+        return False
+    text = re.sub(r".*  # ", "", text or "")
+    return bool(
+        chinese(text) and re.search(r"[A-Za-z]{2,} [a-z]{2,}|[A-Za-z] ?/ ?[\u4e00-\u9fff]", text)
+    )
+
+
+# What is printed, and the rows and heads of rich's tables
+SHOWN = ("print", "Table", "add_column", "add_row")
+
+
+def in_a_language(node):
+    """Whether it has a word that wants a translation; terms, units and markup are none."""
+    text = re.sub(r"\[[^]]*\]", "", words(node) or "")
+    return bool(chinese(text) or re.search(r"[a-z]{4,}", text))
+
+
+def meant(tree):
+    """What stands in texts, in errors, as a ``zh=`` and as a docstring: an English name may be in it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call() if called(node) in {"Text", *ERRORS}:
+                yield from ast.walk(node)
+            case ast.keyword(arg="zh") | ast.Expr(value=ast.Constant()):
+                yield from ast.walk(node)
+
+
 def other_shapes(tree):
     """Where two languages are told in another shape than a ``Text``."""
+    right = set(meant(tree))
     for node in ast.walk(tree):
+        if node not in right and mixed(words(node)):
+            yield node.lineno, ast.unparse(node)[:80]
         match node:
             case ast.Tuple(elts=[first, second]) | ast.List(elts=[first, second]):
                 found = pair(first, second)
@@ -111,8 +165,10 @@ def other_shapes(tree):
                 found = pair(first, second)
             case ast.Dict(keys=keys):
                 found = {"zh", "zh-TW"} & {words(key) for key in keys if key}
-            case ast.Call() if called(node) in ("print", "console.print"):
-                found = any(chinese(words(arg)) for arg in node.args)
+            case ast.Call() if called(node).rpartition(".")[2] in SHOWN:
+                found = any(map(in_a_language, node.args))
+            case ast.keyword(arg="help" | "title", value=value):
+                found = in_a_language(value)
             case ast.Call() if called(node) != "Text":
                 found = any(map(pair, node.args, node.args[1:]))
             case ast.arg(arg="lang" | "language", annotation=ast.expr() as kind):
@@ -130,7 +186,16 @@ def test_no_text_lacks_a_language_and_no_other_shape_is_left(module):
     assert list(other_shapes(tree)) == []
 
 
+@pytest.mark.parametrize("asset", ASSETS)
+def test_no_text_of_the_pages_lacks_a_language(asset):
+    texts, rest = split(ASSETS[asset])
+    assert list(incomplete(ast.parse("\n".join(texts)))) == []
+    assert not re.search(r"\b(Text|say)\([^)]*,", rest)
+    assert chinese(rest.replace('<span lang="en">中文</span>', ""), marks=True) == 0  # its own name
+
+
 def test_there_are_texts_to_look_at():
+    assert sum(len(split(path)[0]) for path in ASSETS.values()) > 50
     source = "".join(path.read_text(encoding="utf-8") for path in MODULES.values())
     assert source.count("Text(") > 400
     assert len(ERRORS) > 10
@@ -155,6 +220,9 @@ def test_what_lacks_a_language_is_found(line):
         'x = "Look.", "請看。"', 'x = ("請看。", "Look.")', 'say("請看。", "Look.")', 'print("請看。\\nLook.")',
         'console.print(f"請看 {x}。" "Look.")', 'x = {"en": "Look.", "zh-TW": "請看。"}',
         'x = "Look." if lang == "en" else "請看。"', "def f(lang: str): ...",
+        'console.print(f"resumed after epoch {n}")', 'Table("layer")', 'table.add_row("total", x)', 'f(help="a hand-in")',
+        'x = "Look. 請看。 Look here."', 'f(f"Larger than {n} MB / 超過 {n} MB")', 'x = "verbs / 指令"',
+        'raise pytest.UsageError(f"{x} is no check. 沒有 {x}。")',
     ],
 )  # fmt: skip
 def test_another_shape_is_found(line):
@@ -167,6 +235,9 @@ def test_another_shape_is_found(line):
         'Text("Look.", "請看。")', 'Text(f"{a}, {b}", f"{a}、{b}")', 'Text(known.en, known.zh)', "Text()",
         'Text("a: " + ", ".join(x), "項目：" + "、".join(x))', 'DataError(f"{x} is gone.", zh=f"{x} 不見了。")',
         're.compile("量化|quanti[sz]", re.I)', 'x = ("%", "％")',
+        'console.print(f"[green]✓[/] {title} {size} MB, FP32 {other} MB")', 'Table(str(Text("layer", "層")), title="SQNR (dB)")',
+        'Text("under a heading 心得 at the end", "標題為「心得」")', '@check(zh="逐通道（per channel）量化")\ndef f(): ...',
+        'def f():\n    """Such as this: 心得."""', 'x = "state = {k: v in state}  # 只取張量"', 'x = "FP32 時間 / INT8 時間"',
     ],
 )  # fmt: skip
 def test_what_is_right_is_let_through(line):

@@ -1,1 +1,6 @@
-"""The commands, a verb each: what it takes, and what it prints. ``lab5.__main__`` lists them."""
+"""The commands, a verb each: what it takes, and what it prints.
+
+argv ── __main__: which verb ──> VERB.main, under cli.command ──> the exit status
+                                    ├── parser: its options, those of several verbs from cli
+                                    └──> the steps and the rooms, imported when needed ──> what is printed
+"""

@@ -15,6 +15,7 @@ from lab5.cli import (
     at_least,
     command,
     console,
+    in_a_line,
 )
 from lab5.errors import UsageError
 from lab5.files import find, write_json
@@ -24,7 +25,7 @@ from lab5.text import Text
 
 def speed_table(result: dict[str, Any]) -> list[list[str]]:
     """Header and rows of the first table."""
-    head: list[str] = ["engine"]
+    head: list[str] = [in_a_line(Text("engine", "推論引擎"))]
     body = []
     for row in result["rows"]:
         if row["missing"]:
@@ -38,7 +39,9 @@ def speed_table(result: dict[str, Any]) -> list[list[str]]:
 
 def quality_table(result: dict[str, Any]) -> list[list[str]]:
     """Header and rows of the second table."""
-    table = [["calibrated on", *_JUDGED, "95% interval of the drop", "p"]]
+    calibration = in_a_line(Text("calibrated on", "校準資料"))
+    interval = in_a_line(Text("95% interval of the drop", "下降的 95% 區間"))
+    table = [[calibration, *_JUDGED, interval, "p"]]
     for row in result["rows"]:
         answers = row["answers"]
         low, high = answers["interval"]
@@ -110,16 +113,25 @@ def main(argv: list[str] | None = None) -> None:
     print(markdown(table))  # not through rich, which would wrap it
     console.print()
     if floor := result.get("floor"):
-        console.print(
+        work, rate = f"{floor['macs'] / 1e6:.0f}", f"{floor['macs_per_second'] / 1e9:.0f}"
+        text = Text(
             f"ms an image, median (middle half). Floor on one thread: {floor['ms']:.2f} ms = "
-            f"{floor['macs'] / 1e6:.0f} million multiply-accumulates an image / "
-            f"{floor['macs_per_second'] / 1e9:.0f} billion a second, the fastest MatMulInteger here"
+            f"{work} million multiply-accumulates an image / {rate} billion a second, the fastest "
+            "MatMulInteger here",
+            f"每張影像的毫秒數，中位數（中間一半）。單執行緒的下限：{floor['ms']:.2f} ms = "
+            f"每張影像 {work} 百萬次乘加 ÷ 每秒 {rate} 十億次（此機器最快的 MatMulInteger）",
         )
+        console.print(str(text))
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    flags = " ".join(machine["int8_instructions"] or ()) or "no int8 instructions known"
-    console.print(
-        f"{result['date']}, {machine['cpu']} ({flags}), {machine['cores']} cores; {versions}"
+    known = " ".join(machine["int8_instructions"] or ())
+    flags = Text.of(known) if known else Text("no int8 instructions known", "不知有無 int8 指令")
+    where = f"{result['date']}, {machine['cpu']}"
+    cores = machine["cores"]
+    text = Text(
+        f"{where} ({flags.en}), {cores} cores; {versions}",
+        f"{where} ({flags.zh})，{cores} 個核心；{versions}",
     )
+    console.print(str(text))
     if args.json:
         write_json(args.json, result, indent=2)
 

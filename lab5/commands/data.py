@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     file = store(whole(read(args.path))) if args.path else fetch(args.source, force=args.force)
     data = load()
-    console.print(f"CIFAR-10: {len(data.train):,} + {len(data.test):,} images → {file}")
+    count = f"CIFAR-10: {len(data.train):,} + {len(data.test):,}"
+    console.print(str(Text(f"{count} images → {file}", f"{count} 張影像 → {file}")))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _show_layers(rows: list[Row], path: Path, lang: Language) -> None:
 
     from lab5.diagnosis.layers import svg
 
-    table = Table("layer", title="SQNR (dB)")
+    table = Table(Text("layer", "層").say(lang), title="SQNR (dB)")
     for column in ("FP32 / PyTorch", "INT8 / FP32", ""):
         table.add_column(column, justify="right")
     for row in rows:

@@ -21,6 +21,7 @@ from lab5.cli import (
     at_least,
     command,
     console,
+    in_a_line,
     progress,
 )
 from lab5.files import find, sha256, write_json
@@ -36,34 +37,37 @@ def _table(evaluation: Evaluation) -> Table:
     from rich.table import Table
 
     figures = evaluation.figures()
-    table = Table(title=f"{len(evaluation.labels):,} test images / 張測試影像")
+    count = f"{len(evaluation.labels):,}"
+    table = Table(title=str(Text(f"{count} test images", f"{count} 張測試影像")))
     table.add_column("")
     for name in figures:
         table.add_column(name, justify="right")
 
-    def row(title: str, cells: Iterator[str]) -> None:
-        table.add_row(title, *cells)
+    def row(title: str | Text, cells: Iterator[str]) -> None:
+        table.add_row(str(title), *cells)
 
     models = figures.values()
     row("top-1", (f"{m['top1']:.2f}%" for m in models))
-    row("agreement with FP32 ONNX", (f"{m['agreement']:.2f}%" for m in models))
-    row("relative L2 to FP32 ONNX", (f"{m['relative_l2']:.2g}" for m in models))
+    agreement = Text("agreement with FP32 ONNX", "與 FP32 ONNX 相同")
+    row(agreement, (f"{m['agreement']:.2f}%" for m in models))
+    distance = Text("relative L2 to FP32 ONNX", "與 FP32 ONNX 的相對 L2")
+    row(distance, (f"{m['relative_l2']:.2g}" for m in models))
     table.add_section()
     for i, name in enumerate(CLASSES):
         row(name, (f"{m['per_class'][i]:.1f}%" for m in models))
     return table
 
 
-def _statement(pair: Paired) -> str:
+def _statement(pair: Paired) -> Text:
     low, high = pair.interval
     p = f"p = {pair.p_value:.2g}"
-    return (
+    return Text(
         f"INT8 − FP32: {pair.difference:+.2f} pp (95% CI {low:+.2f} … {high:+.2f}); right on FP32 "
         f"alone: {pair.only_first}, on INT8 alone: {pair.only_second}; exact McNemar {p}: "
-        f"{'a difference' if pair.differs else 'no difference shown'} at the 5% level\n"
+        f"{'a difference' if pair.differs else 'no difference shown'} at the 5% level",
         f"INT8 − FP32：{pair.difference:+.2f} 個百分點（95% 信賴區間 {low:+.2f} … {high:+.2f}）；"
         f"只有 FP32 答對 {pair.only_first} 張，只有 INT8 答對 {pair.only_second} 張；"
-        f"McNemar 精確檢定 {p}：在 5% 水準下{'有差異' if pair.differs else '看不出差異'}"
+        f"McNemar 精確檢定 {p}：在 5% 水準下{'有差異' if pair.differs else '看不出差異'}",
     )
 
 
@@ -120,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     weights = find(args.weights, CHECKPOINT)
     split = load(args.data).test.first(args.images)
     with progress() as bar:
-        task = bar.add_task("evaluate", total=3 * len(split))
+        task = bar.add_task(in_a_line(Text("evaluate", "評估")), total=3 * len(split))
         found = evaluate(
             weights,
             split,
@@ -128,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
             tick=lambda n: bar.advance(task, n),
         )
     console.print(_table(found))
-    console.print(_statement(found.int8_against_fp32), soft_wrap=True)
+    console.print(str(_statement(found.int8_against_fp32)), soft_wrap=True)
     if args.json:
         write_json(args.json, report(found, weights), indent=2)
 

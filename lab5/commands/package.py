@@ -48,7 +48,10 @@ def main(argv: list[str] | None = None) -> None:
     names = FileNames(args.student_id)
     weights, template = find(args.weights, CHECKPOINT), find(args.template, TEMPLATE)
     submission = submission_folder(args.submission)
-    console.print(f"weights  {weights}\ntemplate {template}", soft_wrap=True)
+    inputs = Text(
+        f"weights  {weights}\ntemplate {template}", f"權重檔 {weights}\n模板   {template}"
+    )
+    console.print(inputs.say(args.lang), soft_wrap=True)
     steps = Steps(args.lang)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lab5-") as folder:
@@ -118,12 +121,12 @@ def _say_timings(steps: Steps) -> None:
     from rich.table import Table
 
     total = sum(steps.seconds.values())
-    table = Table("step", box=None)
+    table = Table(Text("step", "步驟").say(steps.lang), box=None)
     table.add_column("s", justify="right")
     table.add_column("%", justify="right")
     for title, seconds in steps.seconds.items():
         table.add_row(title, f"{seconds:.2f}", f"{100 * seconds / total:.0f}")
-    table.add_row("total", f"{total:.2f}", "100")
+    table.add_row(Text("total", "總計").say(steps.lang), f"{total:.2f}", "100")
     console.print(table)
 
 

@@ -31,9 +31,14 @@ def main(argv: list[str] | None = None) -> None:
     from lab5.quantize import verify_int8
 
     bounds = saturation_bounds(verify_int8(args.int8))
-    table = Table("layer", "pair of products", "unsafe channels")
+    heads = (
+        Text("layer", "層"),
+        Text("pair of products", "兩個乘積之和"),
+        Text("unsafe channels", "可能溢位的通道"),
+    )
+    table = Table(*map(str, heads))
     for b in bounds:
-        table.add_row(b.layer, f"{b.low:,} … {b.high:,}", f"{b.unsafe} of {b.channels}")
+        table.add_row(b.layer, f"{b.low:,} … {b.high:,}", f"{b.unsafe} / {b.channels}")
     console.print(table)
     bad = [b.layer for b in bounds if not b.safe]
     if bad:

@@ -31,17 +31,21 @@ def main(argv: list[str] | None = None) -> None:
     from lab5.study import data
 
     if data.cached():
-        pictures, source = data.load().test.images[: args.images], "CIFAR-10 test images"
+        pictures = data.load().test.images[: args.images]
+        source = Text("CIFAR-10 test images", "CIFAR-10 測試影像")
     else:
         from lab5.study.synthetic import dead_leaves
 
-        pictures, source = dead_leaves(args.images, seed=1), "synthetic images"
+        pictures = dead_leaves(args.images, seed=1)
+        source = Text("synthetic images", "合成影像")
     rows = sqnr(args.fp32, args.int8, preprocess_batch(pictures))
-    console.print(_table(rows, f"SQNR in dB on {len(pictures)} {source}"))
+    count = len(pictures)
+    title = Text(f"SQNR in dB on {count} {source.en}", f"{source.zh} {count} 張的 SQNR (dB)")
+    console.print(_table(rows, title))
     if args.json:
         result = {
-            "images": len(pictures),
-            "source": source,
+            "images": count,
+            "source": source.en,
             "tensors": [dataclasses.asdict(row) for row in rows],
         }
         write_json(args.json, result, indent=2)
@@ -50,10 +54,11 @@ def main(argv: list[str] | None = None) -> None:
             temporary.write_text(svg(rows), encoding="utf-8")
 
 
-def _table(rows: list[Sqnr], title: str) -> Any:
+def _table(rows: list[Sqnr], title: Text) -> Any:
     from rich.table import Table
 
-    table = Table("layer", "operator", title=title)
+    layer, operator = Text("layer", "層"), Text("operator", "運算")
+    table = Table(str(layer), str(operator), title=str(title))
     for column in ("weight", "step", "activation"):
         table.add_column(column, justify="right")
     for row in rows:

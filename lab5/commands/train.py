@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
             )
         recipe = dataclasses.replace(recipe, first=recipe.epochs - args.last)
     dataset = data.load(args.data)
-    console.print(f"{recipe}\nseed {args.seed}", soft_wrap=True)
+    console.print(str(recipe), soft_wrap=True)
+    console.print(str(Text(f"seed {args.seed}", f"亂數種子 {args.seed}")))
     log = train(
         dataset,
         recipe,
@@ -59,10 +60,12 @@ def main(argv: list[str] | None = None) -> None:
         average=args.average,
         resume=args.resume,
     )
-    console.print(
-        f"test top-1 {log['test_top1']}% on {log['test_images']:,} images → {args.out}",
-        soft_wrap=True,
+    top1, images = f"{log['test_top1']}%", f"{log['test_images']:,}"
+    text = Text(
+        f"test top-1 {top1} on {images} images → {args.out}",
+        f"{images} 張測試影像的 top-1 {top1} → {args.out}",
     )
+    console.print(str(text), soft_wrap=True)
 
 
 if __name__ == "__main__":

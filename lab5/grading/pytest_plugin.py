@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab5.cli import RUN_CODE
-from lab5.text import LANGUAGES
+from lab5.cli import RUN_CODE, in_a_line
+from lab5.text import LANGUAGES, Text
 
 if TYPE_CHECKING:
     from lab5.grading.graded import Graded
@@ -31,19 +31,23 @@ _TEMPLATE, _WEIGHTS = "lab5_template", "lab5_weights"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("lab5", "lab5: check an EAI Lab 5 hand-in")
-    group.addoption("--submission", action="append", default=[], metavar="X.zip", help="a hand-in")
-    group.addoption("--template", dest=_TEMPLATE, metavar="T", help="the handed-out notebook")
-    group.addoption("--weights", dest=_WEIGHTS, metavar="W", help="the handed-out best_model.pth")
-    group.addoption(
-        "--expected-failures", metavar="FILE", help="TOML: check = reason; strict in both ways"
+    title = Text("lab5: check an EAI Lab 5 hand-in", "lab5：檢查 EAI Lab 5 的繳交")
+    group = parser.getgroup("lab5", in_a_line(title))
+
+    def add(name: str, text: Text, **given: Any) -> None:
+        group.addoption(name, help=in_a_line(text), **given)
+
+    add("--submission", Text("a hand-in", "繳交檔"), action="append", default=[], metavar="X.zip")
+    template = Text("the handed-out notebook", "老師提供的 notebook")
+    add("--template", template, dest=_TEMPLATE, metavar="T")
+    weights = Text("the handed-out best_model.pth", "老師提供的權重檔")
+    add("--weights", weights, dest=_WEIGHTS, metavar="W")
+    expected = Text(
+        "TOML: check = reason; strict in both ways", "TOML：檢查 = 理由，意外通過也算失敗"
     )
-    group.addoption(
-        "--run-code",
-        choices=RUN_CODE,
-        default=RUN_CODE[0],
-        help="as lab5 grade has it",
-    )
+    add("--expected-failures", expected, metavar="FILE")
+    run_code = Text("as lab5 grade has it", "同 lab5 grade")
+    add("--run-code", run_code, choices=RUN_CODE, default=RUN_CODE[0])
     group.addoption("--lang", dest="lab5_lang", choices=LANGUAGES, default=LANGUAGES[0])
 
 
@@ -53,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     for name in (*zips, *_given(config, _TEMPLATE, _WEIGHTS, "expected_failures")):
         if not Path(name).is_file():
-            raise pytest.UsageError(f"There is no file {name}. 找不到檔案 {name}。")
+            raise pytest.UsageError(str(Text(f"There is no file {name}.", f"找不到檔案 {name}。")))
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args.clear()  # without a path on the command line: this zip and nothing else
     config.args += [str(Path(name).resolve()) for name in zips]
@@ -87,9 +91,11 @@ def _expected(config: pytest.Config) -> dict[str, str]:
         raise pytest.UsageError(f"{name}: {error}") from None
     for check, reason in found.items():
         if check not in CHECKS:
-            raise pytest.UsageError(f"{name}: {check!r} is no check. 沒有 {check!r} 這項檢查。")
+            text = Text(f"{name}: {check!r} is no check.", f"{name}：沒有 {check!r} 這項檢查。")
+            raise pytest.UsageError(str(text))
         if not isinstance(reason, str) or not reason.strip():
-            raise pytest.UsageError(f"{name}: {check} needs a reason. {check} 須附理由。")
+            text = Text(f"{name}: {check} needs a reason.", f"{name}：{check} 須附理由。")
+            raise pytest.UsageError(str(text))
     return found
 
 

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME
-from lab5.cli import without_advice
+from lab5.cli import in_a_line, without_advice
 from lab5.files import sha256
+from lab5.text import Text
 
 if TYPE_CHECKING:
     import onnx
@@ -358,7 +359,11 @@ def _started(competitors: list[Engine], threads: int, missing: dict[str, str]) -
         try:
             runners[engine.name] = engine.make(threads)
         except ImportError as error:
-            missing[engine.name] = f"{error.name} is not installed: pip install 'lab5[peers]'"
+            install = "pip install 'lab5[peers]'"
+            text = Text(
+                f"{error.name} is not installed: {install}", f"未安裝 {error.name}：{install}"
+            )
+            missing[engine.name] = in_a_line(text)
         except Exception as error:  # a peer's own failure must not end the run
             missing[engine.name] = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
     return runners

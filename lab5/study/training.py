@@ -38,6 +38,7 @@ from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing, sha256, write_json
 from lab5.model import ResNet18
 from lab5.study import data as cifar10
+from lab5.text import Text
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
 BATCHNORM_IMAGES: Final = 10_000  # a channel's mean is then known to 1% of its deviation or better
@@ -353,7 +354,8 @@ def train(
                 zh=f"{checkpoint} 是未完成的訓練。請加 --resume 繼續，或先刪除它。",
             )
         run.restore(_load_checkpoint(checkpoint))
-        console.print(f"resumed after epoch {run.epoch}")
+        text = Text(f"resumed after epoch {run.epoch}", f"從第 {run.epoch} 個 epoch 之後繼續")
+        console.print(str(text))
     elif start is not None:
         run.model.load_state_dict(start.state_dict())
     sample = dataset.test.first(LOG_IMAGES)

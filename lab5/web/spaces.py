@@ -15,6 +15,7 @@ from typing import Final
 from lab5.assignment import APP_TITLE, CHANGES, VARIABLE
 from lab5.errors import UsageError
 from lab5.files import model_files
+from lab5.text import Text
 
 # All that the page needs at run time: nothing of torch, nothing that makes models.
 MODULES: Final = (
@@ -56,6 +57,13 @@ _ASSIGNMENT: Final = f'''os.environ["{VARIABLE}"] = str(Path(__file__).with_name
 
 '''
 
+_ABOUT: Final = Text(
+    "Compares an FP32 and an INT8 model on your picture.", "比較 FP32 與 INT8 模型對圖片的分類。"
+)
+_PUBLISH: Final = Text(
+    "To publish: make a Gradio Space at https://huggingface.co/new-space and push this folder's content.",
+    "上傳方式：在 https://huggingface.co/new-space 建立 Gradio Space，再把這個資料夾的內容推送上去。",
+)
 _README: Final = """---
 title: {title}
 emoji: 🖼️
@@ -70,11 +78,9 @@ pinned: false
 
 # {title}
 
-比較 FP32 與 INT8 模型對圖片的分類。
-Compares an FP32 and an INT8 model on your picture.
+{about}
 
-上傳方式：在 https://huggingface.co/new-space 建立 Gradio Space，再把這個資料夾的內容推送上去。
-To publish: make a Gradio Space at https://huggingface.co/new-space and push this folder's content.
+{publish}
 """
 
 
@@ -114,7 +120,12 @@ def export_space(fp32: Path, int8: Path, out: Path) -> list[Path]:
     app |= {"fp32": repr(fp32.name), "int8": repr(int8.name)}
     (out / "app.py").write_text(_APP.format(**app), encoding="utf-8")
     python = ".".join(platform.python_version_tuple()[:2])
-    (out / "README.md").write_text(
-        _README.format(title=APP_TITLE, gradio=versions["gradio"], python=python), encoding="utf-8"
+    readme = _README.format(
+        title=APP_TITLE,
+        gradio=versions["gradio"],
+        python=python,
+        about=_ABOUT,
+        publish=_PUBLISH,
     )
+    (out / "README.md").write_text(readme, encoding="utf-8")
     return sorted(file for file in out.rglob("*") if file.is_file())

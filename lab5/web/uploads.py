@@ -153,12 +153,13 @@ class Guard:
             route.startswith("file=") and route.removeprefix("file=") not in self.received
         )
         if closed or not (reads or route.startswith(self.POST)):
-            await _refuse(send, 404, "Not found / 找不到")
+            await _refuse(send, 404, Text("Not found", "找不到"))
             return
         limit = MAX_FILE + MAX_MESSAGE if route.startswith("upload") else MAX_MESSAGE
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
-            await _refuse(send, 413, f"Larger than {limit >> 20} MB / 超過 {limit >> 20} MB")
+            text = Text(f"Larger than {limit >> 20} MB", f"超過 {limit >> 20} MB")
+            await _refuse(send, 413, text)
             return
         received = 0
 
@@ -172,8 +173,8 @@ class Guard:
         await self.app(scope, counted, send)
 
 
-async def _refuse(send: Any, status: int, detail: str) -> None:
-    body = json.dumps({"detail": detail}, ensure_ascii=False).encode()
+async def _refuse(send: Any, status: int, detail: Text) -> None:
+    body = json.dumps({"detail": str(detail)}, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json; charset=utf-8")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -46,9 +46,12 @@ if TYPE_CHECKING:
 ASSETS: Final = Path(__file__).parent / "assets"
 _SENT_ALONG: Final = ("style.css", "class.js")
 _OURS: Final = '<meta name="generator" content="lab5 class">'  # so begins every page
+_AGAIN: Final = Text(
+    "Not finished yet: run the same command again.", "尚未完成，請再執行一次同一個指令。"
+)
 _UNFINISHED: Final = f"""<!DOCTYPE html>
 <html lang="zh-TW"><head><meta charset="utf-8">{_OURS}<title>lab5</title></head>
-<body><p>尚未完成，請再執行一次同一個指令。 Not finished yet: run the same command again.</p></body></html>
+<body><p>{_AGAIN}</p></body></html>
 """
 _COMMONEST: Final = 12  # faults that are shown
 _BESIDE: Final = 12  # of a group, on a hand-in's page: where all look alike, each would name all
