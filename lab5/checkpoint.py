@@ -31,13 +31,11 @@ class Checkpoint:
         notes: what was done to find them, one line each.
         statements: the lines of Python, with Chinese remarks, that turn ``state``, as ``torch.load``
             gives it, into one that ``load_weights`` takes. Empty for the handed-out file.
-        readable: ``torch.load(path)`` reads the file, as the notebook does.
     """
 
     state: dict[str, Tensor]
     notes: list[Text]
     statements: list[str]
-    readable: bool
 
     def network(self) -> ResNet18:
         """A ResNet18 with these weights, in eval mode."""
@@ -67,7 +65,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, holds code, or is of another network.
     """
-    content, notes, readable = content_of(path)
+    content, notes = content_of(path)
     readings = list(_readings(content))
     fitting = [reading for reading in readings if not reading.faults(values=False)]
     fitting = [one for one in fitting[:_MAX_CHOICES] if not one.faults()]
@@ -86,7 +84,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"取用 {taken.place} 的權重；另有符合的：{places}",
             )
         )
-    return Checkpoint(taken.state, notes, taken.statements, readable)
+    return Checkpoint(taken.state, notes, taken.statements)
 
 
 def load_model(path: Path) -> tuple[ResNet18, list[Text]]:
