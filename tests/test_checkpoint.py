@@ -261,6 +261,14 @@ def test_commands_print_the_notes(tmp_path, capsys):
     assert name in capsys.readouterr().out
 
 
+def test_a_refusal_says_in_another_process_too_what_is_at_fault(tmp_path):
+    for change, about in (({"fc.bias": torch.zeros(7)}, "network"), ({"fc.bias": 7}, "weights")):
+        error = rejected(saved(tmp_path / "a.pth", weights() | change), "'fc.bias'")
+        assert error.about == about
+        there = pickle.loads(pickle.dumps(error))
+        assert (there.about, there.text) == (about, error.text)
+
+
 # What the file is
 
 
