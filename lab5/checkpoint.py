@@ -1,4 +1,7 @@
-"""1.2: best_model.pth as people have it: where in it the network's weights are, or why they do not fit."""
+"""1.2: best_model.pth as people have it: where in it the network's weights are, or why they do not fit.
+
+In notebooks: no source of it, but the lines of ``Checkpoint.statements``, written for the file at hand.
+"""
 
 from __future__ import annotations
 
