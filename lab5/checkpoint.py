@@ -1,4 +1,7 @@
-"""1.2: best_model.pth as people have it: where in it the network's weights are, or why they do not fit."""
+"""1.2: best_model.pth as people have it: where in it the network's weights are, or why they do not fit.
+
+In notebooks: no source of it, but the lines of ``Checkpoint.statements``, written for the file at hand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from torch import Tensor
 from lab5.assignment import CHECKPOINT, NUM_CLASSES, network_source
 from lab5.checkpoint_file import Inert, content_of, shown
 from lab5.cli import console
-from lab5.errors import CheckpointError
+from lab5.errors import About, CheckpointError
 from lab5.model import BasicBlock, ResNet18, load_weights
 from lab5.text import Text
 
@@ -31,13 +34,11 @@ class Checkpoint:
         notes: what was done to find them, one line each.
         statements: the lines of Python, with Chinese remarks, that turn ``state``, as ``torch.load``
             gives it, into one that ``load_weights`` takes. Empty for the handed-out file.
-        readable: ``torch.load(path)`` reads the file, as the notebook does.
     """
 
     state: dict[str, Tensor]
     notes: list[Text]
     statements: list[str]
-    readable: bool
 
     def network(self) -> ResNet18:
         """A ResNet18 with these weights, in eval mode."""
@@ -67,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, holds code, or is of another network.
     """
-    content, notes, readable = content_of(path)
+    content, notes = content_of(path)
     readings = list(_readings(content))
     fitting = [reading for reading in readings if not reading.faults(values=False)]
     fitting = [one for one in fitting[:_MAX_CHOICES] if not one.faults()]
@@ -86,7 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"取用 {taken.place} 的權重；另有符合的：{places}",
             )
         )
-    return Checkpoint(taken.state, notes, taken.statements, readable)
+    return Checkpoint(taken.state, notes, taken.statements)
 
 
 def load_model(path: Path) -> tuple[ResNet18, list[Text]]:
@@ -138,6 +139,7 @@ _THOP: Final = ("total_ops", "total_params")
 _COUNTER: Final = "num_batches_tracked"
 _WRAPPERS: Final = re.compile(r"(?<![^.])(?:module|_orig_mod)\.")  # DataParallel, torch.compile
 _AVERAGE: Final = re.compile(r"(?<![a-z])(ema|swa|average|averaged|teacher|shadow)(?![a-z])", re.I)
+_Fault = tuple[About, Text]
 
 
 @dataclass(frozen=True)
@@ -192,16 +194,18 @@ class _Reading:
         inside = "".join(f"[{shown(key)}]" for key in self.where)
         return inside + (f" {self.prefix}*" if self.prefix else "") or "the top level"
 
-    def faults(self, *, values: bool = True) -> list[Text]:
+    def faults(self, *, values: bool = True) -> list[_Fault]:
         """What is wrong with these as the network's weights; ``values`` takes a while."""
         state, wanted = self.state, wanted_parameters()
-        faults = [
-            Text(f"{shown(name)} is no name of this network", f"此網路沒有 {shown(name)} 這個名稱")
-            for name in state
-            if name not in wanted
+        faults: list[_Fault] = [
+            (
+                "network",
+                Text(f"{quoted} is no name of this network", f"此網路沒有 {quoted} 這個名稱"),
+            )
+            for quoted in (shown(name) for name in state if name not in wanted)
         ]
         faults += [
-            Text(f"{shown(name)} is missing", f"缺少 {shown(name)}")
+            ("weights", Text(f"{shown(name)} is missing", f"缺少 {shown(name)}"))
             for name in wanted
             if name not in state and _last(name) != _COUNTER
         ]
@@ -282,23 +286,27 @@ def _literal(key: Any) -> str:
     return f'"{text[1:-1]}"' if simple else text
 
 
-def _fault(name: str, found: Any, want: Tensor) -> Text | None:
+def _fault(name: str, found: Any, want: Tensor) -> _Fault | None:
     quoted = shown(name)
     if not isinstance(found, Tensor):
         kind = "numpy array" if isinstance(found, Inert) else type(found).__name__
-        return Text(f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量")
+        return "weights", Text(
+            f"{quoted} is a {kind}, expected a tensor", f"{quoted} 是 {kind}，應為張量"
+        )
     plain = found.layout is torch.strided and found.device.type == "cpu" and not found.is_nested
     if not plain or found.is_complex():
-        return Text(f"{quoted} is no plain tensor of real numbers", f"{quoted} 不是一般的實數張量")
+        return "weights", Text(
+            f"{quoted} is no plain tensor of real numbers", f"{quoted} 不是一般的實數張量"
+        )
     if want.is_floating_point() and found.dtype not in _FLOATS:
         kind = str(found.dtype).replace("torch.", "")
-        return Text(
+        return "weights", Text(
             f"{quoted} holds {kind} values (a quantised model?), expected float32",
             f"{quoted} 的值是 {kind}（量化過的模型？），應為 float32",
         )
     if found.shape != want.shape:
         is_, should = tuple(found.shape), tuple(want.shape)
-        return Text(
+        return "network", Text(
             f"{quoted} has shape {is_}, expected {should}",
             f"{quoted} 形狀為 {is_}，應為 {should}",
         )
@@ -306,9 +314,9 @@ def _fault(name: str, found: Any, want: Tensor) -> Text | None:
         return None
     low, high = torch.aminmax(found.detach().to(torch.float32))  # NaN if any value is
     if not (low.isfinite() and high.isfinite()):
-        return Text(f"{quoted} is not finite in float32", f"{quoted} 含有 NaN 或無限大")
+        return "weights", Text(f"{quoted} is not finite in float32", f"{quoted} 含有 NaN 或無限大")
     if name.endswith("running_var") and bool(low < 0):
-        return Text(f"{quoted} has a negative variance", f"{quoted} 的變異數為負")
+        return "weights", Text(f"{quoted} has a negative variance", f"{quoted} 的變異數為負")
     return None
 
 
@@ -351,15 +359,18 @@ def _readings(content: Any) -> Iterator[_Reading]:
 # Why nothing of the file fits
 
 
-def _refusal(path: Path, reason: Text, differences: list[Text]) -> CheckpointError:
-    more = "".join(f"\n  - {one.en}" for one in differences)
-    more_zh = "".join(f"\n  - {one.zh}" for one in differences)
-    return CheckpointError(
+def _refusal(path: Path, fault: _Fault, *differences: _Fault) -> CheckpointError:
+    about, reason = fault
+    more = "".join(f"\n  - {one.en}" for _, one in differences)
+    more_zh = "".join(f"\n  - {one.zh}" for _, one in differences)
+    error = CheckpointError(
         f"{reason.en}: {path} is not a checkpoint of the assignment's ResNet18.{more}\n"
         f"Use the {CHECKPOINT} that was handed out; never load it with strict=False.",
         zh=f"{reason.zh}：{path} 不是本作業 ResNet18 的權重檔。{more_zh}\n"
         f"請使用老師提供的 {CHECKPOINT}，不要用 strict=False 跳過錯誤。",
     )
+    error.about = about
+    return error
 
 
 _PRUNED: Final = Text(
@@ -389,8 +400,8 @@ _TELLING: Final[tuple[tuple[str, Text], ...]] = (
 _DEPTHS: Final = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
-def _explanation(content: Any, readings: list[_Reading]) -> tuple[Text, list[Text]]:
-    """What explains the refusal, and a few differences to the names and values that are wanted."""
+def _explanation(content: Any, readings: list[_Reading]) -> list[_Fault]:
+    """What explains the refusal, then a few differences to the names and values that are wanted."""
     closest = max(
         readings,
         key=lambda one: (one.hits, sum(isinstance(v, Tensor) for v in one.state.values())),
@@ -398,37 +409,40 @@ def _explanation(content: Any, readings: list[_Reading]) -> tuple[Text, list[Tex
     )
     if closest is None or not closest.state:
         if any("param_groups" in entries for _, entries in _dictionaries(content)):
-            return Text(
+            reason = Text(
                 "'param_groups' is of " + _OPTIMIZER.en,
                 "'param_groups' 是" + _OPTIMIZER.zh,
-            ), []
+            )
+            return [("network", reason)]
         what = "plain values" if isinstance(content, Inert) else f"a {type(content).__name__}"
-        return Text(
+        reason = Text(
             f"It holds {what} without a tensor by name; expected a state dict, as "
             "torch.save(model.state_dict(), path) writes",
             f"內容是 {what}，沒有具名的張量；應為 torch.save(model.state_dict(), path) 存的 state dict",
-        ), []
+        )
+        return [("file", reason)]
     faults = closest.faults()
     names = [name for name in closest.state if isinstance(name, str)]
     misnamed = bool(closest.faults(values=False))
     if misnamed and (kind := _other_kind(names) or _other_resnet(names)):
-        return kind, []
+        return [kind]
     if closest.hits == 0 and len({name.partition(".")[0] for name in names}) == 1 < len(names):
         start = shown(names[0].partition(".")[0] + ".")
         reason = Text(f"names begin with {start}", f"名稱以 {start} 開頭")
-        return reason, faults[:_MAX_DIFFERENCES]
-    return faults[0], faults[1 : 1 + _MAX_DIFFERENCES]
+        return [("network", reason), *faults[:_MAX_DIFFERENCES]]
+    return faults[: 1 + _MAX_DIFFERENCES]
 
 
-def _other_kind(names: list[str]) -> Text | None:
+def _other_kind(names: list[str]) -> _Fault | None:
     """The first name that tells what these weights are, and what that is."""
     for pattern, kind in _TELLING:
         if name := next((n for n in names if re.search(pattern, n)), None):
-            return Text(f"{shown(name)} is of {kind.en}", f"{shown(name)} 屬於{kind.zh}")
+            about: About = "weights" if kind is _QUANTIZED else "network"
+            return about, Text(f"{shown(name)} is of {kind.en}", f"{shown(name)} 屬於{kind.zh}")
     return None
 
 
-def _other_resnet(names: list[str]) -> Text | None:
+def _other_resnet(names: list[str]) -> _Fault | None:
     block = re.compile(r"(?:^|\.)layer([1-4])\.(\d+)\.(conv1|left\.0)\.weight$")
     found = {name: match for name in names if (match := block.search(name))}
     blocks = {match.group(1, 2) for match in found.values()}
@@ -447,4 +461,4 @@ def _other_resnet(names: list[str]) -> Text | None:
         maker = Text("torchvision's", " torchvision 的")
     network = f"ResNet{50 if depth == 34 and bottleneck else depth or ''}"
     name = shown(name)
-    return Text(f"{name} is of {maker.en} {network}", f"{name} 屬於{maker.zh} {network}")
+    return "network", Text(f"{name} is of {maker.en} {network}", f"{name} 屬於{maker.zh} {network}")

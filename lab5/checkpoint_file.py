@@ -28,8 +28,8 @@ def shown(key: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def content_of(path: Path) -> tuple[Any, list[Text], bool]:
-    """What the file holds, notes on it, and whether ``torch.load`` alone reads it.
+def content_of(path: Path) -> tuple[Any, list[Text]]:
+    """What the file holds, and a note on it where ``torch.load`` alone does not read it.
 
     Raises:
         CheckpointError: it is missing, damaged, something else, or holds code.
@@ -137,14 +137,14 @@ def _kind_of_archive(names: list[str]) -> Text:
     return Text("is a zip that torch.save did not write", "是 zip，但不是 torch.save 存的")
 
 
-def _from_safetensors(path: Path) -> tuple[Any, list[Text], bool]:
+def _from_safetensors(path: Path) -> tuple[Any, list[Text]]:
     from safetensors.torch import load_file
 
     try:
         content = load_file(path)
     except Exception as error:  # SafetensorError, or torch's for a type that it lacks
         raise _no_checkpoint(path, _CUT_OFF) from error
-    return content, [_unreadable(Text("a safetensors file", "是 safetensors 檔"))], False
+    return content, [_unreadable(Text("a safetensors file", "是 safetensors 檔"))]
 
 
 def _unreadable(what: Text) -> Text:
@@ -183,7 +183,7 @@ _BESIDE: Final[list[Any]] = [
 ]
 
 
-def _unpickled(path: Path) -> tuple[Any, list[Text], bool]:
+def _unpickled(path: Path) -> tuple[Any, list[Text]]:
     def load() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the errors below say it better
@@ -191,7 +191,7 @@ def _unpickled(path: Path) -> tuple[Any, list[Text], bool]:
 
     try:
         try:
-            return load(), [], True
+            return load(), []
         except pickle.UnpicklingError as error:
             if _forbidden(error) is None:
                 raise
@@ -217,7 +217,7 @@ def _unpickled(path: Path) -> tuple[Any, list[Text], bool]:
     note = _unreadable(
         Text("numpy's or other values beside the weights", "權重旁邊有 numpy 等其他物件")
     )
-    return content, [note], False
+    return content, [note]
 
 
 def _forbidden(error: pickle.UnpicklingError) -> str | None:

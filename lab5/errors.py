@@ -21,7 +21,7 @@ Every message says what is wrong, what was expected and what to do, in English a
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from lab5.text import Text
 
@@ -37,7 +37,7 @@ class Lab5Error(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """From one process to another, with both languages."""
-        return partial(type(self), zh=self.text.zh), (self.text.en,)
+        return partial(type(self), zh=self.text.zh), (self.text.en,), vars(self)
 
     def __str__(self) -> str:
         return str(self.text)
@@ -47,8 +47,12 @@ class UsageError(Lab5Error):
     exit_code = 2
 
 
+# What of a checkpoint is at fault: it is none, or of another network, or its weights are unusable.
+About = Literal["file", "network", "weights"]
+
+
 class CheckpointError(Lab5Error):
-    pass
+    about: About = "file"
 
 
 class ExportError(Lab5Error):

@@ -190,8 +190,8 @@ def test_a_class_beside_nbclient(tmp_path, good_files, weights):
           f"{60 / medians['graded'][0]:.0f} hand-ins a minute and core")  # fmt: skip
 
 
-def test_a_hand_in_costs_the_same_in_any_class(tmp_path, good_files, weights):
-    """And the parent's memory, too; those that are known cost the reading of their bytes."""
+def test_what_a_hand_in_costs_in_a_small_class_and_in_a_large_one(tmp_path, good_files, weights):
+    """In time; the parent's memory does not grow with the class, and what is known is only read."""
     import resource
 
     from lab5.classroom.batch import Class, grade_class
@@ -204,16 +204,28 @@ def test_a_hand_in_costs_the_same_in_any_class(tmp_path, good_files, weights):
     archive = handin.write_zip(
         tmp_path / handin.ARCHIVE, {name: good_files[name] for name in (handin.NOTEBOOK, handin.REPORT)}
     )  # fmt: skip
+    todo: list[int] = []
+
+    def engine(handins, options, started):
+        todo.append(len(handins))
+        return Local(1)(handins, options, started)
+
+    peaks = []
     for count in (10, 200):
         handins = classroom(tmp_path / f"{count}", archive, count)
         results = Results(tmp_path / f"out-{count}", Options(weights, run_code="never", seed=0))
         for what in ("graded", "known"):
             start = time.perf_counter()
-            done = sum(1 for _ in grade_class(handins, results, Local(1)))
+            done = sum(1 for _ in grade_class(handins, results, engine))
             WRITERS["csv"](tmp_path / "class.csv", Class(handins, results), "en")
             spent = (time.perf_counter() - start) / done
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"\n{count} {what}: {spent:.3f} s a hand-in, {used:.0f} MB in the parent at most")
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(
+                f"\n{count} {what}: {spent:.3f} s a hand-in, {peaks[-1]:.0f} MB in the parent at most"
+            )
+            assert done == count
+    assert todo == [10, 0, 200, 0]
+    assert peaks[-1] < peaks[0] + 50
 
 
 def processor_seconds(command: list[str]) -> float:

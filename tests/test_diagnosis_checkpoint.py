@@ -31,13 +31,29 @@ def test_the_handed_out_one_has_no_cause(model, tmp_path):
         (lambda s: {k.replace("fc.", "classifier."): v for k, v in s.items()}, "keys-renamed"),
         (lambda s: {"model": s}, "weights-inside"),
         (lambda s: {k: v for k, v in s.items() if k != "fc.bias"}, "checkpoint-incomplete"),
+        (lambda s: s | {"fc.bias": s["fc.bias"].detach().numpy()}, "checkpoint-incomplete"),
+        (lambda s: s | {"fc.bias": s["fc.bias"] * float("nan")}, "checkpoint-incomplete"),
+        (lambda s: s | {"fc.bias": s["fc.bias"].to(torch.int8)}, "checkpoint-incomplete"),
+        (lambda s: s | {"fc.bias": torch.zeros(100)}, "checkpoint-of-another-architecture"),
+        (lambda s: s | {"what is missing": torch.zeros(1)}, "checkpoint-of-another-architecture"),
         (lambda s: {"features.0.weight": torch.zeros(64, 3, 3, 3)}, "checkpoint-of-another-architecture"),
+        (lambda s: {"param_groups": []}, "checkpoint-of-another-architecture"),
+        (lambda s: [1, 2], "no-checkpoint"),
     ],
 )  # fmt: skip
 def test_why_it_does_not_load(change, name, model, tmp_path):
     (one,) = found(change(model.state_dict()), tmp_path).causes
     assert one.name == name
     assert one.mend
+
+
+def test_what_is_no_checkpoint_is_none_whatever_its_folder_is_called(tmp_path):
+    folder = tmp_path / "what is missing"
+    folder.mkdir()
+    (folder / "best_model.pth").write_text("<html>")
+    findings = Findings()
+    checkpoint.look(folder / "best_model.pth", findings, None)
+    assert [one.name for one in findings.causes] == ["no-checkpoint"]
 
 
 @settings(max_examples=20)

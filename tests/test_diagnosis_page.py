@@ -163,7 +163,7 @@ def test_a_mend_gives_the_right_lines(cause, words, right, wrong):
     assert ast.dump(ast.parse(apply(diff, text))) == ast.dump(ast.parse(COMPARISON))
 
 
-TIMES = {one.__name__ for one in page._TIMES if one is not None}
+TIMES = {one.__name__ for one in page.TIMES if one is not None}
 
 
 def test_a_loop_is_divided_by_its_runs():

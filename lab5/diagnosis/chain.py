@@ -60,7 +60,7 @@ def look(calls: dict[str, Any], found: Findings, source: Source, function: str) 
         calls: what the probe ``diagnosis`` observed, by picture.
         function: its name in the notebook.
     """
-    found.tries(p._ALL)
+    found.tries(p.ALL_CAUSES)
     chain: list[tuple[Step, Any]] = []
     plain = calls[_PLAIN]
     again = [call for label, call in calls.items() if label.startswith(f"{_PLAIN} again")]
@@ -139,7 +139,7 @@ def _batch(value: np.ndarray) -> list[tuple[Step, Any]]:
 def _type(dtype: str) -> list[tuple[Step, Any]]:
     if dtype == "float32":
         return []
-    return next(([(t, "")] for t in p._TYPES if t() == dtype), [(p.another_type, dtype)])
+    return next(([(t, "")] for t in p.TYPES if t() == dtype), [(p.another_type, dtype)])
 
 
 def _undone(layout: Callable[[np.ndarray], np.ndarray], core: np.ndarray) -> np.ndarray | None:
@@ -164,8 +164,8 @@ def _undone(layout: Callable[[np.ndarray], np.ndarray], core: np.ndarray) -> np.
 def _layouts() -> Iterator[Way]:
     """Every layout, mirrored or not, with few causes first."""
     found = []
-    for mirrors in p._MIRRORS:
-        for way in p._ways(p._LAYOUTS, p._right_layout, np.arange(3 * 4 * 5).reshape(4, 5, 3)):
+    for mirrors in p.MIRRORS:
+        for way in p.ways(p.LAYOUTS, p.right_layout, np.arange(3 * 4 * 5).reshape(4, 5, 3)):
             made = np.asarray(way.do)
             layout = _same_layout(way, made)
 
@@ -181,7 +181,7 @@ def _layouts() -> Iterator[Way]:
 def _same_layout(way: Way, made: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The layout that gave ``made`` of (4, 5, 3): of a generator's, the one that gave just this."""
     if not way.causes:
-        return p._right_layout
+        return p.right_layout
     (step,) = way.causes
     probe = np.arange(3 * 4 * 5).reshape(4, 5, 3)
     options = step(probe)
@@ -209,7 +209,7 @@ def _lines(
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(yc[:, None] - slopes[..., None] * xc[None]).max(2) / np.abs(slopes)
     best = off.argmin(1)
-    if not (off[range(3), best] <= p._LEVELS).all():
+    if not (off[range(3), best] <= p.CLOSE_LEVELS).all():
         return None
     slope = slopes[range(3), best]
     return tuple(int(b) for b in best), slope, y.mean(1) - slope * x[best].mean(1)
@@ -231,7 +231,7 @@ def _chain(value: np.ndarray, dark: Any) -> _Chain | None:
                 continue
             source, slope, offset = line
             apart = np.abs((b - offset) / slope - _with_luminance(seen[1])[..., source])
-            if apart.max() > 2 * p._LEVELS:
+            if apart.max() > 2 * p.CLOSE_LEVELS:
                 continue  # each picture has its own line
             if (values := _values(source, slope * 255, offset)) is None:
                 continue
@@ -261,13 +261,15 @@ def _geometries(core: np.ndarray) -> Iterator[tuple[Way, list[np.ndarray]]]:
         for place, (_, detail) in enumerate(p.other_colour_space(images[0])):
             ways.append(Way((p.other_colour_space,), functools.partial(_recoloured, place), detail))
     else:
-        for how, (height, width) in itertools.product(p._HOW, {tuple(sides), tuple(sides[::-1])}):
+        for how, (height, width) in itertools.product(
+            p.FILTER_NAMES, {tuple(sides), tuple(sides[::-1])}
+        ):
             do = functools.partial(_whole, size=(width, height), how=how)
             ways.append(Way((p.another_size,), do, f"{width}x{height}"))
     yield from ((way, [way.do(image) for image in images]) for way in ways)
     if sides != [IMAGE_SIZE] * 2:
         return
-    for step, how in itertools.product((p.cropped, p.resized_twice), p._HOW):
+    for step, how in itertools.product((p.cropped, p.resized_twice), p.FILTER_NAMES):
         made = [_framings(step, label, (IMAGE_SIZE, IMAGE_SIZE), how) for label in (_PLAIN, _DARK)]
         for place, (one, two) in enumerate(zip(*made, strict=True)):
             do = functools.partial(_framed, step, how, place)
@@ -284,7 +286,7 @@ def _recoloured(place: int, image: Image.Image) -> np.ndarray:
 
 
 def _whole(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
-    return p._resize(image.convert("RGB"), size, how)
+    return p.resize(image.convert("RGB"), size, how)
 
 
 def _framed(step: Step, how: str, place: int, image: Image.Image) -> np.ndarray:
@@ -306,7 +308,7 @@ def _framings(
     """What a geometry makes of a picture, by the filter ``how``; None: the whole is resized."""
     image = _pictures()[label].convert("RGB")
     if step is None:
-        return [(p._resize(image, size, how), "")]
+        return [(p.resize(image, size, how), "")]
     return list(step(image, size, how))
 
 
@@ -315,7 +317,7 @@ def _values(
 ) -> list[tuple[Step, Any]] | None:
     """The fewest causes that make these lines, for pixels in 0..1; None: none does."""
     order: list[tuple[Step, Any]] = []
-    for way in p._ways(p._ORDERS, lambda: (0, 1, 2)):
+    for way in p.ways(p.ORDERS, lambda: (0, 1, 2)):
         if way.do == source:
             order = [
                 (c, "".join("RGB"[s] for s in source) if 3 not in source else "")
@@ -327,7 +329,7 @@ def _values(
     fits: list[list[tuple[Step, Any]]] = []
     indices = [(0, 1, 2)] + ([source] if order and 3 not in source else [])
     for scale, formula in itertools.product(
-        p._ways(p._SCALES, lambda: 255.0), p._ways(p._FORMULAS, p._formula)
+        p.ways(p.SCALES, lambda: 255.0), p.ways(p.FORMULAS, p.formula)
     ):
         factor = 255 / scale.do
         for index in indices:  # the constants in the order of the result, or of the picture
@@ -373,7 +375,7 @@ class _Bent:
 
     def predicted(self, pixels: np.ndarray) -> np.ndarray:
         """What becomes of a picture (H, W, 3) in grey levels, without axes of size 1."""
-        ways = p._ways(p._BENT, lambda g: g, pixels[..., :: self.turn])
+        ways = p.ways(p.BENT, lambda g: g, pixels[..., :: self.turn])
         return self.layout(next(itertools.islice(ways, self.place, None)).do)
 
 
@@ -386,7 +388,7 @@ def _bent(value: np.ndarray, dark: Any) -> _Bent | None:
         found = [_undone(layout.do, np.squeeze(np.asarray(v, float))) for v in (value, dark)]
         if any(a is None or a.shape != g.shape for a, g in zip(found, seen, strict=True)):
             continue
-        both = zip(*(p._ways(p._BENT, lambda g: g, g[..., ::turn]) for g in seen), strict=True)
+        both = zip(*(p.ways(p.BENT, lambda g: g, g[..., ::turn]) for g in seen), strict=True)
         for place, ways in enumerate(both):
             if all(np.abs(a - way.do).max() <= 0.02 for a, way in zip(found, ways, strict=True)):
                 causes = tuple((c, "") for c in (*layout.causes, *source, *ways[0].causes))
@@ -407,14 +409,14 @@ def _bent_sizes(bent: _Bent, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
             for label, value in found.items()
         )
 
-    if not found or fits(None, p._RIGHT_FILTER, 0):
+    if not found or fits(None, p.RIGHT_FILTER, 0):
         return []
-    for how in p._HOW:
+    for how in p.FILTER_NAMES:
         if fits(None, how, 0):
             return [(p.another_filter, how)]
-    for frame in p._GEOMETRIES[1:]:
-        for place, (_, words) in enumerate(_framings(frame, _SIZES[0], size, p._RIGHT_FILTER)):
-            if fits(frame, p._RIGHT_FILTER, place):
+    for frame in p.GEOMETRIES[1:]:
+        for place, (_, words) in enumerate(_framings(frame, _SIZES[0], size, p.RIGHT_FILTER)):
+            if fits(frame, p.RIGHT_FILTER, place):
                 return [(frame, words)]
     return []
 
@@ -451,10 +453,10 @@ def _sizes(known: _Chain, calls: dict[str, Any]) -> list[tuple[Step, Any]]:
     size = (first.shape[1], first.shape[0])
     limit = 3 if known.source == (3, 3, 3) else 0.8  # grey before or after
     fits: list[tuple[int, float, list[tuple[Step, Any]]]] = []
-    for frame in (None, *p._GEOMETRIES[1:]):
-        for how in sorted(p._HOW, key=lambda how: how != p._RIGHT_FILTER):
+    for frame in (None, *p.GEOMETRIES[1:]):
+        for how in sorted(p.FILTER_NAMES, key=lambda how: how != p.RIGHT_FILTER):
             causes: list[tuple[Step, Any]] = (
-                [] if how == p._RIGHT_FILTER else [(p.another_filter, how)]
+                [] if how == p.RIGHT_FILTER else [(p.another_filter, how)]
             )
             options = _framings(frame, _SIZES[0], size, how)
             for place, (_, words) in enumerate(options):
@@ -496,7 +498,7 @@ def _modes(known: _Chain, calls: dict[str, Any], before: dict[Step, Any]) -> lis
             return 0 if image is found[label] else float("inf")
         return _off(known, found[label], known.geometry(image))
 
-    for step in p._MODES:
+    for step in p.MODES:
         options = {label: _options(step, _pictures()[label]) for label in labels}
         for place, (_, detail) in enumerate(options[labels[0]]):
             if all(off(label, options[label][place][0]) < 1 for label in labels):
@@ -523,7 +525,7 @@ def _order(known: _Chain, calls: dict[str, Any], before: dict[Step, Any]) -> lis
     if "value" not in calls[label] or framed & set(before):
         return []
     seen = known.pixels(np.asarray(calls[label]["value"], float))
-    how = before.get(p.another_filter, p._RIGHT_FILTER)
+    how = before.get(p.another_filter, p.RIGHT_FILTER)
     right = _framings(None, label, size, how)[0][0]
     early = p.resized_before_converting(_pictures()[label], size, how)
     if _off(known, seen, early) < 0.8 < _off(known, seen, right):

@@ -13,7 +13,7 @@ from lab5.assignment import CLASSES, NUM_CLASSES, network_source
 from lab5.diagnosis.core import Findings, cause, listed
 from lab5.diagnosis.fp32 import another_checkpoint, classes_in_another_order
 from lab5.diagnosis.source import Source
-from lab5.errors import CheckpointError
+from lab5.errors import About, CheckpointError
 from lab5.grading.evidence.checkpoint import is_plain
 from lab5.notebook.source import indent_of
 from lab5.text import Text
@@ -78,10 +78,8 @@ def weights_inside(content: Any) -> str:
 
 
 @cause("1.2", Text("The checkpoint is of another architecture: {}.", "權重檔屬於另一種架構：{}。"))
-def checkpoint_of_another_architecture(reason: Text) -> bool:
-    return bool(
-        re.search(r"\bis of\b|has shape|no name of this network|names begin with", reason.en)
-    )
+def checkpoint_of_another_architecture(about: About) -> bool:
+    return about == "network"
 
 
 @cause(
@@ -91,15 +89,13 @@ def checkpoint_of_another_architecture(reason: Text) -> bool:
         "權重檔缺少權重，或其中有無法使用的值：{}。",
     ),
 )
-def checkpoint_incomplete(reason: Text) -> bool:
-    return bool(
-        re.search(r"is missing|not finite|negative variance|no plain tensor|quantised", reason.en)
-    )
+def checkpoint_incomplete(about: About) -> bool:
+    return about == "weights"
 
 
 @cause("1.2", Text("The file is no checkpoint: {}.", "這個檔案不是權重檔：{}。"))
-def no_checkpoint(reason: Text) -> bool:
-    return True
+def no_checkpoint(about: About) -> bool:
+    return about == "file"
 
 
 @cause(
@@ -250,7 +246,7 @@ def _refused(path: Path, error: CheckpointError, found: Findings, at: Any, mend:
     )
     full = error.text
     for step in (checkpoint_incomplete, checkpoint_of_another_architecture, no_checkpoint):
-        if step(reason):
+        if step(error.about):
             found.name(
                 step,
                 full,

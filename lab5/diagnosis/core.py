@@ -29,17 +29,13 @@ class Cause:
 
     Args:
         says: the sentence; ``{}`` stands for what was found out in the case at hand.
-        topic: the module that knows it.
         symptoms: what of ``SYMPTOMS`` it can look like.
-        predict: what the output would be if it were so.
     """
 
     name: str
     item: str
     says: Text
-    topic: str
     symptoms: tuple[str, ...]
-    predict: Callable[..., Any]
 
     def sentence(self, detail: Text | str = "") -> Text:
         detail = Text.of(detail)
@@ -60,8 +56,7 @@ def cause(
     def register(function: _Function) -> _Function:
         name = name_of(function)
         assert name not in CAUSES, f"{name} is there twice"
-        topic = function.__module__.rpartition(".")[2]
-        CAUSES[name] = Cause(name, item, says, topic, symptoms, function)
+        CAUSES[name] = Cause(name, item, says, symptoms)
         return function
 
     return register

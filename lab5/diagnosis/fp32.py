@@ -194,7 +194,7 @@ def preprocessing_in_the_model(x: np.ndarray) -> Iterator[tuple[np.ndarray, str]
     yield x * std + mean, "x * std + mean"
 
 
-_BODIES: Final = (
+BODIES: Final = (
     shortcut_missing, shortcut_doubled, relu_missing, relu_before_the_addition, maximum_for_average,
     pooling_behind_the_stem, another_activation, another_stride,
 )  # fmt: skip
@@ -225,7 +225,7 @@ def computed(
             return [(preprocessing_in_the_model, words)]
         if head := heads(z):
             return [(preprocessing_in_the_model, words), (softmax_included, head)]
-    options = [(step, words, net) for step in _BODIES for net, words in step()]
+    options = [(step, words, net) for step in BODIES for net, words in step()]
     whole = [one for one in options if one[1] in ("", "every block", "at the end of every block")]
     for step, words, net in [*whole, *(one for one in options if one not in whole)]:
         z = reference.logits(net, x[:1])  # one image will do: ten numbers to four digits
@@ -566,7 +566,7 @@ def look(e: Evidence, found: Findings, source: Source | None) -> None:
         return
     if any(map(training_mode, file.nodes)):
         return  # its statistics are no constants
-    found.tries((*_BODIES, softmax_included, preprocessing_in_the_model))
+    found.tries((*BODIES, softmax_included, preprocessing_in_the_model))
     try:
         logits = e.fp32_parity
     except Fault:
@@ -694,7 +694,7 @@ def _network(e: Evidence, found: Findings, source: Source) -> None:
     probe = e.probe("network")
     got, want = probe.get("parameters"), reference_parameters()
     names = (parameters_renamed, convolutions_with_bias, batch_norm_missing)
-    found.tries((*names, another_architecture, *_BODIES, softmax_included))
+    found.tries((*names, another_architecture, *BODIES, softmax_included))
     at = where(source.class_(probe.get("network")))
     if got is not None and got != want:
         for step in names:

@@ -24,7 +24,7 @@ def _names(*functions: Any) -> frozenset[str]:
     return frozenset(name_of(one) for one in functions if one is not None)
 
 
-_COMPUTED: Final = (*fp32._BODIES, fp32.softmax_included, fp32.preprocessing_in_the_model)
+_COMPUTED: Final = (*fp32.BODIES, fp32.softmax_included, fp32.preprocessing_in_the_model)
 _SESSIONS: Final = (sessions.path_ignored, sessions.session_not_returned)
 # check -> the causes that make it fail; a cause that is nowhere here may fail any of its item
 CAUSED: Final[dict[str, frozenset[str]]] = {
@@ -67,25 +67,25 @@ CAUSED: Final[dict[str, frozenset[str]]] = {
         p.channels_last, p.no_batch_axis, p.batch_axis_twice, p.batch_axis_elsewhere,
         p.another_size, p.not_resized, p.thumbnail_for_resize, p.constants_for_channels_last,
     ),
-    "preprocess-dtype": _names(*p._TYPES, p.another_type),
+    "preprocess-dtype": _names(*p.TYPES, p.another_type),
     "preprocess-values": _names(
-        *p._LAYOUTS, p.mirrored, p.upside_down, *p._SCALES, p.divided_by_another_number,
+        *p.LAYOUTS, p.mirrored, p.upside_down, *p.SCALES, p.divided_by_another_number,
         p.multiplied_after_normalising,
-        *p._FORMULAS, *p._ORDERS, *p._BENT, p.other_colour_space, p.random_augmentation,
+        *p.FORMULAS, *p.ORDERS, *p.BENT, p.other_colour_space, p.random_augmentation,
     ),
-    "preprocess-sizes": _names(p.another_filter, *p._GEOMETRIES),
-    "preprocess-modes": _names(*p._MODES, p.resized_before_converting),
+    "preprocess-sizes": _names(p.another_filter, *p.GEOMETRIES),
+    "preprocess-modes": _names(*p.MODES, p.resized_before_converting),
     "compare-outputs": _names(
         page.batch_axis_in_the_comparison, page.batch_axis_of_the_logits,
         page.name_assigned_before_it_is_read,
     ),
     "compare-top3": _names(page.least_likely_listed),
     "compare-probabilities": _names(
-        *page._FUNCTIONS, page.least_likely_listed, page.one_session_twice, page.models_exchanged
+        *page.FUNCTIONS, page.least_likely_listed, page.one_session_twice, page.models_exchanged
     ),
     "compare-labels": _names(page.labels_permuted),
-    "compare-times": _names(*page._TIMES, page.constant_figures),
-    "compare-speedup": _names(*page._SPEEDUPS, page.constant_figures),
+    "compare-times": _names(*page.TIMES, page.constant_figures),
+    "compare-speedup": _names(*page.SPEEDUPS, page.constant_figures),
 }  # fmt: skip
 
 _TOLD: Final = frozenset[str]().union(*CAUSED.values())

@@ -300,7 +300,7 @@ def constant_figures(texts: list[str]) -> str | None:
     )
 
 
-_FUNCTIONS: Final = (
+FUNCTIONS: Final = (
     None,
     softmax_missing,
     softmax_twice,
@@ -308,11 +308,11 @@ _FUNCTIONS: Final = (
     probabilities_in_per_cent,
     another_function_for_softmax,
 )
-_TIMES: Final = (
+TIMES: Final = (
     None, seconds_for_milliseconds, microseconds_for_milliseconds, clock_started_once, times_exchanged,
     preprocessing_is_timed, not_divided_by_the_runs, one_time_twice,
 )  # fmt: skip
-_SPEEDUPS: Final = (speedup_upside_down, difference_for_quotient)
+SPEEDUPS: Final = (speedup_upside_down, difference_for_quotient)
 
 
 def _options(step: Step | None, right: Step, *args: Any) -> list[tuple[Any, str]]:
@@ -332,9 +332,9 @@ def look(e: Evidence, found: Findings, source: Source) -> None:
     probe = e.probe("compare")
     function = probe["function"]
     place = source.function(function)
-    found.tries((*_FUNCTIONS[1:], least_likely_listed, one_session_twice, models_exchanged, labels_permuted,
+    found.tries((*FUNCTIONS[1:], least_likely_listed, one_session_twice, models_exchanged, labels_permuted,
                  batch_axis_in_the_comparison, batch_axis_of_the_logits, name_assigned_before_it_is_read,
-                 *_TIMES[1:], *_SPEEDUPS, constant_figures))  # fmt: skip
+                 *TIMES[1:], *SPEEDUPS, constant_figures))  # fmt: skip
     labels = _labels(found, source)
     calls = probe["calls"]
     if mended := name_assigned_before_it_is_read(probe.get("mended") or []):
@@ -450,7 +450,7 @@ def _fitting(
             per_model = []
             for place_, kind in enumerate(kinds):
                 options = []
-                for function in _FUNCTIONS:
+                for function in FUNCTIONS:
                     made = [_options(function, softmax, z[kind]) for z in logits]
                     for number in range(len(made[0])):
                         if all(
@@ -585,7 +585,7 @@ def _figures(
         )
         return
     fitting: list[tuple[Step | None, str, list[tuple[float, float]]]] = []
-    for step in _TIMES:
+    for step in TIMES:
         made = [_options(step, _right_times, clock) for clock in clocks]
         for number in range(min(map(len, made))):
             times = [m[number][0] for m in made]
@@ -648,7 +648,7 @@ def _speedup(
     percent = [[(a / b - 1) * 100, (1 - b / a) * 100] for a, b in times]
     if stands(right, 0.03) or stands(percent, 0.03) or not all(every):
         return
-    for step in _SPEEDUPS:
+    for step in SPEEDUPS:
         made = [[o for o, _ in _options(step, step, a, b)] for a, b in times]
         seconds = [[o for o, _ in _options(step, step, a / 1e3, b / 1e3)] for a, b in times]
         if stands(made, 0.01) or stands(seconds, 0.01):

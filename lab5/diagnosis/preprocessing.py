@@ -24,11 +24,11 @@ from lab5.diagnosis.core import cause
 from lab5.text import Text
 
 MEAN, STD = np.array(CIFAR10_MEAN), np.array(CIFAR10_STD)
-_LEVELS: Final = 1.2  # grey levels by which a right prediction may differ
+CLOSE_LEVELS: Final = 1.2  # grey levels by which a right prediction may differ
 _FILTERS: Final = {
     one.name.lower(): one for one in Image.Resampling
 }  # nearest, lanczos, bilinear, bicubic, box, hamming
-_RIGHT_FILTER: Final = "bicubic"  # Pillow's own choice
+RIGHT_FILTER: Final = "bicubic"  # Pillow's own choice
 
 Step = Callable[..., Any]
 
@@ -93,7 +93,7 @@ def reshape_for_transpose(a: np.ndarray) -> np.ndarray:
     return a.reshape(3, *a.shape[:2])
 
 
-def _right_layout(a: np.ndarray) -> np.ndarray:
+def right_layout(a: np.ndarray) -> np.ndarray:
     return a.transpose(2, 0, 1)
 
 
@@ -172,7 +172,7 @@ def divided_by_half_of_255() -> float:
 Pair = tuple[np.ndarray, np.ndarray]  # slope and offset for each channel, for pixels in 0..1
 
 
-def _formula(mean: Any = MEAN, std: Any = STD) -> Pair:
+def formula(mean: Any = MEAN, std: Any = STD) -> Pair:
     mean, std = (np.broadcast_to(np.asarray(v, float), 3) for v in (mean, std))
     return 1 / std, -mean / std
 
@@ -183,17 +183,17 @@ def _formula(mean: Any = MEAN, std: Any = STD) -> Pair:
     symptoms=("same-class",),
 )
 def mean_and_deviation_exchanged() -> Pair:
-    return _formula(STD, MEAN)
+    return formula(STD, MEAN)
 
 
 @cause("2.1", Text("The mean is not subtracted.", "沒有減去平均。"))
 def mean_not_subtracted() -> Pair:
-    return _formula(0)
+    return formula(0)
 
 
 @cause("2.1", Text("It is not divided by the standard deviation.", "沒有除以標準差。"))
 def not_divided_by_the_deviation() -> Pair:
-    return _formula(MEAN, 1)
+    return formula(MEAN, 1)
 
 
 @cause(
@@ -204,7 +204,7 @@ def not_divided_by_the_deviation() -> Pair:
     ),
 )
 def not_normalised() -> Pair:
-    return _formula(0, 1)
+    return formula(0, 1)
 
 
 @cause(
@@ -215,13 +215,13 @@ def not_normalised() -> Pair:
     ),
 )
 def scaled_to_minus_one_one() -> Iterator[Pair]:
-    yield _formula(0.5, 0.5)
+    yield formula(0.5, 0.5)
     yield 2 / STD, (-1 - MEAN) / STD  # and normalised as well
 
 
 @cause("2.1", Text("The mean is added, not subtracted.", "平均是加上去的，應該減去。"))
 def mean_added() -> Pair:
-    return _formula(-MEAN)
+    return formula(-MEAN)
 
 
 @cause(
@@ -282,10 +282,10 @@ _KNOWN: Final = {
 )
 def other_constants() -> Iterator[tuple[Pair, str]]:
     for name, (mean, std) in _KNOWN.items():
-        yield _formula(mean, std), name
+        yield formula(mean, std), name
         if mean != CIFAR10_MEAN:
-            yield _formula(mean), f"mean of {name}"
-            yield _formula(MEAN, std), f"standard deviation of {name}"
+            yield formula(mean), f"mean of {name}"
+            yield formula(MEAN, std), f"standard deviation of {name}"
 
 
 @cause(
@@ -466,7 +466,7 @@ def another_type() -> str:
 # Geometry: a picture in RGB -> (H, W, 3)
 
 
-def _resize(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
+def resize(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
     if how in _FILTERS:
         return np.asarray(image.resize(size, _FILTERS[how]), float)
     pixels = np.asarray(image, float)
@@ -486,7 +486,7 @@ def _resize(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
     return pixels
 
 
-_HOW: Final = (*_FILTERS, "bilinear without antialias", "nearest (floor)")
+FILTER_NAMES: Final = (*_FILTERS, "bilinear without antialias", "nearest (floor)")
 
 
 def _square(image: Image.Image, side: int) -> Image.Image:
@@ -503,7 +503,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
     ),
 )
 def another_filter(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray:
-    return _resize(image, size, how)
+    return resize(image, size, how)
 
 
 @cause(
@@ -518,21 +518,21 @@ def cropped(
     image: Image.Image, size: tuple[int, int], how: str
 ) -> Iterator[tuple[np.ndarray, str]]:
     side, short = size[0], min(image.size)
-    yield _resize(_square(image, short), size, how), "the middle square"
+    yield resize(_square(image, short), size, how), "the middle square"
     scale = side / short
     whole = (max(side, int(image.width * scale)), max(side, int(image.height * scale)))
-    yield _cut(_resize(image, whole, how), side), "the middle, the shorter side resized"
-    if how == _RIGHT_FILTER:
+    yield _cut(resize(image, whole, how), side), "the middle, the shorter side resized"
+    if how == RIGHT_FILTER:
         yield np.asarray(image.crop((0, 0, *size)), float), "the upper left corner"
         yield np.asarray(_square(image, side), float), "the middle, not resized"
     for larger in (33, 34, 35, 36, 38, 40, 42, 44, 48, 50, 56, 64, 72, 96, 100, 128, 224, 256):
         if larger > side:
             yield (
-                _cut(_resize(image, (larger, larger), how), side),
+                _cut(resize(image, (larger, larger), how), side),
                 f"resized to {larger}, then cropped",
             )
             whole = (int(image.width * larger / short), int(image.height * larger / short))
-            yield _cut(_resize(image, whole, how), side), f"shorter side {larger}, then cropped"
+            yield _cut(resize(image, whole, how), side), f"shorter side {larger}, then cropped"
 
 
 def _cut(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -555,12 +555,12 @@ def padded(image: Image.Image, size: tuple[int, int], how: str) -> Iterator[tupl
             square = np.full((long, long, 3), colour, np.uint8)
             top, left = (int(put((long - n) / 2)) for n in (image.height, image.width))
             square[top : top + image.height, left : left + image.width] = np.asarray(image)
-            yield _resize(Image.fromarray(square), size, how), f"grey level {colour}"
+            yield resize(Image.fromarray(square), size, how), f"grey level {colour}"
             for rounded in (int, round):
                 w, h = (max(1, rounded(n * side / long)) for n in image.size)
                 small = np.full((side, side, 3), float(colour))
                 top, left = int(put((side - h) / 2)), int(put((side - w) / 2))
-                small[top : top + h, left : left + w] = _resize(image, (w, h), how)
+                small[top : top + h, left : left + w] = resize(image, (w, h), how)
                 yield small, f"grey level {colour}"
 
 
@@ -576,8 +576,8 @@ def resized_twice(
 ) -> Iterator[tuple[np.ndarray, str]]:
     for other in (8, 16, 20, 24, 28, 30, 36, 40, 48, 64, 96, 128, 224, 256, 299):
         if other != size[0]:
-            once = _resize(image, (other, other), how).round().clip(0, 255).astype(np.uint8)
-            yield _resize(Image.fromarray(once), size, how), f"{other}x{other}"
+            once = resize(image, (other, other), how).round().clip(0, 255).astype(np.uint8)
+            yield resize(Image.fromarray(once), size, how), f"{other}x{other}"
 
 
 @cause(
@@ -706,45 +706,45 @@ def resized_before_converting(image: Image.Image, size: tuple[int, int], how: st
 
 # The tables, the right way of each step first
 
-_LAYOUTS: Final = (
+LAYOUTS: Final = (
     None,
     channels_last,
     height_and_width_exchanged,
     reshape_for_transpose,
     axes_in_another_order,
 )
-_MIRRORS: Final = ((), (mirrored,), (upside_down,), (mirrored, upside_down))
-_SCALES: Final = (
+MIRRORS: Final = ((), (mirrored,), (upside_down,), (mirrored, upside_down))
+SCALES: Final = (
     None, not_divided_by_255, divided_by_255_twice, divided_by_256, divided_by_half_of_255,
 )  # fmt: skip
-_FORMULAS: Final = (
+FORMULAS: Final = (
     None, mean_and_deviation_exchanged, mean_not_subtracted, not_divided_by_the_deviation,
     not_normalised, scaled_to_minus_one_one, mean_added, multiplied_by_the_deviation,
     normalised_twice, divided_before_subtracted, normalised_before_division, other_constants,
 )  # fmt: skip
-_ORDERS: Final = (None, channels_reversed, channels_permuted, grey_for_colour)
-_BENT: Final = (scaled_by_its_own_statistics, divided_as_integers, rounded_to_integers, clipped)
-_GEOMETRIES: Final = (None, cropped, padded, resized_twice)
-_MODES: Final = (
+ORDERS: Final = (None, channels_reversed, channels_permuted, grey_for_colour)
+BENT: Final = (scaled_by_its_own_statistics, divided_as_integers, rounded_to_integers, clipped)
+GEOMETRIES: Final = (None, cropped, padded, resized_twice)
+MODES: Final = (
     None, not_converted_to_rgb, first_three_channels, alpha_kept, grey_kept, laid_on_a_background,
     palette_taken_for_grey,
 )  # fmt: skip
-_TYPES: Final = (double_precision, half_precision)
-_ALL: Final = tuple(
+TYPES: Final = (double_precision, half_precision)
+ALL_CAUSES: Final = tuple(
     dict.fromkeys(
         one
         for one in (
-            *_LAYOUTS, mirrored, upside_down, no_batch_axis, batch_axis_twice, batch_axis_elsewhere,
-            *_SCALES, divided_by_another_number, multiplied_after_normalising, *_FORMULAS, *_ORDERS, *_BENT, other_colour_space, random_augmentation, *_TYPES,
-            another_type, another_filter, *_GEOMETRIES, another_size, not_resized,
-            thumbnail_for_resize, *_MODES, resized_before_converting, constants_for_channels_last,
+            *LAYOUTS, mirrored, upside_down, no_batch_axis, batch_axis_twice, batch_axis_elsewhere,
+            *SCALES, divided_by_another_number, multiplied_after_normalising, *FORMULAS, *ORDERS, *BENT, other_colour_space, random_augmentation, *TYPES,
+            another_type, another_filter, *GEOMETRIES, another_size, not_resized,
+            thumbnail_for_resize, *MODES, resized_before_converting, constants_for_channels_last,
         )
         if one is not None
     )
 )  # fmt: skip
 
 
-def _ways(table: tuple[Step | None, ...], right: Any, *args: Any) -> Iterator[Way]:
+def ways(table: tuple[Step | None, ...], right: Any, *args: Any) -> Iterator[Way]:
     """Every way of a step, its predictions made for ``args``."""
     for step in table:
         made = right(*args) if step is None else step(*args)

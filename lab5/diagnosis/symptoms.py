@@ -138,7 +138,7 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Every single cause of 2.1 that leaves (1, 3, 32, 32), with what it makes of the picture; "": right."""
     size = (IMAGE_SIZE, IMAGE_SIZE)
     rgb = image.convert("RGB")
-    plain = p._resize(rgb, size, p._RIGHT_FILTER)
+    plain = p.resize(rgb, size, p.RIGHT_FILTER)
 
     def line(
         pixels: np.ndarray, slope: Any = 1 / p.STD / 255, offset: Any = -p.MEAN / p.STD
@@ -150,29 +150,29 @@ def ways(image: Any) -> Iterator[tuple[str, np.ndarray]]:
         return values.transpose(2, 0, 1)[None].astype(np.float32)
 
     yield "", put(line(plain))
-    for way in p._ways(p._ORDERS[1:], lambda: None):
+    for way in p.ways(p.ORDERS[1:], lambda: None):
         grey = plain @ np.array([299, 587, 114]) / 1000
         yield _name(way), put(line(np.concatenate([plain, grey[..., None]], -1)[..., list(way.do)]))
-    for way in p._ways(p._SCALES[1:], lambda: None):
+    for way in p.ways(p.SCALES[1:], lambda: None):
         yield _name(way), put(line(plain, 1 / p.STD / way.do))
-    for way in p._ways(p._FORMULAS[1:], lambda: None):
+    for way in p.ways(p.FORMULAS[1:], lambda: None):
         yield _name(way), put(line(plain, way.do[0] / 255, way.do[1]))
-    for way in p._ways(p._LAYOUTS[1:], lambda a: a, line(plain)):
+    for way in p.ways(p.LAYOUTS[1:], lambda a: a, line(plain)):
         if way.do.shape == (3, *size):
             yield _name(way), way.do[None].astype(np.float32)
-    for way in p._ways((p.mirrored, p.upside_down), lambda a: a, plain):
+    for way in p.ways((p.mirrored, p.upside_down), lambda a: a, plain):
         yield _name(way), put(line(way.do))
-    for way in p._ways(p._BENT, lambda a: a, plain):
+    for way in p.ways(p.BENT, lambda a: a, plain):
         yield _name(way), put(way.do)
-    for how in p._HOW:
-        if how != p._RIGHT_FILTER:
-            yield name_of(p.another_filter), put(line(p._resize(rgb, size, how)))
-    for step in p._GEOMETRIES[1:]:
-        for pixels, _ in step(rgb, size, p._RIGHT_FILTER):
+    for how in p.FILTER_NAMES:
+        if how != p.RIGHT_FILTER:
+            yield name_of(p.another_filter), put(line(p.resize(rgb, size, how)))
+    for step in p.GEOMETRIES[1:]:
+        for pixels, _ in step(rgb, size, p.RIGHT_FILTER):
             if pixels.shape == (*size, 3):
                 yield name_of(step), put(line(pixels))
-    for way in p._ways((p.laid_on_a_background, p.palette_taken_for_grey), lambda a: a, image):
-        yield _name(way), put(line(p._resize(way.do, size, p._RIGHT_FILTER)))
+    for way in p.ways((p.laid_on_a_background, p.palette_taken_for_grey), lambda a: a, image):
+        yield _name(way), put(line(p.resize(way.do, size, p.RIGHT_FILTER)))
 
 
 def _name(way: p.Way) -> str:
