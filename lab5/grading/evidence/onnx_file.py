@@ -183,12 +183,16 @@ class OnnxFile:
                 ) from error
         return model
 
+    def _look_at_data(self) -> None:
+        """Before another reader opens the path: that its external data are beside it, and can be read."""
+        _ = self.model
+
     @cached_property
     def refused(self) -> str:
         """What ``onnx.checker`` has against it; empty if nothing."""
         import onnx
 
-        assert self.model is not None  # external data have been looked at
+        self._look_at_data()
         try:
             onnx.checker.check_model(str(self.path), full_check=True)
         except Exception as error:
@@ -204,7 +208,7 @@ class OnnxFile:
     @cached_property
     def session(self) -> Any:
         """An onnxruntime session on one thread that computes the same on every processor."""
-        assert self.model is not None  # external data have been looked at
+        self._look_at_data()
         quantised = "QuantizeLinear" in self.operators  # in a float file nothing saturates
         try:
             return _session(self.path, exact=quantised)
