@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME, NUM_CLASSES, OPSET, OUTPUT_NAME
-from lab5.files import external_locations, opset
+from lab5.files import external_locations, model_size, opset
 from lab5.grading.core import Fault
 from lab5.grading.evidence import bounds
 from lab5.text import Text
@@ -202,8 +202,8 @@ class OnnxFile:
     @cached_property
     def size(self) -> int:
         """Bytes, external data included."""
-        files = [self.path, *(self.path.parent / name for name in self.locations)]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        self._look_at_data()
+        return model_size(self.path, self.locations)
 
     @cached_property
     def session(self) -> Any:
