@@ -97,7 +97,9 @@ def main(argv: list[str] | None = None) -> None:
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
-    found = replace(found, handins=tuple(one for one in found.handins if not _ours(one, args)))
+    found = replace(
+        found, handins=tuple(one for one in found.handins if not _written_before(one, args))
+    )
     _check_targets(args, found.handins)
     options = Options(
         args.weights,
@@ -200,7 +202,7 @@ def _targets(args: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in given.items() if path}
 
 
-def _ours(handin: HandIn, args: argparse.Namespace) -> bool:
+def _written_before(handin: HandIn, args: argparse.Namespace) -> bool:
     """Whether a run before wrote it, as a feedback zip in the folder that is graded."""
     given = {path.absolute() for path in args.paths}
     targets = [path.absolute() for path in (*_targets(args).values(), args.out) if path]
