@@ -30,6 +30,8 @@ from lab5.report.document import make_report
 from lab5.text import LANGUAGES
 from tests import figures, handin
 
+LOGITS = np.eye(8, 10, dtype=np.float32) + np.float32(1e-30)
+
 
 def test_a_checkpoint_read_without_torch_computes_the_same(weights, model):
     x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
@@ -191,3 +193,26 @@ def test_a_file_outside_is_never_opened(what, optimise, tmp_path):
     command = [sys.executable, *optimise, "-c", program, model, what]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout == "It refers to a file outside the zip.\n"
+
+
+@pytest.mark.parametrize(
+    ("fp32", "int8", "shown"),
+    [
+        (LOGITS, LOGITS, None),
+        (LOGITS, LOGITS * 1.2, None),
+        (LOGITS, LOGITS * 1.4, "100%, L2 0.400"),
+        (LOGITS, LOGITS[::-1], "0%, L2 1.414"),
+        (LOGITS, LOGITS * np.inf, "12%, L2 inf"),
+        (LOGITS * 0, LOGITS * 0, "100%, L2 inf"),
+        (LOGITS * 0, LOGITS, "12%, L2 inf"),
+    ],
+)  # fmt: skip
+def test_how_far_int8_may_be_from_fp32(fp32, int8, shown):
+    function = CHECKS["int8-agrees"].function
+    given = SimpleNamespace(held_out=(fp32, int8))
+    if shown is None:
+        assert "100%" in function(given).en
+        return
+    with pytest.raises(Fault) as caught:
+        function(given)
+    assert caught.value.got.en == shown
