@@ -37,6 +37,7 @@ from lab5.files import replacing, visible
 from lab5.grading.core import Result
 from lab5.grading.graded import Item
 from lab5.grading.portrait import Portrait
+from lab5.grading.render import SIGNS
 from lab5.grading.suite import CHECKS, GROUPS
 from lab5.text import Language, Text, printable
 
@@ -256,7 +257,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        words=words, Text=Text, generator=_GENERATOR, OTHER=marks.OTHER, zip=zip
+        words=words, SIGNS=SIGNS, Text=Text, generator=_GENERATOR, OTHER=marks.OTHER, zip=zip
     )
     environment.filters.update(
         quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered, json=_json
