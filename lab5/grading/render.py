@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,19 +53,28 @@ def json_pieces(
         not_graded: looked at when ``graded`` is through.
     """
 
-    def written(value: object, depth: int) -> str:
-        text = json.dumps(value, ensure_ascii=False, indent=1)
-        return text.replace("\n", "\n" + " " * depth)  # in a string it is an escape
-
     suite = {"name": "lab5", "version": own_version(), "lang": lang}
-    yield f'{{\n "suite": {written(suite, 1)},\n "submissions": ['
+    yield f'{{\n "suite": {_indented(_json(suite), 1)},\n "submissions": ['
     before = "\n  "
     for one in graded:
-        yield before + written(one.as_dict(lang), 2)
+        yield before + _indented(as_json(one, lang), 2)
         before = ",\n  "
     lost = [{"path": printable(path), "why": why.say(lang)} for path, why in not_graded.items()]
     end = "\n ]" if before.startswith(",") else "]"
-    yield f'{end},\n "not_graded": {written(lost, 1)}\n}}\n'
+    yield f'{end},\n "not_graded": {_indented(_json(lost), 1)}\n}}\n'
+
+
+def as_json(graded: Graded, lang: Language) -> str:
+    """A submission, as ``grade_schema.json`` describes it."""
+    return _json(graded.as_dict(lang))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def _indented(text: str, depth: int) -> str:
+    return text.replace("\n", "\n" + " " * depth)  # in a string it is an escape
 
 
 def as_text(graded: Graded, lang: Language) -> str:
@@ -81,6 +90,14 @@ def table(graded: Graded, lang: Language) -> str:
     with console.capture() as captured:
         _print_table(graded, lang)
     return str(captured.get())
+
+
+# The ways to show a hand-in, for the commands and for pytest; a class is written by ``classroom.writers``.
+RENDERERS: Final[dict[str, Callable[[Graded, Language], str]]] = {
+    "terminal": as_text,
+    "table": table,
+    "json": as_json,
+}
 
 
 def explained(one: Result, lang: Language) -> list[str]:
