@@ -52,7 +52,6 @@ def json_pieces(
     Args:
         not_graded: looked at when ``graded`` is through.
     """
-
     suite = {"name": "lab5", "version": own_version(), "lang": lang}
     yield f'{{\n "suite": {_indented(_json(suite), 1)},\n "submissions": ['
     before = "\n  "
