@@ -244,12 +244,7 @@ def external_locations(model: onnx.ModelProto) -> set[str]:
     }
 
 
-def model_files(path: Path) -> list[Path]:
-    """An ONNX file and the data files that it refers to, each once; no data are loaded.
-
-    Raises:
-        UsageError: it is no ONNX file, a data file is missing or lies outside the model's folder.
-    """
+def _locations(path: Path) -> set[str]:
     import onnx
 
     try:
@@ -259,8 +254,20 @@ def model_files(path: Path) -> list[Path]:
             f"{path} is no ONNX file ({type(error).__name__}). Make it again: python -m lab5.package",
             zh=f"{path} 不是 ONNX 檔（{type(error).__name__}）。請用 python -m lab5.package 重新產生。",
         ) from error
+    return external_locations(model)
+
+
+def model_files(path: Path, locations: set[str] | None = None) -> list[Path]:
+    """An ONNX file and the data files that it refers to, each once; no data are loaded.
+
+    Args:
+        locations: its ``external_locations``, if they are known: the file is not read again.
+
+    Raises:
+        UsageError: it is no ONNX file, a data file is missing or lies outside the model's folder.
+    """
     files = [path]
-    for location in sorted(external_locations(model)):
+    for location in sorted(_locations(path) if locations is None else locations):
         data = path.parent / location
         if not data.is_file():
             raise UsageError(
@@ -279,10 +286,9 @@ def model_files(path: Path) -> list[Path]:
     return files
 
 
-def model_size(path: Path) -> int:
+def model_size(path: Path, locations: set[str] | None = None) -> int:
     """Bytes of a model, its data files included.
 
-    Raises:
-        UsageError: as ``model_files``.
+    Args and errors are those of ``model_files``.
     """
-    return sum(file.stat().st_size for file in model_files(path))
+    return sum(file.stat().st_size for file in model_files(path, locations))

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from lab5.assignment import ITEMS, TOTAL_POINTS
+from lab5.grading import rubric
 from lab5.grading.core import STATUSES, Advice, Blocked, Check, Fault, Manual, Result, Text, judge
 from lab5.grading.rubric import as_markdown
 from lab5.grading.suite import ADVISED, CHECKS, GROUPS, MADE, SHOWN
@@ -179,3 +181,28 @@ def test_the_page_of_the_rubric_is_current():
     assert page.read_text(encoding="utf-8") == as_markdown(), (
         "python -m lab5.rubric > docs/rubric.md"
     )
+
+
+def cells(page):
+    """The text of each cell of a page's tables, as a reader sees it."""
+    inline = [t for t in MarkdownIt().enable("table").parse(page) if t.type == "inline"]
+    seen = ("text", "text_special")
+    return [
+        "".join(c.content for c in cell.children if c.type in seen or c.content == "<br>")
+        for cell in inline
+    ]
+
+
+def test_a_reader_of_the_rubric_sees_the_titles():
+    shown = {part for cell in cells(as_markdown()) for part in cell.split("<br>")}
+    titles = {text for one in CHECKS.values() for text in (one.title.en, one.title.zh)}
+    assert any("<student id>" in title for title in titles)
+    assert titles <= shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<b>a</b> &amp; &lt;", "*a*", "**a**", "`b`", "__c__", "_c_ a_b_c", "[d](e)", "![d](e)", "f|g", "\\*h\\*", "`|`"],
+)  # fmt: skip
+def test_a_text_of_the_rubric_is_no_markdown(text):
+    assert cells(f"| a |\n| --- |\n| {rubric._cell(text)} |\n")[1:] == [text]

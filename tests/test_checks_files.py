@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -12,6 +14,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from lab5.assignment import FileNames
 from lab5.errors import CheckpointError
@@ -25,6 +29,8 @@ from lab5.grading.suite import CHECKS
 from lab5.report.document import make_report
 from lab5.text import LANGUAGES
 from tests import figures, handin
+
+LOGITS = np.eye(8, 10, dtype=np.float32) + np.float32(1e-30)
 
 
 def test_a_checkpoint_read_without_torch_computes_the_same(weights, model):
@@ -160,3 +166,53 @@ def test_an_opset_above_13_is_advice_and_one_below_a_fault(opset, expected):
     with pytest.raises(Fault) as caught:
         CHECKS["fp32-opset"].function(given)
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("what", ["refused", "session"])
+@pytest.mark.parametrize("optimise", [[], ["-O"]])
+def test_a_file_outside_is_never_opened(what, optimise, tmp_path):
+    """Nor where Python leaves assertions out: onnx and onnxruntime would open it by themselves."""
+    tensor = numpy_helper.from_array(np.ones(8, np.float32), "w")
+    set_external_data(tensor, "../secret")
+    tensor.ClearField("raw_data")
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [8])
+    nodes = [helper.make_node("Identity", ["w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [], [y], [tensor])
+    (tmp_path / "secret").write_bytes(bytes(32))
+    model = tmp_path / "inside" / "a.onnx"
+    model.parent.mkdir()
+    model.write_bytes(helper.make_model(graph).SerializeToString())
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from lab5.grading.evidence.onnx_file import OnnxFile, Unreadable\n"
+        "try:\n"
+        "    getattr(OnnxFile(Path(sys.argv[1])), sys.argv[2])\n"
+        "except Unreadable as fault:\n"
+        "    print(fault)\n"
+    )
+    command = [sys.executable, *optimise, "-c", program, model, what]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == "It refers to a file outside the zip.\n"
+
+
+@pytest.mark.parametrize(
+    ("fp32", "int8", "shown"),
+    [
+        (LOGITS, LOGITS, None),
+        (LOGITS, LOGITS * 1.2, None),
+        (LOGITS, LOGITS * 1.4, "100%, L2 0.400"),
+        (LOGITS, LOGITS[::-1], "0%, L2 1.414"),
+        (LOGITS, LOGITS * np.inf, "12%, L2 inf"),
+        (LOGITS * 0, LOGITS * 0, "100%, L2 inf"),
+        (LOGITS * 0, LOGITS, "12%, L2 inf"),
+    ],
+)  # fmt: skip
+def test_how_far_int8_may_be_from_fp32(fp32, int8, shown):
+    function = CHECKS["int8-agrees"].function
+    given = SimpleNamespace(held_out=(fp32, int8))
+    if shown is None:
+        assert "100%" in function(given).en
+        return
+    with pytest.raises(Fault) as caught:
+        function(given)
+    assert caught.value.got.en == shown

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab5.grading import newer_python
+from lab5.grading.core import Fault
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, Program, read_cells
+from lab5.grading.suite import CHECKS
 
 
 def program(*sources):
@@ -220,3 +224,48 @@ def test_any_string_is_survived(source):
     requoted, needed = newer_python.requoted(source), newer_python.needed_by(source)
     assert requoted == source or ast.parse(requoted)
     assert needed is None or needed > sys.version_info[:2]
+
+
+# What is left blank
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["pass", "...", "return", "'Doc.'", "'Doc.'\n    pass", "raise NotImplementedError",
+     "raise NotImplementedError('TODO')", "p = ...", "return ..."],
+)  # fmt: skip
+def test_what_does_nothing_is_blank(body):
+    given = SimpleNamespace(program=program(f"def f(x):\n    {body}", "def g(x): return x"))
+    with pytest.raises(Fault) as caught:
+        CHECKS["nothing-left-blank"].function(given)
+    assert caught.value.got.en == "f"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["def f(x): return None", "def f(x):\n    'Clear it.'\n    return None, None",
+     "def f(x):\n    print(x)\n    return", "def f(x):\n    if x: return\n    raise ValueError(x)",
+     "class A(B):\n    def f(self): raise NotImplementedError"],
+)  # fmt: skip
+def test_what_does_something_is_not_blank(source):
+    CHECKS["nothing-left-blank"].function(SimpleNamespace(program=program(source)))
+
+
+@pytest.mark.parametrize(
+    ("line", "stays"),
+    [
+        ("pass", False), ("return", False), ("return None  # TODO", False), ("return arr", False), ("...", False),
+        ("raise NotImplementedError", False), ("raise NotImplementedError('TODO')", False), ("p = ...", False),
+        ("demo = gr.Interface(...)", False), ("demo = ...", False), (")", False),
+        ("return arr[None]", True), ("raise StopIteration", True), ("p = None", True), (r"p = '\d'", True),
+    ],
+)  # fmt: skip
+def test_a_blank_of_the_template_need_not_stay(line, stays, tmp_path):
+    template = tmp_path / "template.ipynb"
+    cell = {"cell_type": "code", "source": f"def f(x):\n    {line}\n"}
+    template.write_text(json.dumps({"nbformat": 4, "cells": [cell]}), encoding="utf-8")
+    given = SimpleNamespace(
+        template=template, cells=[Cell("code", "def f(x):\n    return x + 1\n")]
+    )
+    with pytest.raises(Fault) if stays else contextlib.nullcontext():
+        CHECKS["template-lines"].function(given)

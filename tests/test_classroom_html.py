@@ -25,8 +25,9 @@ from lab5.errors import UsageError
 from lab5.grading.core import Result
 from lab5.grading.graded import Graded
 from lab5.grading.portrait import Portrait
+from lab5.grading.render import PARTS, SIGNS, as_text
 from lab5.grading.suite import SHOWN
-from lab5.text import Text, printable
+from lab5.text import LANGUAGES, Text, printable
 from tests.classes import example
 from tests.classroom import Student, worksheet
 
@@ -220,6 +221,20 @@ def test_no_text_breaks_out_of_its_place(text):
     assert [page.skeleton for page in found] == PLAIN
     normal = printable(text)
     assert f"n{normal}" in "".join(found[1].texts).replace("\r", "\n")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_terminal_and_the_pages_say_it_in_the_same_words(lang):
+    page = {text.strip().lower() for text in rendered("x")[1].texts}
+    terminal = as_text(with_text("x")[0].graded, lang).lower()
+    for status in ("advice", "manual", "fail", "error"):
+        word = SIGNS[status].word.say(lang)
+        assert word in page
+        assert f"{word}\n" in terminal
+    for part in ("want", "got", "hint"):
+        word = PARTS[part].say(lang)
+        assert word in page
+        assert f"  {word}: " in terminal
 
 
 @settings(max_examples=20)

@@ -37,6 +37,13 @@ def test_each_has_its_option(name):
     assert getattr(args, name.replace("-", "_")) == Path("there")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_says_whether_it_makes_a_folder(name, count, tmp_path):
+    WRITERS[name](tmp_path / "written", [marked(key) for key in "ab"[:count]], "en")
+    assert (tmp_path / "written").is_dir() == WRITERS[name].makes_folder(count)
+
+
 # CSV
 
 

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lab5 import files
 from lab5.errors import Lab5Error, UsageError
 from lab5.files import find, model_files, model_size, replacing, visible
+from lab5.grading.evidence.onnx_file import OnnxFile
 from lab5.report.measure import measure
 from lab5.study import data
 from lab5.study.data import Cifar10, Split
@@ -274,6 +275,11 @@ def test_the_report_counts_the_data(external, fp32):
     found = measure(external, fp32, None, seconds=0.01)
     assert found.fp32_bytes == pytest.approx(found.int8_bytes, rel=0.01)
     assert abs(found.size_cut) < 0.01
+
+
+def test_the_grader_counts_the_data(external, fp32):
+    found = OnnxFile(external).size
+    assert found == model_size(external) == pytest.approx(fp32.stat().st_size, rel=0.01)
 
 
 def test_an_exported_space_has_the_data(external, tmp_path):

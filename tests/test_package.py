@@ -198,7 +198,7 @@ def test_which_points_count_as_lost(monkeypatch, tmp_path):
         0,
     )
     monkeypatch.setattr(checks, "check_submission", lambda *_, **__: found)
-    monkeypatch.setattr(render, "as_text", lambda *_: "")
+    monkeypatch.setitem(render.RENDERERS, "terminal", lambda *_: "")
     lost = command._lost_points(tmp_path, tmp_path, tmp_path, package.Steps("en"))
     assert lost == ["1.4 quantize-called"]
 

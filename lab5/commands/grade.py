@@ -97,7 +97,9 @@ def main(argv: list[str] | None = None) -> None:
 
     worksheet = args.moodle_worksheet and Worksheet(args.moodle_worksheet)
     found = find_handins(args.paths)
-    found = replace(found, handins=tuple(one for one in found.handins if not _ours(one, args)))
+    found = replace(
+        found, handins=tuple(one for one in found.handins if not _written_before(one, args))
+    )
     _check_targets(args, found.handins)
     options = Options(
         args.weights,
@@ -200,7 +202,7 @@ def _targets(args: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in given.items() if path}
 
 
-def _ours(handin: HandIn, args: argparse.Namespace) -> bool:
+def _written_before(handin: HandIn, args: argparse.Namespace) -> bool:
     """Whether a run before wrote it, as a feedback zip in the folder that is graded."""
     given = {path.absolute() for path in args.paths}
     targets = [path.absolute() for path in (*_targets(args).values(), args.out) if path]
@@ -244,7 +246,7 @@ def _check_targets(args: argparse.Namespace, handins: Sequence[HandIn]) -> None:
     from lab5.classroom import html
 
     targets = {f"--{name}": path for name, path in _targets(args).items()}
-    folders = {"--out", "--html"} | ({"--gradescope"} if len(handins) > 1 else set())
+    folders = {"--out"} | {f"--{n}" for n, w in WRITERS.items() if w.makes_folder(len(handins))}
     if args.out:
         targets["--out"] = args.out
         targets["--out DIR/seed.json"] = args.out / "seed.json"
@@ -333,11 +335,11 @@ class _Bar:
 def _say(one: Marked, args: argparse.Namespace) -> None:
     """All of a hand-in; where the results are kept, a line."""
     from lab5.classroom.table import status
-    from lab5.grading.render import as_text
+    from lab5.grading.render import RENDERERS
 
     if not args.out:
         if one.graded:
-            print(as_text(one.graded, args.lang), end="")
+            print(RENDERERS["terminal"](one.graded, args.lang), end="")
         return
 
     points = f"{one.graded.earned:g}/{one.graded.points}" if one.graded else "-"

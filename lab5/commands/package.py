@@ -87,14 +87,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _lost_points(archive: Path, weights: Path, template: Path, steps: Steps) -> list[str]:
     """The checks of 1.1 to 2.4 whose points the zip does not get, persons' points apart."""
-    from lab5.grading.render import as_text
+    from lab5.grading.render import RENDERERS
     from lab5.grading.suite import check_submission
 
     with steps(Text("Grade", "評分")):
         graded = check_submission(
             archive, template=template, weights=weights, run_code="unsafe", seed=0
         )  # one's own needs no wall
-    print(as_text(graded, steps.lang), end="")
+    print(RENDERERS["terminal"](graded, steps.lang), end="")
     return [
         f"{one.item} {one.name}"
         for one in graded.checks

@@ -179,9 +179,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from_stash = config.stash.get(_RESULTS, [])
     if not from_stash:
         return
-    from lab5.grading.render import table
+    from lab5.grading.render import RENDERERS
 
     lang = config.getoption("lab5_lang")
     for graded in from_stash:
         terminalreporter.section(Path(graded.path).name)
-        terminalreporter.write(table(graded, lang))
+        terminalreporter.write(RENDERERS["table"](graded, lang))

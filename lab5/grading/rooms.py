@@ -37,7 +37,7 @@ _SEEN: Final = (
 READS: Final = (
     "numpy", "numpy.random", "PIL.Image", "onnx", "onnx.helper", "onnxruntime",
     "onnxruntime.quantization", "pypdfium2", "IPython.core.inputtransformer2", "encodings.big5",
-    "encodings.cp437", "lab5.study.saturation", "lab5.grading.worker",
+    "encodings.cp437", "lab5.study.evaluate", "lab5.study.saturation", "lab5.grading.worker",
 )  # fmt: skip
 DRAWS: Final = ("lab5.grading.evidence.own_code",)  # as well, for portraits
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
+from typing import Final
+
+_MARKS: Final = re.compile(r"[\\`*\[|]|(?<![^\W_])_|_(?![^\W_])")  # in a word _ is none
 
 
 def as_markdown() -> str:
@@ -52,4 +56,4 @@ def as_markdown() -> str:
 
 def _cell(text: str) -> str:
     """In a table of Markdown, whose own marks and HTML the text must not be taken for."""
-    return html.escape(text, quote=False).replace("|", "\\|")
+    return _MARKS.sub(r"\\\g<0>", html.escape(text, quote=False))

@@ -1,6 +1,6 @@
 """A code cell while it is being filled, and what a blank is.
 
-A blank of any kind ends up as ``...`` or as one of the statements of ``is_blank``: ``_with_ellipses``
+A blank of any kind ends up as ``...`` or as one of the statements of ``blanks.is_blank``: ``_with_ellipses``
 writes the dots where nothing stands at all, so that every cell has a syntax tree, and all that fills
 a cell looks for blanks in that tree. Another kind of blank is one more case in one of these two.
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from lab5.errors import NotebookError
+from lab5.grading.evidence.blanks import is_blank, is_ellipsis
 from lab5.grading.evidence.ipython import python_of
 from lab5.notebook.source import bound_by, indent_of
 from lab5.text import Text
@@ -28,22 +29,6 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _MARKER: Final = re.compile(r"\s*#+\s*(?:(to\s?do)\b\s*[:：]?|(?=your\s+pro\w*m\b))\s*(.*)", re.I)
 _BLOCK: Final = ("def", "class", "if", "else", "elif", "for", "while", "try", "except", "finally", "with", "async")  # fmt: skip
 _NO_CODE: Final = (tokenize.COMMENT, tokenize.NL)
-
-
-def is_ellipsis(node: ast.AST | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is ...
-
-
-def is_blank(statement: ast.stmt) -> bool:
-    """Whether the statement stands for code that is to be written; see also ``Cell.is_blank``."""
-    match statement:
-        case ast.Pass() | ast.Return(value=None | ast.Constant(value=None)):
-            return True
-        case ast.Expr(value=value) | ast.Assign(value=value) | ast.Return(value=value):
-            return is_ellipsis(value)
-        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
-            return name == "NotImplementedError"
-    return False
 
 
 def _is_none(statement: ast.stmt) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from lab5.assignment import FileNames
 from lab5.errors import NotebookError
-from lab5.notebook.cell import Cell, Definition, is_ellipsis
+from lab5.grading.evidence.blanks import is_ellipsis
+from lab5.notebook.cell import Cell, Definition
 from lab5.notebook.source import Module, bound_by, indent_of, module, read_by, renamed
 from lab5.notebook.todo import markers
 

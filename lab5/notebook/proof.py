@@ -7,7 +7,8 @@ import re
 from typing import Any, Final
 
 from lab5.errors import NotebookError
-from lab5.notebook.cell import COMPARE, Cell, is_ellipsis
+from lab5.grading.evidence.blanks import is_ellipsis
+from lab5.notebook.cell import COMPARE, Cell
 from lab5.notebook.todo import PARTS
 from lab5.text import Text
 

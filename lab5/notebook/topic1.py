@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from lab5.assignment import REAL_IMAGES, TEMPLATE_FP32, TEMPLATE_INT8, file_name
-from lab5.notebook.cell import is_ellipsis
+from lab5.grading.evidence.blanks import is_ellipsis
 from lab5.notebook.filling import (
     Filling,
     dedented,

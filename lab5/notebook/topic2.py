@@ -7,7 +7,8 @@ import re
 from typing import Final
 
 from lab5.errors import NotebookError
-from lab5.notebook.cell import COMPARE, Cell, Definition, is_blank, is_ellipsis
+from lab5.grading.evidence.blanks import is_blank, is_ellipsis
+from lab5.notebook.cell import COMPARE, Cell, Definition
 from lab5.notebook.filling import Filling, function, kind_of, name_of
 from lab5.notebook.source import bound_by, module, read_by
 from lab5.notebook.todo import markers

@@ -37,6 +37,7 @@ from lab5.files import replacing, visible
 from lab5.grading.core import Result
 from lab5.grading.graded import Item
 from lab5.grading.portrait import Portrait
+from lab5.grading.render import SIGNS
 from lab5.grading.suite import CHECKS, GROUPS
 from lab5.text import Language, Text, printable
 
@@ -45,12 +46,12 @@ if TYPE_CHECKING:
 
 ASSETS: Final = Path(__file__).parent / "assets"
 _SENT_ALONG: Final = ("style.css", "class.js")
-_OURS: Final = '<meta name="generator" content="lab5 class">'  # so begins every page
+_GENERATOR: Final = '<meta name="generator" content="lab5 class">'  # so begins every page
 _AGAIN: Final = Text(
     "Not finished yet: run the same command again.", "尚未完成，請再執行一次同一個指令。"
 )
 _UNFINISHED: Final = f"""<!DOCTYPE html>
-<html lang="zh-TW"><head><meta charset="utf-8">{_OURS}<title>lab5</title></head>
+<html lang="zh-TW"><head><meta charset="utf-8">{_GENERATOR}<title>lab5</title></head>
 <body><p>{_AGAIN}</p></body></html>
 """
 _COMMONEST: Final = 12  # faults that are shown
@@ -189,7 +190,7 @@ def check(folder: Path) -> None:
         UsageError: what is there is no folder of a class's pages, nor an empty one but for marks.
     """
     index = folder / "index.html"
-    if index.is_file() and _is_ours(index):
+    if index.is_file() and _is_class_page(index):
         return
     if not folder.is_dir():
         strange = folder if folder.exists() else None
@@ -218,14 +219,16 @@ def prepare(folder: Path) -> None:
         _write(folder / "index.html", _UNFINISHED.encode("utf-8"))
 
 
-def _is_ours(page: Path) -> bool:
+def _is_class_page(page: Path) -> bool:
     with page.open(encoding="utf-8", errors="replace") as file:
-        return _OURS in file.read(2000)
+        return _GENERATOR in file.read(2000)
 
 
 def _remove_old(folder: Path, written: Collection[Path]) -> None:
     """What earlier runs wrote of hand-ins that are gone, and nothing else."""
-    students = [p for p in (folder / "students").glob("*.html") if p in written or _is_ours(p)]
+    students = [
+        p for p in (folder / "students").glob("*.html") if p in written or _is_class_page(p)
+    ]
     keys = {path.stem for path in students}
     pictures = [
         path
@@ -256,7 +259,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(words=words, Text=Text, ours=_OURS, OTHER=marks.OTHER, zip=zip)
+    environment.globals.update(
+        words=words, SIGNS=SIGNS, Text=Text, generator=_GENERATOR, OTHER=marks.OTHER, zip=zip
+    )
     environment.filters.update(
         quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered, json=_json
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from lab5.grading import render
 from lab5.text import Text
 
 # On a student's page, from what needs a person most to what needs nobody.
@@ -16,18 +17,11 @@ SECTIONS: Final = {
     "error": Text("Our own errors", "檢查程式的錯誤"),
     "pass": Text("What is right", "已通過"),
 }
-STATUSES: Final = {
-    "pass": ("✓", Text("pass", "通過")),
-    "advice": ("i", Text("advice", "建議")),
-    "manual": ("?", Text("for a person", "人工評閱")),
-    "blocked": ("–", Text("not checked", "未檢查")),
-    "fail": ("✗", Text("fail", "未通過")),
-    "error": ("!", Text("our error", "檢查程式錯誤")),
-}
+# Of a check, behind what was found.
 PARTS: Final = {
-    "want": Text("Want", "應為"),
-    "got": Text("Got", "實際"),
-    "hint": Text("How to mend it", "如何修正"),
+    part: Text(word.en.capitalize(), word.zh)
+    for part, word in render.PARTS.items()
+    if part != "why"
 }
 EARNED: Final = {
     "full": Text("in full", "滿分"),

@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import tokenize
+import warnings
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from lab5.assignment import TEMPLATE_FP32, TEMPLATE_INT8
 from lab5.grading import newer_python
 from lab5.grading.checks.layout import notebook_present
 from lab5.grading.core import Blocked, Fault, check
+from lab5.grading.evidence.blanks import is_blank
 from lab5.grading.evidence.ipython import python_of
 from lab5.grading.evidence.program import Cell, NotebookUnreadable, read_cells
 from lab5.grading.handin import made_of
@@ -29,8 +31,9 @@ _OTHERS: Final = re.compile(
     r"LABELS\s*=|([\"'][\w ]*[\"'],?\s*)+\]?$|class (BasicBlock|ResNet18)\b|\w+ = ResNet18\("
 )
 _DEFINED: Final = re.compile(r"(?:async )?(def \w+)\(")
-_BLANK: Final = re.compile(
-    r"\s*(pass|return( \w+)?|\)|(demo\s*=\s*)?(gr\.Interface\()?\.\.\.\)?)?\s*(#.*)?$"
+# Beside the statements that are blank: what is returned once it is made, and what is left of a call.
+_TO_FILL_IN: Final = re.compile(
+    r"(return \w+|\)|(demo\s*=\s*)?gr\.Interface\(\.\.\.\)?|\.\.\.\))\s*(#.*)?$"
 )
 _UNFINISHED: Final = re.compile(
     r"(?<=[=(])\)?,?$"
@@ -188,10 +191,22 @@ def template_lines(e: Evidence) -> None:
     _keeps(
         e,
         lambda line: (
-            not line.startswith("#") and not _BLANK.match(line) and not re.match(_OTHERS, line)
+            not line.startswith("#") and not _is_blank(line) and not re.match(_OTHERS, line)
         ),
         Text("Lines are missing.", "缺少程式碼。"),
     )
+
+
+def _is_blank(line: str) -> bool:
+    if _TO_FILL_IN.match(line):
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes such as "\d"
+            (statement,) = ast.parse(line).body
+    except (SyntaxError, ValueError):
+        return False
+    return is_blank(statement)
 
 
 @check(
@@ -203,14 +218,8 @@ def nothing_left_blank(e: Evidence) -> None:
     empty = []
     for statement in e.program.statements:
         node = statement.node
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            body = [
-                n
-                for n in node.body
-                if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
-            ]
-            if all(isinstance(n, ast.Pass) or _returns_nothing(n) for n in body):
-                empty.append(node.name)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and all(map(_does_nothing, node.body)):
+            empty.append(node.name)
     if empty:
         raise Fault(
             Text("Something is left blank.", "有未填寫的部分。"),
@@ -219,8 +228,13 @@ def nothing_left_blank(e: Evidence) -> None:
         )
 
 
-def _returns_nothing(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Return) and node.value is None
+def _does_nothing(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Constant()):  # a docstring
+            return True
+        case ast.Return(value=ast.Constant(value=None)):  # as a page's function does that clears it
+            return False
+    return is_blank(statement)
 
 
 @check(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME, NUM_CLASSES, OPSET, OUTPUT_NAME
-from lab5.files import external_locations, opset
+from lab5.files import external_locations, model_size, opset
 from lab5.grading.core import Fault
 from lab5.grading.evidence import bounds
 from lab5.text import Text
@@ -183,12 +183,16 @@ class OnnxFile:
                 ) from error
         return model
 
+    def _look_at_data(self) -> None:
+        """Before another reader opens the path: that its external data are beside it, and can be read."""
+        _ = self.model
+
     @cached_property
     def refused(self) -> str:
         """What ``onnx.checker`` has against it; empty if nothing."""
         import onnx
 
-        assert self.model is not None  # external data have been looked at
+        self._look_at_data()
         try:
             onnx.checker.check_model(str(self.path), full_check=True)
         except Exception as error:
@@ -198,13 +202,13 @@ class OnnxFile:
     @cached_property
     def size(self) -> int:
         """Bytes, external data included."""
-        files = [self.path, *(self.path.parent / name for name in self.locations)]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        self._look_at_data()
+        return model_size(self.path, self.locations)
 
     @cached_property
     def session(self) -> Any:
         """An onnxruntime session on one thread that computes the same on every processor."""
-        assert self.model is not None  # external data have been looked at
+        self._look_at_data()
         quantised = "QuantizeLinear" in self.operators  # in a float file nothing saturates
         try:
             return _session(self.path, exact=quantised)

@@ -9,7 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from lab5.grading.evidence.program import Program, statement_of
-from lab5.grading.probes.lookup import answer, find_function, plain, quiet, session_function
+from lab5.grading.probes.lookup import (
+    answer,
+    find_function,
+    plain,
+    session_function,
+    without_output,
+)
 from lab5.grading.probes.page import interface_function
 from lab5.grading.probes.registry import probe
 from lab5.grading.probes.session import open_session
@@ -70,12 +76,10 @@ def _comparison(program: Program, given: Given) -> dict[str, Any]:
     found: dict[str, Any] = {"function": name, "calls": []}
     if name is None:
         return found
-    ours, session = (
-        {"preprocess": plain_preprocess},
-        {session_function(program) or "": open_session},
-    )
+    preprocess = {"preprocess": plain_preprocess}
+    session = {session_function(program) or "": open_session}
     answered: dict[str, Any] = {}  # without an error, but not by both models
-    for instead in (ours, ours | session, {}, session):
+    for instead in (preprocess, preprocess | session, {}, session):
         gradio.install()
         sessions = Sessions(program, given)
         space = sessions.space()
@@ -112,7 +116,7 @@ def _compared(space: dict[str, Any], name: str, picture: Any, sessions: Sessions
     sessions.runs.clear()
     call: dict[str, Any] = {}
     try:
-        with quiet():
+        with without_output():
             value = answer(space[name](picture))
         call["value"] = plain(value)
     except GradioError as error:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lab5.grading.evidence.program import Program
-from lab5.grading.probes.lookup import quiet
+from lab5.grading.probes.lookup import without_output
 from lab5.grading.probes.network import build, tensors
 from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
@@ -136,7 +136,7 @@ def _exports(
             direct, through = program.reaching(_mentions_loading)
         space = sessions.space()
         targets = direct or [i for name in through for i in program.bindings(name)]
-        with quiet():
+        with without_output():
             errors = program.run(targets, space, instead=dict(instead), missing=Anything)
             if not direct:
                 errors += _call_exporters(space, through, given)

@@ -76,6 +76,6 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
+def without_output() -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         yield

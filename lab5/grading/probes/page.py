@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 from lab5.grading.evidence.program import Program
-from lab5.grading.probes.lookup import answer, plain, quiet
+from lab5.grading.probes.lookup import answer, plain, without_output
 from lab5.grading.probes.registry import probe
 from lab5.grading.stand_ins import gradio
 from lab5.grading.stand_ins.given import Given
@@ -51,12 +51,12 @@ def page(program: Program, given: Given) -> dict[str, Any]:
         for name, kind in program.broken.items()
         if kind == "="
     }
-    with quiet():
+    with without_output():
         errors = program.run(direct, space, missing=_broken_function)
     if not any(call[0] == "launch" for made in module.made for call in made.calls):
         # the interface is at fault, which is no fault of the launch
         instead = {name: Component(module.made, "?", (), {}) for name in _launched(program)}
-        with quiet():
+        with without_output():
             program.run(direct, sessions.space(), instead=instead, missing=_broken_function)
     interfaces, launches = [], []
     for made in list(module.made):
@@ -78,7 +78,7 @@ def page(program: Program, given: Given) -> dict[str, Any]:
         sessions.runs.clear()
         call = one.pop("call")
         if one["fn"] != "compare_fp32_int8":  # whether that one works is another probe's matter
-            with contextlib.suppress(BaseException), quiet():
+            with contextlib.suppress(BaseException), without_output():
                 answer(call(comparison_pictures(given.seed)[0]))
         one["runs"] = sorted({run["kind"] for run in sessions.runs})
     return {

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lab5.grading.evidence.program import Program
-from lab5.grading.probes.lookup import quiet
+from lab5.grading.probes.lookup import without_output
 from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins.anything import Anything
@@ -60,7 +60,7 @@ def quantize(program: Program, given: Given) -> dict[str, Any]:
         for name in statement.binds - through
     }
     space = sessions.space()
-    with quiet():
+    with without_output():
         if direct:
             errors = program.run(direct, space, instead=idle, missing=Anything)
         else:

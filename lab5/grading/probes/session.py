@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lab5.grading.evidence.program import Program
-from lab5.grading.probes.lookup import quiet, session_function
+from lab5.grading.probes.lookup import session_function, without_output
 from lab5.grading.probes.registry import probe
 from lab5.grading.sandbox.messages import describe
 from lab5.grading.stand_ins.anything import Anything
@@ -77,7 +77,7 @@ def opened(program: Program, given: Given) -> dict[str, Any]:
         for cell in cells:  # a later cell may bind the same names
             space = sessions.space()
             mine = [i for i in direct if program.statements[i].cell == cell]
-            with quiet():
+            with without_output():
                 errors += program.run(mine, space, instead=instead, missing=Anything)
             named += [[n, v._kind] for n, v in space.items() if isinstance(v, ort.InferenceSession)]
         found = {"opened": list(sessions.opened), "named": named, "errors": errors}

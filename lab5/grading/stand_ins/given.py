@@ -19,7 +19,8 @@ class Given:
     """
     Args:
         seed: of the pictures, weights and times, other ones in every run.
-        sizes: bytes of the hand-in's models and the checkpoint by kind, for the code that looks.
+        sizes: bytes of the hand-in's models and the checkpoint by kind, for the code that looks: those of
+            the file alone, as ``os.path.getsize`` gives them, without a model's external data.
         parameters: names and shapes of the handed-out checkpoint.
         network: Python source of a network that it fits, for a notebook whose own does not run.
     """
