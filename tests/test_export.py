@@ -151,7 +151,7 @@ def test_the_batch_does_not_matter(session):
 
 def test_both_routes_write_the_same_network(network, tmp_path):
     dummy = (torch.zeros(1, 3, 32, 32),)
-    with export._quiet():
+    with export._without_output():
         export.write_onnx(network, dummy, tmp_path / "a.onnx")
         graphs = [onnx.load(tmp_path / "a.onnx"), export.graph_by_dynamo(network, dummy)]
     weights = [
@@ -183,7 +183,7 @@ def test_same_weights_same_bytes_and_only_the_other_route_is_mentioned(
 
 
 def test_a_trained_networks_file_is_as_torch_wrote_it(network, tmp_path):
-    with export._quiet():
+    with export._without_output():
         export.write_onnx(network, (torch.zeros(1, 3, 32, 32),), str(tmp_path / "direct.onnx"))
     export.export_fp32(network, tmp_path / "checked.onnx")
     assert (tmp_path / "direct.onnx").read_bytes() == (tmp_path / "checked.onnx").read_bytes()
@@ -334,7 +334,7 @@ def test_external_data_that_cannot_be_read(exported, tmp_path, fault):
 
 def export_by_torch(network, path, **settings):
     """torch's own call, as the package does not make it."""
-    with export._quiet():
+    with export._without_output():
         torch.onnx.export(
             network,
             (torch.zeros(1, 3, 32, 32),),
