@@ -271,6 +271,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
     def run(argv: list[str] | None = None) -> int:
         # What is imported stays and need not be walked again: Gradio's import 2.1 -> 1.7 s.
         gc.set_threshold(50_000, 20, 20)
+        atexit.unregister(gc.freeze)  # of a call before, in the same process
         atexit.register(gc.freeze)  # … nor at the end: PyTorch 0.15 s, with Gradio 0.45
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):

@@ -141,12 +141,12 @@ def test_another_calibration_or_library_is_another_pair(weights, tmp_path, monke
     make = models.cached_pair
     pairs = [make(weights), make(weights, "synthetic", calibrate), make(weights)]
     libraries = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
-    for changed in libraries:
+    for changed in ("none", *libraries):
         monkeypatch.setattr(models, "version", lambda name, new=changed: f"{name == new}")
         pairs.append(make(weights))
     assert len(improved) == 1
     assert pairs[2] == pairs[0]
-    assert len(set(pairs)) == 2 + len(libraries)
+    assert len(set(pairs)) == 3 + len(libraries)
 
 
 @pytest.mark.parametrize(

@@ -818,7 +818,7 @@ class TestWriting:
         names = []
         monkeypatch.setattr(report_command, "cached_pair", lambda *given: names.append(given[1]))
         report_command._models(args, NAMES)
-        for images in (1, 2, 2):
+        for images in (1, 2, 3):
             split = Split(np.zeros((images, 32, 32, 3), np.uint8), np.zeros(images, np.int64))
             data.store(Cifar10(split, split))
             report_command._models(args, NAMES)

@@ -147,7 +147,7 @@ def test_the_command_writes_what_it_shows(fp32, int8, tmp_path, capsys, monkeypa
     assert [row["layer"] for row in result["tensors"]][-1] == "fc"
     assert chart.read_text().startswith("<svg")
     printed = capsys.readouterr().out
-    for word in ("layer4.1.left.3", "on 4 synthetic images", "合成影像 4 張"):
+    for word in ("layer4.1.left.3", "on 4 synthetic images", "4 張合成影像"):
         assert word in printed
     assert main([str(fp32), str(fp32)]) == 1
     assert main([str(fp32), str(int8), "--images", "0"]) == 2

@@ -133,7 +133,7 @@ def mixed(text):
 
 
 # What is printed, and the rows and heads of rich's tables
-SHOWN = ("print", "Table", "add_column", "add_row")
+SHOWN = ("print", "Table", "add_column", "add_row", "add_task", "UsageError", "skip", "_refuse")
 
 
 def in_a_language(node):
@@ -165,7 +165,7 @@ def other_shapes(tree):
                 found = pair(first, second)
             case ast.Dict(keys=keys):
                 found = {"zh", "zh-TW"} & {words(key) for key in keys if key}
-            case ast.Call() if called(node).rpartition(".")[2] in SHOWN:
+            case ast.Call() if called(node).rpartition(".")[2] in SHOWN and node not in right:
                 found = any(map(in_a_language, node.args))
             case ast.keyword(arg="help" | "title", value=value):
                 found = in_a_language(value)
@@ -222,7 +222,8 @@ def test_what_lacks_a_language_is_found(line):
         'x = "Look." if lang == "en" else "請看。"', "def f(lang: str): ...",
         'console.print(f"resumed after epoch {n}")', 'Table("layer")', 'table.add_row("total", x)', 'f(help="a hand-in")',
         'x = "Look. 請看。 Look here."', 'f(f"Larger than {n} MB / 超過 {n} MB")', 'x = "verbs / 指令"',
-        'raise pytest.UsageError(f"{x} is no check. 沒有 {x}。")',
+        'raise pytest.UsageError(f"{x} is no check. 沒有 {x}。")', 'raise pytest.UsageError("There is no file.")',
+        'pytest.skip("blocked")', 'bar.add_task("evaluate")', '_refuse(send, 404, "Not found")',
     ],
 )  # fmt: skip
 def test_another_shape_is_found(line):

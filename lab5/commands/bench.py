@@ -40,7 +40,7 @@ def speed_table(result: dict[str, Any]) -> list[list[str]]:
 def quality_table(result: dict[str, Any]) -> list[list[str]]:
     """Header and rows of the second table."""
     calibration = in_a_line(Text("calibrated on", "校準資料"))
-    interval = in_a_line(Text("95% interval of the drop", "下降的 95% 區間"))
+    interval = in_a_line(Text("95% interval of the drop", "降幅的 95% 信賴區間"))
     table = [[calibration, *_JUDGED, interval, "p"]]
     for row in result["rows"]:
         answers = row["answers"]
@@ -118,8 +118,8 @@ def main(argv: list[str] | None = None) -> None:
             f"ms an image, median (middle half). Floor on one thread: {floor['ms']:.2f} ms = "
             f"{work} million multiply-accumulates an image / {rate} billion a second, the fastest "
             "MatMulInteger here",
-            f"每張影像的毫秒數，中位數（中間一半）。單執行緒的下限：{floor['ms']:.2f} ms = "
-            f"每張影像 {work} 百萬次乘加 ÷ 每秒 {rate} 十億次（此機器最快的 MatMulInteger）",
+            f"每張影像的毫秒數，中位數（第 25 至 75 百分位）。單執行緒的下限：{floor['ms']:.2f} ms = "
+            f"每張影像 {work} M 次乘加 ÷ 每秒 {rate} G 次（此機器最快的 MatMulInteger）",
         )
         console.print(str(text))
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         source = Text("synthetic images", "合成影像")
     rows = sqnr(args.fp32, args.int8, preprocess_batch(pictures))
     count = len(pictures)
-    title = Text(f"SQNR in dB on {count} {source.en}", f"{source.zh} {count} 張的 SQNR (dB)")
+    title = Text(f"SQNR in dB on {count} {source.en}", f"{count} 張{source.zh}的 SQNR (dB)")
     console.print(_table(rows, title))
     if args.json:
         result = {
@@ -57,10 +57,10 @@ def main(argv: list[str] | None = None) -> None:
 def _table(rows: list[Sqnr], title: Text) -> Any:
     from rich.table import Table
 
-    layer, operator = Text("layer", "層"), Text("operator", "運算")
+    layer, operator = Text("layer", "層"), Text("operator", "運算子")
     table = Table(str(layer), str(operator), title=str(title))
-    for column in ("weight", "step", "activation"):
-        table.add_column(column, justify="right")
+    for column in (Text("weight", "權重"), Text("step", "單步"), Text("activation", "輸出")):
+        table.add_column(str(column), justify="right")
     for row in rows:
         figures = (row.weight, row.step, row.activation)
         table.add_row(row.layer, row.operator, *("-" if v is None else f"{v:.1f}" for v in figures))

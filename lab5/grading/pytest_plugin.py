@@ -31,7 +31,7 @@ _TEMPLATE, _WEIGHTS = "lab5_template", "lab5_weights"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    title = Text("lab5: check an EAI Lab 5 hand-in", "lab5：檢查 EAI Lab 5 的繳交")
+    title = Text("lab5: check an EAI Lab 5 hand-in", "lab5：檢查 EAI Lab 5 的繳交檔")
     group = parser.getgroup("lab5", in_a_line(title))
 
     def add(name: str, text: Text, **given: Any) -> None:
@@ -151,7 +151,7 @@ class CheckItem(pytest.Item):
     check: str
 
     def runtest(self) -> None:
-        from lab5.grading.render import explained
+        from lab5.grading.render import SIGNS, explained
 
         assert isinstance(self.parent, HandIn)
         lang = self.config.getoption("lab5_lang")
@@ -164,7 +164,7 @@ class CheckItem(pytest.Item):
         if one.status == "error":
             raise RuntimeError(message)
         if one.status in ("blocked", "manual"):
-            pytest.skip(f"{one.status}: {one.why.say(lang)}")
+            pytest.skip(f"{SIGNS[one.status].word.say(lang)}: {one.why.say(lang)}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, CheckFailed | RuntimeError):

@@ -86,9 +86,9 @@ class Row:
 def write_files(model: nn.Module, folder: Path, images: np.ndarray) -> dict[str, Path]:
     """The files that the engines compare.
 
-    ``fp32`` and ``ours``, the package's pair; ``literal``: the assignment's call as it is printed; both on the assignment's random
-    images. On ``images``: ``synthetic``, refined; ``int8``: the assignment's call with the format as
-    the enum that was meant; ``qdq``: ours in QDQ format.
+    ``fp32`` and ``ours``: the package's pair. ``literal``: the assignment's call as it is printed, on its
+    random images, as ``ours`` is. On ``images``: ``synthetic``, refined; ``int8``: the assignment's
+    call with the format as the enum that was meant; ``qdq``: ours in QDQ format.
     """
     from onnxruntime.quantization import QuantFormat, QuantType
 

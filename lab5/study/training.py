@@ -33,7 +33,7 @@ from torch.optim.swa_utils import update_bn
 
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE, network_source
 from lab5.checkpoint import open_model, untrained
-from lab5.cli import console, progress
+from lab5.cli import console, in_a_line, progress
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing, sha256, write_json
 from lab5.model import ResNet18
@@ -361,7 +361,9 @@ def train(
     sample = dataset.test.first(LOG_IMAGES)
     while run.epoch < recipe.epochs:
         with progress() as bar:
-            task = bar.add_task(f"epoch {run.epoch + 1}/{recipe.epochs}", total=len(dataset.train))
+            number = f"{run.epoch + 1}/{recipe.epochs}"
+            epoch = in_a_line(Text(f"epoch {number}", f"第 {number} 輪"))
+            task = bar.add_task(epoch, total=len(dataset.train))
             run.train_epoch(dataset.train, functools.partial(bar.advance, task))
         row = run.history[-1]
         row["test_sample_top1"] = round(accuracy(run.model, sample, int(row["side"])), 2)
