@@ -114,6 +114,10 @@ def add_weights(parser: Parser) -> None:
     parser.add("--weights", Text(f"the checkpoint, {CHECKPOINT}", "權重檔"), type=Path)
 
 
+HANDED_OUT_TEMPLATE: Final = Text("the handed-out notebook", "老師提供的 notebook")
+HANDED_OUT_WEIGHTS: Final = Text(f"the handed-out {CHECKPOINT}", "老師提供的權重檔")
+
+
 def add_calibration(parser: Parser) -> None:
     """The option ``--calibration`` of the commands that quantise."""
     text = Text(

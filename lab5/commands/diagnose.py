@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab5.assignment import network_source
-from lab5.cli import Parser, add_language, add_run_code, command, console
+from lab5.cli import HANDED_OUT_WEIGHTS, Parser, add_language, add_run_code, command, console
 from lab5.diagnosis.core import SYMPTOMS
 from lab5.errors import UsageError
 from lab5.files import replacing, write_json
@@ -28,7 +28,7 @@ def parser() -> Parser:
         "a zip, a folder, a notebook, a model, a checkpoint", "zip、資料夾、notebook、模型或權重檔"
     )
     found.add("paths", paths, nargs="*", type=Path, metavar="PATH")
-    found.add("--weights", Text("the handed-out best_model.pth", "老師提供的權重檔"), type=Path)
+    found.add("--weights", HANDED_OUT_WEIGHTS, type=Path)
     found.add("--json", Text("write the diagnosis there", "輸出 JSON"), type=Path, metavar="F")
     symptom = Text("what the page shows", "網頁上看到的現象")
     found.add("--symptom", symptom, choices=tuple(SYMPTOMS))

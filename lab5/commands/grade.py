@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab5.classroom.writers import WRITERS
 from lab5.cli import (
+    HANDED_OUT_TEMPLATE,
+    HANDED_OUT_WEIGHTS,
     Parser,
     add_language,
     add_run_code,
@@ -69,8 +71,8 @@ def parser() -> Parser:
     found.add("--jobs", jobs, type=int, metavar="N")
     scheduler = Text("of a Dask cluster that does it", "由這個 Dask 叢集評分")
     found.add("--scheduler", scheduler, metavar="tcp://…")
-    found.add("--template", Text("the handed-out notebook", "老師提供的 notebook"), type=Path)
-    found.add("--weights", Text("the handed-out best_model.pth", "老師提供的權重檔"), type=Path)
+    found.add("--template", HANDED_OUT_TEMPLATE, type=Path)
+    found.add("--weights", HANDED_OUT_WEIGHTS, type=Path)
     add_run_code(found)
     seed = Text("of what its functions are called with", "呼叫其函式時的亂數種子")
     found.add("--seed", seed, type=int, metavar="N")

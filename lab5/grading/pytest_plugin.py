@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab5.cli import RUN_CODE, in_a_line
+from lab5.cli import HANDED_OUT_TEMPLATE, HANDED_OUT_WEIGHTS, RUN_CODE, in_a_line
 from lab5.text import LANGUAGES, Text
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, help=in_a_line(text), **given)
 
     add("--submission", Text("a hand-in", "繳交檔"), action="append", default=[], metavar="X.zip")
-    template = Text("the handed-out notebook", "老師提供的 notebook")
-    add("--template", template, dest=_TEMPLATE, metavar="T")
-    weights = Text("the handed-out best_model.pth", "老師提供的權重檔")
-    add("--weights", weights, dest=_WEIGHTS, metavar="W")
+    add("--template", HANDED_OUT_TEMPLATE, dest=_TEMPLATE, metavar="T")
+    add("--weights", HANDED_OUT_WEIGHTS, dest=_WEIGHTS, metavar="W")
     expected = Text(
         "TOML: check = reason; strict in both ways", "TOML：檢查 = 理由，意外通過也算失敗"
     )
