@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from lab5.cli import command, in_a_line
-from lab5.text import Text
+from lab5.cli import command
+from lab5.text import Text, in_a_line
 
 VERBS: Final = {
     "package": Text("make the hand-in <student id>_lab5.zip", "製作 <學號>_lab5.zip"),

@@ -21,7 +21,7 @@ from lab5 import assignment
 from lab5.assignment import CALIBRATIONS, CHECKPOINT, EXAMPLE_ID, TEMPLATE
 from lab5.assignment_file import content_of
 from lab5.errors import Lab5Error, UsageError
-from lab5.text import LANGUAGES, Text, printable
+from lab5.text import LANGUAGES, Text, in_a_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -91,10 +91,6 @@ class Parser(argparse.ArgumentParser):
     def add(self, name: str, text: Text, *, among: Any = None, **given: Any) -> None:
         """``add_argument`` with ``text`` as its help; ``among``: the group of which one may be given."""
         (among or self).add_argument(name, help=in_a_line(text).replace("%", "%%"), **given)
-
-
-def in_a_line(text: Text) -> str:
-    return f"{text.en} / {text.zh}"
 
 
 def add_language(parser: Parser) -> None:

@@ -50,7 +50,7 @@ class Text:
         return self.en if language == "en" else self.zh
 
     def __str__(self) -> str:
-        """Both, a line each, for whoever reads: zh-TW first. (In ``--help`` English is first.)"""
+        """Both, a line each, for whoever reads: zh-TW first."""
         return f"{self.zh}\n{self.en}"
 
     def __bool__(self) -> bool:
@@ -63,3 +63,8 @@ class Text:
 
 
 NOTHING: Final = Text()
+
+
+def in_a_line(text: Text) -> str:
+    """Both languages, where there is one line, as in ``--help``: English first."""
+    return f"{text.en} / {text.zh}"

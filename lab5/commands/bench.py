@@ -15,12 +15,11 @@ from lab5.cli import (
     at_least,
     command,
     console,
-    in_a_line,
 )
 from lab5.errors import UsageError
 from lab5.files import find, write_json
 from lab5.study.bench import bench, quality
-from lab5.text import Text
+from lab5.text import Text, in_a_line
 
 
 def speed_table(result: dict[str, Any]) -> list[list[str]]:

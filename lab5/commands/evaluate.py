@@ -21,13 +21,12 @@ from lab5.cli import (
     at_least,
     command,
     console,
-    in_a_line,
     progress,
 )
 from lab5.files import find, sha256, write_json
 from lab5.study.data import load
 from lab5.study.evaluate import Evaluation, Paired, evaluate
-from lab5.text import Text
+from lab5.text import Text, in_a_line
 
 if TYPE_CHECKING:
     from rich.table import Table

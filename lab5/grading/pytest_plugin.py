@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab5.cli import HANDED_OUT_TEMPLATE, HANDED_OUT_WEIGHTS, RUN_CODE, in_a_line
-from lab5.text import LANGUAGES, Text
+from lab5.cli import HANDED_OUT_TEMPLATE, HANDED_OUT_WEIGHTS, RUN_CODE
+from lab5.text import LANGUAGES, Text, in_a_line
 
 if TYPE_CHECKING:
     from lab5.grading.graded import Graded

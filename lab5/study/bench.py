@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lab5.assignment import INPUT_NAME
-from lab5.cli import in_a_line, without_advice
+from lab5.cli import without_advice
 from lab5.files import sha256
-from lab5.text import Text
+from lab5.text import Text, in_a_line
 
 if TYPE_CHECKING:
     import onnx

@@ -33,12 +33,12 @@ from torch.optim.swa_utils import update_bn
 
 from lab5.assignment import CIFAR10_MEAN, CIFAR10_STD, IMAGE_SIZE, network_source
 from lab5.checkpoint import open_model, untrained
-from lab5.cli import console, in_a_line, progress
+from lab5.cli import console, progress
 from lab5.errors import CheckpointError, DataError, UsageError
 from lab5.files import replacing, sha256, write_json
 from lab5.model import ResNet18
 from lab5.study import data as cifar10
-from lab5.text import Text
+from lab5.text import Text, in_a_line
 
 LOG_IMAGES: Final = 2000  # test images looked at after each epoch; all of them after the last
 BATCHNORM_IMAGES: Final = 10_000  # a channel's mean is then known to 1% of its deviation or better

@@ -13,7 +13,7 @@ import numpy as np
 
 from lab5.errors import DataError
 from lab5.preprocess import preprocess
-from lab5.text import Text
+from lab5.text import Text, in_a_line
 from lab5.web.decoding import Outcome, decode
 
 MAX_FILE: Final = (
@@ -174,7 +174,7 @@ class Guard:
 
 
 async def _refuse(send: Any, status: int, detail: Text) -> None:
-    body = json.dumps({"detail": str(detail)}, ensure_ascii=False).encode()
+    body = json.dumps({"detail": in_a_line(detail)}, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json; charset=utf-8")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -39,7 +39,7 @@ from lab5.grading.graded import Item
 from lab5.grading.portrait import Portrait
 from lab5.grading.render import SIGNS
 from lab5.grading.suite import CHECKS, GROUPS
-from lab5.text import Language, Text, printable
+from lab5.text import Language, Text, in_a_line, printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -260,7 +260,13 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        words=words, SIGNS=SIGNS, Text=Text, generator=_GENERATOR, OTHER=marks.OTHER, zip=zip
+        words=words,
+        SIGNS=SIGNS,
+        Text=Text,
+        in_a_line=in_a_line,
+        generator=_GENERATOR,
+        OTHER=marks.OTHER,
+        zip=zip,
     )
     environment.filters.update(
         quoted=quote, number=lambda value: f"{value:g}", numbered=_numbered, json=_json
